@@ -1,0 +1,1 @@
+"""What ships with the core, registered through the same hooks as anybody's plugin."""

@@ -1,0 +1,93 @@
+"""A component's options are its typed arguments: checking a configuration's options against them."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from i2ikd.errors import UserError, nearest
+
+
+def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the options that ``target`` takes by name."""
+    found = inspect.signature(target).parameters
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: p for name, p in found.items() if p.kind not in variable and name != "self"}
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    function = target.__init__ if inspect.isclass(target) else target
+    return typing.get_type_hints(function, include_extras=True)
+
+
+def _model(target: Callable[..., Any]) -> type[BaseModel]:
+    hints = _hints(target)
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
+    fields: dict[str, Any] = {}
+    for index, (name, parameter) in enumerate(parameters(target).items()):
+        required = parameter.default is inspect.Parameter.empty
+        default = FieldInfo(alias=name) if required else FieldInfo(default=parameter.default, alias=name)
+        fields[f"option_{index}"] = (hints.get(name, Any), default)
+    config = ConfigDict(extra="allow" if takes_any else "forbid", arbitrary_types_allowed=True)
+    return create_model("Options", __config__=config, **fields)
+
+
+def check(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Validate ``options`` against the typed arguments of ``target`` and return them converted.
+
+    Args:
+        target: class or factory.
+        options: as read from a configuration.
+        where: how a message names the place, e.g. ``student (model 'dc-cnn')``.
+
+    Raises:
+        UserError: an unknown, missing or ill-typed option, with the nearest known name.
+    """
+    known = parameters(target)
+    try:
+        checked = _model(target).model_validate(dict(options))
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error, known)}") from None
+    values = {p: getattr(checked, f"option_{i}") for i, p in enumerate(known) if p in options}
+    return {**values, **(checked.model_extra or {})}
+
+
+def explain(error: ValidationError, known: Mapping[str, Any]) -> str:
+    """Say the first thing that is wrong, in one line, with a hint for a misspelt name."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        name = str(problem["loc"][-1])
+        return f"unknown option {place!r}; {_hint(name, problem['loc'], known)}"
+    if problem["type"] == "missing":
+        return f"the option {place!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    return f"{place} = {problem.get('input')!r}: {message}"
+
+
+def _hint(name: str, location: tuple[int | str, ...], known: Mapping[str, Any]) -> str:
+    """Walk along ``location`` through nested models to the names that are known there."""
+    current: Any = known
+    for part in location[:-1]:
+        current = _descend(current, part)
+    if isinstance(current, Mapping):
+        return nearest(name, [str(k) for k in current])
+    return "it is not an option here"
+
+
+def _descend(current: Any, part: int | str) -> Any:
+    if isinstance(current, Mapping):
+        entry = current.get(part)
+        annotation = entry.annotation if isinstance(entry, FieldInfo | inspect.Parameter) else None
+    else:
+        return current
+    for candidate in (annotation, *typing.get_args(annotation)):
+        for inner in (candidate, *typing.get_args(candidate)):
+            if inspect.isclass(inner) and issubclass(inner, BaseModel):
+                return inner.model_fields
+    return None

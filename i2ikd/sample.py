@@ -1,0 +1,94 @@
+"""What flows: one slice (Sample) and several with a leading batch axis (Batch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from i2ikd.errors import UserError
+
+
+class SampleKey(NamedTuple):
+    """Which slice of which volume."""
+
+    volume: str
+    index: int
+
+
+@dataclass
+class Sample:
+    """One slice.
+
+    Attributes:
+        input: [C, H, W] float32, what the network sees.
+        target: [C, H, W] float32, what it should give.
+        conditions: further network inputs by name (DC-CNN: ``kspace``, ``mask``); may be empty.
+        key: which slice of which volume.
+    """
+
+    input: Tensor
+    target: Tensor
+    conditions: dict[str, Tensor]
+    key: SampleKey
+
+
+@dataclass
+class Batch:
+    """Samples stacked along a leading axis: ``input`` and ``target`` [B, C, H, W], conditions [B, ...]."""
+
+    input: Tensor
+    target: Tensor
+    conditions: dict[str, Tensor] = field(default_factory=dict)
+    keys: list[SampleKey] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return int(self.input.shape[0])
+
+    @classmethod
+    def collate(cls, samples: Sequence[Sample]) -> Batch:
+        """Stack samples.
+
+        Raises:
+            UserError: samples of unequal shape, which one batch cannot hold.
+        """
+        first = samples[0]
+        for sample in samples[1:]:
+            if sample.input.shape != first.input.shape or sample.target.shape != first.target.shape:
+                raise UserError(
+                    f"slices of unequal shape in one batch: {first.key.volume}[{first.key.index}] is "
+                    f"{tuple(first.input.shape)}, {sample.key.volume}[{sample.key.index}] is "
+                    f"{tuple(sample.input.shape)}; give the dataset one size, or train with batch = 1"
+                )
+        return cls(
+            input=torch.stack([s.input for s in samples]),
+            target=torch.stack([s.target for s in samples]),
+            conditions={name: torch.stack([s.conditions[name] for s in samples]) for name in first.conditions},
+            keys=[s.key for s in samples],
+        )
+
+    def to(
+        self,
+        device: torch.device | str,
+        memory_format: torch.memory_format = torch.preserve_format,
+        non_blocking: bool = False,
+    ) -> Batch:
+        """Return the batch on ``device``; the memory format applies to ``input`` and ``target``."""
+        return Batch(
+            input=self.input.to(device, memory_format=memory_format, non_blocking=non_blocking),
+            target=self.target.to(device, memory_format=memory_format, non_blocking=non_blocking),
+            conditions={k: v.to(device, non_blocking=non_blocking) for k, v in self.conditions.items()},
+            keys=self.keys,
+        )
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory (called by torch's DataLoader)."""
+        return Batch(
+            input=self.input.pin_memory(),
+            target=self.target.pin_memory(),
+            conditions={k: v.pin_memory() for k, v in self.conditions.items()},
+            keys=self.keys,
+        )
