@@ -39,11 +39,13 @@ _WHERE = {
     "VolumeSource": "i2ikd.source",
     "create": "i2ikd.components",
     "get": "i2ikd.components",
+    "offered": "i2ikd.components",
 }
 
 __all__ = [
-    "Batch", "Distiller", "Features", "Knowledge", "Metric", "Reader", "Reference", "Sample", "SampleDataset", "SampleKey", "Stage",
-    "TapShapes", "Taps", "Task", "Term", "UserError", "Volume", "VolumeSource", "create", "get", "hookimpl",
+    "Batch", "Distiller", "Features", "Knowledge", "Metric", "Reader", "Reference", "Sample", "SampleDataset",
+    "SampleKey", "Stage", "TapShapes", "Taps", "Task", "Term", "UserError", "Volume", "VolumeSource", "create", "get",
+    "hookimpl", "offered",
 ]  # fmt: skip
 
 

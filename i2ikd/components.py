@@ -1,7 +1,8 @@
-"""Any component by name, from Python: ``i2ikd.get("distiller", "attention")`` and ``i2ikd.create``."""
+"""Any component by name, from Python: ``i2ikd.get("distiller", "attention")``, ``i2ikd.create``, ``i2ikd.offered``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from i2ikd.plugins import default_host
@@ -23,3 +24,12 @@ def create(kind: str, name: str, **options: Any) -> Any:
         UserError: unknown name or wrong option.
     """
     return default_host().create(kind, name, options)
+
+
+def offered(kind: str) -> dict[str, Mapping[str, str]]:
+    """Return the names of a kind with the facts that they were registered with; nothing is imported.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    return {component.name: component.facts for component in default_host().components(kind)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from i2ikd.errors import UserError, nearest
@@ -21,19 +22,33 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    function = target.__init__ if inspect.isclass(target) else target
-    return typing.get_type_hints(function, include_extras=True)
+    return typing.get_type_hints(_function(target), include_extras=True)
+
+
+def _function(target: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what carries the type hints."""
+    if isinstance(target, functools.partial):
+        return _function(target.func)
+    if inspect.isclass(target):
+        return target.__init__
+    return target if inspect.isroutine(target) else type(target).__call__
+
+
+def _takes_any(target: Callable[..., Any]) -> bool:
+    """Whether there is a ``**options``; the ``**kwargs`` that a network inherits from torch takes nothing."""
+    if getattr(_function(target), "__module__", "").startswith("torch."):
+        return False
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
 
 
 def _model(target: Callable[..., Any]) -> type[BaseModel]:
     hints = _hints(target)
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
     fields: dict[str, Any] = {}
     for index, (name, parameter) in enumerate(parameters(target).items()):
         required = parameter.default is inspect.Parameter.empty
-        default = FieldInfo(alias=name) if required else FieldInfo(default=parameter.default, alias=name)
+        default = Field(alias=name) if required else Field(default=parameter.default, alias=name)
         fields[f"option_{index}"] = (hints.get(name, Any), default)
-    config = ConfigDict(extra="allow" if takes_any else "forbid", arbitrary_types_allowed=True)
+    config = ConfigDict(extra="allow" if _takes_any(target) else "forbid", arbitrary_types_allowed=True)
     return create_model("Options", __config__=config, **fields)
 
 
@@ -48,12 +63,16 @@ def check(target: Callable[..., Any], options: Mapping[str, Any], where: str) ->
     Raises:
         UserError: an unknown, missing or ill-typed option, with the nearest known name.
     """
-    known = parameters(target)
     try:
-        checked = _model(target).model_validate(dict(options))
+        model = _model(target)
+    except NameError as error:
+        raise UserError(f"{where}: its type hints cannot be read: {error}; import what they name") from error
+    try:
+        checked = model.model_validate(dict(options))
     except ValidationError as error:
+        known = {str(field.alias): field for field in model.model_fields.values()}
         raise UserError(f"{where}: {explain(error, known)}") from None
-    values = {p: getattr(checked, f"option_{i}") for i, p in enumerate(known) if p in options}
+    values = {p: getattr(checked, f"option_{i}") for i, p in enumerate(parameters(target)) if p in options}
     return {**values, **(checked.model_extra or {})}
 
 
@@ -81,11 +100,10 @@ def _hint(name: str, location: tuple[int | str, ...], known: Mapping[str, Any]) 
 
 
 def _descend(current: Any, part: int | str) -> Any:
-    if isinstance(current, Mapping):
-        entry = current.get(part)
-        annotation = entry.annotation if isinstance(entry, FieldInfo | inspect.Parameter) else None
-    else:
+    if isinstance(part, int) or not isinstance(current, Mapping):
         return current
+    entry = current.get(part)
+    annotation = entry.annotation if isinstance(entry, FieldInfo) else None
     for candidate in (annotation, *typing.get_args(annotation)):
         for inner in (candidate, *typing.get_args(candidate)):
             if inspect.isclass(inner) and issubclass(inner, BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -19,8 +20,8 @@ from i2ikd.errors import UserError, nearest
 from i2ikd.options import check
 
 KINDS = (
-    "model", "pairs", "task", "dataset", "reader", "mask", "distiller", "recipe", "metric", "figure", "tracker",
-    "exporter", "command",
+    "model", "pairs", "task", "dataset", "reader", "mask", "distiller", "recipe", "metric", "figure",
+    "tracker", "exporter", "command",
 )  # fmt: skip
 _HOOKS = {f"register_{kind if kind == 'pairs' else kind + 's'}": kind for kind in KINDS}
 
@@ -63,12 +64,18 @@ class Component:
         if not isinstance(self.target, str):
             return self.target
         try:
-            return import_target(self.target)
-        except Exception as error:
+            found = import_target(self.target)
+        except (Exception, SystemExit) as error:
             raise UserError(
                 f"{self.kind} {self.name!r} of the plugin {self.plugin.label} cannot be loaded from "
-                f"{self.target!r}: {type(error).__name__}: {error}"
+                f"{self.target!r}: {_reason(error)}"
             ) from error
+        if not callable(found):
+            raise UserError(
+                f"{self.kind} {self.name!r} of the plugin {self.plugin.label}: {self.target!r} is a "
+                f"{type(found).__name__}, which cannot be called"
+            )
+        return found
 
     def create(self, options: dict[str, Any] | None = None, where: str = "") -> Any:
         """Check the options and call the target.
@@ -84,9 +91,12 @@ class Component:
             raise
         except Exception as error:
             raise UserError(
-                f"{self.kind} {self.name!r} of the plugin {self.plugin.label} failed to start: "
-                f"{type(error).__name__}: {error}"
+                f"{self.kind} {self.name!r} of the plugin {self.plugin.label} failed to start: {_reason(error)}"
             ) from error
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
 
 
 def import_target(text: str) -> Any:
@@ -125,7 +135,7 @@ class Host:
                 continue
             try:
                 plugin.module = point.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 host._set_aside(plugin, error)
                 continue
             host.add(plugin)
@@ -133,12 +143,16 @@ class Host:
 
     def add(self, plugin: Plugin) -> None:
         """Register one loaded plugin; whatever is wrong with it is kept as its ``problem``."""
+        if self._manager.is_registered(plugin.module):
+            owner = next(p.label for p in self.plugins if p.module is plugin.module and not p.problem)
+            self._set_aside(plugin, UserError(f"its module is already in use as the plugin {owner}"))
+            return
         try:
             self._manager.register(plugin.module, name=f"{plugin.distribution}:{plugin.name}")
-            self._refuse_misspelt_hooks(plugin)
+            self._refuse_unusable_hooks(plugin)
             for hook, kind in _HOOKS.items():
                 self._call(plugin, hook, register=self._register(plugin, kind))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self._manager.is_registered(plugin.module):
                 self._manager.unregister(plugin.module)
             plugin.provides.clear()
@@ -146,20 +160,23 @@ class Host:
             return
         self.plugins.append(plugin)
 
-    def _set_aside(self, plugin: Plugin, error: Exception) -> None:
+    def _set_aside(self, plugin: Plugin, error: Exception | SystemExit) -> None:
         if self.strict:
             raise error
-        reason = str(error).replace("\n", " ") or "no reason given"
-        plugin.problem = reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"
+        plugin.problem = " ".join(str(error).split()) if isinstance(error, UserError) else _reason(error)
         self.plugins.append(plugin)
         print(f"i2ikd: the plugin {plugin.label} is broken and not used: {plugin.problem}", file=sys.stderr)
 
-    def _refuse_misspelt_hooks(self, plugin: Plugin) -> None:
+    def _refuse_unusable_hooks(self, plugin: Plugin) -> None:
         known = [name for name in vars(self._manager.hook) if not name.startswith("_")]
         specified = [n for n in known if getattr(self._manager.hook, n).has_spec()]
         for caller in self._manager.get_hookcallers(plugin.module) or []:
             if not caller.has_spec():
                 raise UserError(f"there is no hook {caller.name!r}; {nearest(caller.name, specified)}")
+            for implementation in caller.get_hookimpls():
+                ours = implementation.plugin is plugin.module
+                if ours and inspect.isgeneratorfunction(implementation.function):
+                    raise UserError(f"{caller.name} is a hook wrapper, which is not supported; do not yield")
 
     def _register(self, plugin: Plugin, kind: str) -> hookspecs.Register:
         def register(name: str, target: Callable[..., Any] | str, *, summary: str = "", **facts: str) -> None:
@@ -180,7 +197,7 @@ class Host:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
 
     def notify(self, hook: str, context: Any) -> None:
-        """Call a life-cycle hook, plugin by plugin; one that raises costs a line on stderr and stops nothing."""
+        """Call a life-cycle hook, plugin by plugin; one that raises costs a line and stops nothing."""
         for plugin in self.plugins:
             if plugin.problem:
                 continue
@@ -189,10 +206,7 @@ class Host:
             except Exception as error:
                 if self.strict:
                     raise
-                print(
-                    f"i2ikd: {hook} of the plugin {plugin.label} failed: {type(error).__name__}: {error}",
-                    file=sys.stderr,
-                )
+                print(f"i2ikd: {hook} of the plugin {plugin.label} failed: {_reason(error)}", file=sys.stderr)
 
     def components(self, kind: str) -> list[Component]:
         """Everything of one kind, by name.
@@ -221,8 +235,7 @@ class Host:
         if found:
             distributions = {c.plugin.distribution for c in found}
             ways = [
-                f"{c.plugin.distribution if len(distributions) == len(found) else c.plugin.name}:{short}"
-                for c in found
+                f"{c.plugin.distribution if len(distributions) == len(found) else c.plugin.name}:{short}" for c in found
             ]
             raise UserError(
                 f"{kind} {name!r} is offered by {' and '.join(c.plugin.label for c in found)}; "

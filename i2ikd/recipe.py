@@ -58,7 +58,6 @@ class Stage(BaseModel):
     """``None``: as many as ``training.epochs``."""
     start: Literal["previous", "fresh", "teacher"] = "previous"
     """``previous``: the stage before (or a fresh student); ``teacher``: layers of equal name and shape are copied."""
-    trains: Literal["student", "teacher"] = "student"
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of ``[training]`` that differ in this stage (lr, optimizer, schedule, ema, ...)."""
 

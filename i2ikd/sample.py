@@ -16,7 +16,7 @@ class SampleKey(NamedTuple):
     """Which slice of which volume."""
 
     volume: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a key
 
 
 @dataclass
@@ -62,6 +62,13 @@ class Batch:
                     f"slices of unequal shape in one batch: {first.key.volume}[{first.key.index}] is "
                     f"{tuple(first.input.shape)}, {sample.key.volume}[{sample.key.index}] is "
                     f"{tuple(sample.input.shape)}; give the dataset one size, or train with batch = 1"
+                )
+            shapes = [{name: tuple(c.shape) for name, c in s.conditions.items()} for s in (first, sample)]
+            if shapes[0] != shapes[1]:
+                raise UserError(
+                    f"conditions of unequal shape in one batch: {first.key.volume}[{first.key.index}] has "
+                    f"{shapes[0]}, {sample.key.volume}[{sample.key.index}] has {shapes[1]}; "
+                    "train with batch = 1"
                 )
         return cls(
             input=torch.stack([s.input for s in samples]),

@@ -49,9 +49,7 @@ def _matches(path: Sequence[str], wanted: Sequence[str]) -> bool:
     )
 
 
-def resolve_pairs(
-    teacher: nn.Module, student: nn.Module, pairs: Iterable[Sequence[str]]
-) -> list[tuple[str, str]]:
+def resolve_pairs(teacher: nn.Module, student: nn.Module, pairs: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
     """Expand ``*`` on both sides and pair the taps in order.
 
     Raises:
@@ -91,6 +89,7 @@ class Taps:
             if path not in modules:
                 self.close()
                 expand(network, path, role)
+                raise UserError(f"{path!r} is a pattern, not one tap of the {role}; expand it first")
             self._handles.append(modules[path].register_forward_hook(self._keep(path)))
 
     def _keep(self, path: str) -> Any:
@@ -114,8 +113,8 @@ class Taps:
         for path in paths:
             if path not in self._captured:
                 raise UserError(
-                    f"the tap {path!r} of the {self._role} never fired: the module exists, but its forward was not "
-                    "called (a network that calls a module's function directly bypasses it)"
+                    f"the tap {path!r} of the {self._role} never fired: the module exists, but its forward "
+                    "was not called (a network that calls a module's function directly bypasses it)"
                 )
             features += self._captured[path]
         return features

@@ -1,1 +1,1 @@
-"""."""
+"""The grid of arms x seeds, its store, the comparison."""

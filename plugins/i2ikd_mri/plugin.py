@@ -1,1 +1,57 @@
-"""What this package registers."""
+"""What this package registers: undersampling masks, readers of files, and datasets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import i2ikd
+
+if TYPE_CHECKING:
+    from i2ikd.hookspecs import Register
+
+
+@i2ikd.hookimpl
+def register_masks(register: Register) -> None:
+    """Undersampling masks."""
+    register(
+        "variable-density",
+        "i2ikd_mri.masks:VariableDensity",
+        summary="Cartesian lines, fully sampled centre, density that decays away from it",
+    )
+    register("equispaced", "i2ikd_mri.masks:Equispaced", summary="every n-th Cartesian line, fully sampled centre")
+    register("file", "i2ikd_mri.masks:MaskFile", summary="a mask from a .npy file, [H, W] or one line per entry")
+
+
+@i2ikd.hookimpl
+def register_readers(register: Register) -> None:
+    """Readers of one file."""
+    register(
+        "kdmri-hdf5",
+        "i2ikd_mri.readers.kdmri:KdMriReader",
+        summary="the KD-MRI layout: `volfs`, with or without a stored undersampled pair",
+        suffixes=".h5 .hdf5",
+    )
+    register(
+        "nifti",
+        "i2ikd_mri.readers.nifti:NiftiReader",
+        summary="NIfTI volumes, slices along the last axis",
+        suffixes=".nii .nii.gz",
+    )
+    register(
+        "image",
+        "i2ikd_mri.readers.image:ImageReader",
+        summary="one picture or array per file",
+        suffixes=".png .tif .tiff .npy",
+    )
+    register(
+        "complex-hdf5",
+        "i2ikd_mri.readers.complex_hdf5:ComplexHdf5Reader",
+        summary="complex images or single-coil k-space in HDF5; chosen by name",
+    )
+
+
+@i2ikd.hookimpl
+def register_datasets(register: Register) -> None:
+    """Sources of volumes."""
+    register("folder", "i2ikd_mri.folder:FolderDataset", summary="a folder of files with train, val and test inside")
+    register("phantom", "i2ikd_mri.phantom:PhantomDataset", summary="simulated anatomy, made on the spot")

@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""MRI reconstruction: the task `mri-recon` and the network DC-CNN."""

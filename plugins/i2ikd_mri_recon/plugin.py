@@ -1,1 +1,61 @@
-"""What this package registers."""
+"""What this package registers: the reconstruction task, DC-CNN, and which of its taps go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import i2ikd
+
+if TYPE_CHECKING:
+    from i2ikd.hookspecs import Register
+
+
+@i2ikd.hookimpl
+def register_tasks(register: Register) -> None:
+    """The task."""
+    register(
+        "mri-recon",
+        "i2ikd_mri_recon.task:MriRecon",
+        summary="reconstruct fully sampled slices from undersampled single-coil k-space",
+        paper="arXiv:2004.05319",
+    )
+
+
+@i2ikd.hookimpl
+def register_models(register: Register) -> None:
+    """The network."""
+    register(
+        "dc-cnn",
+        "i2ikd_mri_recon.network:DCCNN",
+        summary="cascades of a small CNN and a data-consistency step",
+        paper="arXiv:1704.02422",
+    )
+
+
+@i2ikd.hookimpl
+def register_pairs(register: Register) -> None:
+    """Taps of two DC-CNNs."""
+    register(
+        "dc-cnn",
+        "i2ikd_mri_recon.pairs:features",
+        summary="the middle block of each cascade, after its activation",
+        teacher="dc-cnn",
+        student="dc-cnn",
+        role="features",
+    )
+    register(
+        "dc-cnn-preactivations",
+        "i2ikd_mri_recon.pairs:preactivations",
+        summary="the middle convolution of each cascade, before its activation",
+        teacher="dc-cnn",
+        student="dc-cnn",
+        role="preactivations",
+    )
+    register(
+        "dc-cnn-images",
+        "i2ikd_mri_recon.pairs:images",
+        summary="the image that each cascade gives",
+        teacher="dc-cnn",
+        student="dc-cnn",
+        role="images",
+    )

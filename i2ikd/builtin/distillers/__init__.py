@@ -1,0 +1,1 @@
+"""The terms that every recipe stands on: target, imitation, attention."""

@@ -1,0 +1,81 @@
+"""Attention transfer: where a network looks, as one map per tap."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from i2ikd.distiller import Distiller, Features, Knowledge
+from i2ikd.sample import Batch
+
+EPSILON = 1e-6
+
+
+class Attention(Distiller):
+    """Attention maps of a teacher and a student, compared per sample or as KD-MRI's code does.
+
+    Formulas, for features F [B, C, H, W], per pair and averaged over pairs:
+
+    * ``mode = "squared"`` (default; Zagoruyko and Komodakis, arXiv:1612.03928, as usually coded):
+      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-6); loss = mean_B ||q_S - q_T||_2^2.
+    * ``mode = "paper"``: the same with the distance ||q_S - q_T||_2 not squared, as the paper prints it.
+    * ``mode = "code"``: the reference code of KD-MRI (arXiv:2004.05319): Q = sum_c F^2, divided, per pixel, by its L2
+      norm over the *batch*; loss = mean absolute difference. The loss of a slice then depends on its batch mates, and with
+      one slice loss and gradient are 0: at least 2 are needed.
+
+    Needs: taps; channels may differ. Feature maps of unequal size: the student's map is averaged or interpolated to the
+    teacher's size.
+
+    Options:
+        mode: see above.
+    """
+
+    def __init__(self, mode: Literal["squared", "paper", "code"] = "squared") -> None:
+        super().__init__()
+        self.mode = mode
+        self.relates_samples = mode == "code"
+        self.least_batch = 2 if self.relates_samples else 1
+        self.cacheable = True
+
+    def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
+        """One map [B, H, W] per tap: normalised per sample, or raw for the normalisation over a batch."""
+        maps = [self._map(feature) for feature in teacher.taps]
+        if not self.relates_samples:
+            maps = [_normalise_pixels(m) for m in maps]
+        return {f"map{i}": m for i, m in enumerate(maps)}
+
+    def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
+        """Return the mean over pairs of the distance of the maps."""
+        losses = []
+        for i, feature in enumerate(student.taps):
+            told, own = knowledge[f"map{i}"], self._map(feature)
+            if own.shape != told.shape:
+                own = F.interpolate(own[:, None], told.shape[-2:], mode="area")[:, 0]
+            losses.append(self._distance(own, told))
+        return torch.stack(losses).mean()
+
+    def _map(self, feature: Tensor) -> Tensor:
+        """Return sum_c F^2 (code) or mean_c F^2 as [B, H, W], in float32."""
+        squared = feature.float().square()
+        return squared.sum(1) if self.mode == "code" else squared.mean(1)
+
+    def _distance(self, own: Tensor, told: Tensor) -> Tensor:
+        if self.mode == "code":
+            return (_normalise_batch(own) - _normalise_batch(told)).abs().mean()
+        difference = (_normalise_pixels(own) - told).flatten(1)
+        if self.mode == "paper":
+            return torch.linalg.vector_norm(difference, dim=1).mean()
+        return difference.square().sum(1).mean()
+
+
+def _normalise_pixels(maps: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(maps, dim=(1, 2), keepdim=True)
+    return maps / norm.clamp_min(EPSILON)
+
+
+def _normalise_batch(maps: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(maps, dim=0, keepdim=True)
+    return maps / norm.clamp_min(EPSILON)

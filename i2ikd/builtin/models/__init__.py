@@ -1,0 +1,1 @@
+"""Networks of no particular task that ship with the core."""

@@ -1,0 +1,57 @@
+"""``i2ikd compare``: train what is missing, evaluate, print the table, write the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from i2ikd.cli import options
+
+
+@click.command("compare")
+@options.experiment_file
+@options.out_folder
+@click.option("--arms", metavar="A,B", help="Only these arms.")
+@click.option("--seeds", type=int, metavar="N", help="The first N seeds; more than the experiment has are added.")
+@options.lockstep
+@options.overrides
+@options.as_json
+def command(
+    experiment: Path,
+    out: Path,
+    arms: str | None,
+    seeds: int | None,
+    lockstep: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compare ways of distilling: teacher once per seed, then each arm, then one table.
+
+    What is trained already is reused; a changed setting trains again only what it touches. Interrupted and started again with the same
+    command, it goes on where it was.
+    """
+    run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json)
+
+
+def run(experiment: object, out: Path, arms: str | None, seeds: int | None, lockstep: bool, as_json: bool) -> None:
+    """Do it, for ``compare`` and for ``demo``."""
+    from i2ikd.cli.session import working
+    from i2ikd.compare.run import compare
+    from i2ikd.config import Experiment
+    from i2ikd.report.table import print_comparison
+    from i2ikd.report.write import write_report
+
+    assert isinstance(experiment, Experiment)
+    chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
+    with working(experiment, out, quiet_stdout=as_json) as session:
+        comparison = compare(
+            session.bench, chosen, numbers, watcher=session.display, say=session.say, lockstep=lockstep
+        )
+        files = write_report(comparison, out)
+        if as_json:
+            click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
+        else:
+            print_comparison(comparison, session.console)
+        session.say("written: " + ", ".join(str(file) for file in files))

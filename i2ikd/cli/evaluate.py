@@ -1,0 +1,43 @@
+"""``i2ikd evaluate``: score a trained network on a split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from i2ikd.cli import options
+from i2ikd.errors import UserError
+
+
+@click.command("evaluate")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--experiment", type=click.Path(path_type=Path), metavar="FILE", help="The experiment whose task judges; the run's own unless given.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--records", type=click.Path(path_type=Path), metavar="CSV", help="Write a line per slice.")
+@options.overrides
+@options.as_json
+def command(
+    run: Path,
+    experiment: Path | None,
+    split: str,
+    records: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Score the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) beside the task's baselines."""
+    from i2ikd.compare.judge import judge
+    from i2ikd.evaluation.records import write_records
+    from i2ikd.report.table import print_scores
+
+    if records is not None and records.exists():
+        raise UserError(f"{records} exists; give another file for the records")
+    scores, lines = judge(run, experiment, overrides, split)
+    if records is not None:
+        write_records(records, lines)
+    if as_json:
+        rows = [{"arm": arm, **{k: e.as_json() for k, e in columns.items()}} for arm, columns in scores.items()]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        print_scores(scores, split)

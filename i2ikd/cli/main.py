@@ -1,0 +1,78 @@
+"""``i2ikd``: commands are looked up by name and imported when called; errors end as one line and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any
+
+import click
+
+from i2ikd.errors import UserError, nearest
+from i2ikd.plugins import default_host
+
+_SPEAKING = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+
+
+class Commands(click.Group):
+    """The registered commands, of the core and of plugins; help does not import them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order in which a person needs them."""
+        return [component.name for component in default_host().components("command")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        names = self.list_commands(ctx)
+        if cmd_name.rpartition(":")[2] not in names:
+            raise UserError(f"there is no command {cmd_name!r}; {nearest(cmd_name, names)}")
+        command = default_host().get("command", cmd_name).resolve()
+        if not isinstance(command, click.Command):
+            raise UserError(f"the command {cmd_name!r} of a plugin is a {type(command).__name__}, not a click.Command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their registered summaries."""
+        rows = [(component.name, component.summary) for component in default_host().components("command")]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="i2ikd")
+def cli() -> None:
+    """Distil a large image-to-image network into a small one, compare ways of doing it, deploy the student."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 well, 2 for a user's error, 130 when interrupted."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result: Any = cli.main(args=arguments, prog_name="i2ikd", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except UserError as error:
+        return _say(str(error))
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        click.echo("i2ikd: stopped", err=True)
+        return 130
+    except click.ClickException as error:
+        return _say(error.format_message())
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno in _SPEAKING:
+            return _say(f"{error.filename or 'a file'}: {error.strerror}")
+        raise
+
+
+def _say(message: str) -> int:
+    click.echo("i2ikd: error: " + " ".join(message.split()), err=True)
+    return 2

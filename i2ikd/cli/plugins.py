@@ -1,0 +1,43 @@
+"""``i2ikd plugins``: which plugins there are, what they provide, and why one is not in use."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from i2ikd.plugins import default_host
+
+
+@click.command("plugins")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def command(as_json: bool) -> None:
+    """Show the plugins, with everything that each provides, and the reason where one is not in use."""
+    plugins = default_host().plugins
+    if as_json:
+        rows = [
+            {
+                "name": plugin.name,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "problem": plugin.problem or None,
+                "provides": [{"kind": c.kind, "name": c.name} for c in plugin.provides],
+            }
+            for plugin in plugins
+        ]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for heading in ("plugin", "distribution", "provides"):
+        table.add_column(heading, overflow="fold")
+    for plugin in plugins:
+        kinds = dict.fromkeys(c.kind for c in plugin.provides)
+        provided = "; ".join(
+            f"{kind}: " + ", ".join(c.name for c in plugin.provides if c.kind == kind) for kind in kinds
+        )
+        text = f"not in use: {plugin.problem}" if plugin.problem else provided
+        table.add_row(plugin.name, f"{plugin.distribution} {plugin.version}", text)
+    Console().print(table, highlight=False, markup=False)

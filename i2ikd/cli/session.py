@@ -1,0 +1,56 @@
+"""A command at work in an output folder: the folder is claimed and locked, and an interruption says how to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from i2ikd.config import Experiment
+
+if TYPE_CHECKING:
+    from i2ikd.cli.progress import Display
+    from i2ikd.compare.workbench import Workbench
+
+
+@dataclass
+class Session:
+    """What a command that trains works with."""
+
+    bench: Workbench
+    console: Console
+    """Where progress and messages go: stderr when stdout carries JSON."""
+    display: Display
+    say: Callable[[str], None]
+
+
+@contextlib.contextmanager
+def working(experiment: Experiment, out: Path, quiet_stdout: bool = False) -> Iterator[Session]:
+    """Check the experiment, then claim and lock ``out`` for it.
+
+    Raises:
+        UserError: the experiment cannot work, or the folder is another's.
+    """
+    from i2ikd.cli.progress import Display
+    from i2ikd.compare.folder import claim, locked
+    from i2ikd.compare.workbench import Workbench
+    from i2ikd.engine.loop import Interrupted
+    from i2ikd.plugins import default_host
+
+    console = Console(stderr=quiet_stdout)
+    bench = Workbench(experiment, default_host(), out)
+    with locked(out):
+        claim(out, experiment)
+        try:
+            yield Session(bench, console, Display(console), lambda text: console.print(text, highlight=False, markup=False))
+        except Interrupted:
+            command = shlex.join(["i2ikd", *sys.argv[1:]])
+            click.echo(f"i2ikd: stopped; a checkpoint was saved. Go on with: {command}", err=True)
+            raise click.exceptions.Exit(130) from None

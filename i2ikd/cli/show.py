@@ -1,0 +1,56 @@
+"""``i2ikd show``: one component whole: what it is, its options, where it comes from."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import click
+
+from i2ikd.cli.list import describe, kind_of
+from i2ikd.options import parameters
+from i2ikd.plugins import default_host
+
+
+@click.command("show")
+@click.argument("kind")
+@click.argument("name")
+@click.option("--taps", is_flag=True, help="For a model: the module paths that can be tapped.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(kind: str, name: str, taps: bool, as_json: bool) -> None:
+    """Show the component NAME of a KIND: summary, formula, options with types and defaults, source."""
+    component = default_host().get(kind_of(kind), name)
+    target = component.resolve()
+    if taps:
+        network: Any = component.create()
+        for path, module in network.named_modules():
+            if path:
+                click.echo(f"{path}  {type(module).__name__}")
+        return
+    known = [] if isinstance(target, click.Command) else [_option(p) for p in parameters(target).values()]
+    text = inspect.getdoc(target) or ""
+    if as_json:
+        click.echo(json.dumps({**describe(component), "options": known, "text": text}, indent=1, ensure_ascii=False))
+        return
+    click.echo(f"{component.kind} {component.name}  ({component.plugin.label})")
+    for fact, value in {"summary": component.summary, **component.facts}.items():
+        if value:
+            click.echo(f"{fact}: {value}")
+    if known:
+        click.echo("options:")
+        for option in known:
+            default = "" if option["default"] is None else f" = {option['default']}"
+            click.echo(f"  {option['name']}: {option['type']}{default}")
+    click.echo("\n" + text)
+
+
+def _option(parameter: inspect.Parameter) -> dict[str, str | None]:
+    annotation = parameter.annotation
+    shown = "any" if annotation is inspect.Parameter.empty else annotation
+    default = None if parameter.default is inspect.Parameter.empty else repr(parameter.default)
+    return {
+        "name": parameter.name,
+        "type": shown if isinstance(shown, str) else inspect.formatannotation(shown),
+        "default": default,
+    }

@@ -1,0 +1,35 @@
+"""``i2ikd train``: the teacher of an experiment alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from i2ikd.cli import options
+
+
+@click.command("train")
+@options.experiment_file
+@options.out_folder
+@click.option("--seeds", type=int, metavar="N", help="The first N seeds.")
+@options.overrides
+@options.as_json
+def command(experiment: Path, out: Path, seeds: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Train the teacher, once per seed. `distill` and `compare` with the same --out find it there."""
+    from i2ikd.cli.session import working
+    from i2ikd.compare.grid import train_teacher
+
+    checked = options.load_experiment(experiment, overrides)
+    with working(checked, out, quiet_stdout=as_json) as session:
+        session.bench.check([])
+        made = []
+        for seed in options.choose_seeds(checked, seeds):
+            run = train_teacher(session.bench, seed, session.display, session.say)
+            made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
+        if as_json:
+            click.echo(json.dumps(made, indent=1))
+        else:
+            for item in made:
+                session.say(f"{item['name']}: {item['folder']}")

@@ -1,0 +1,75 @@
+"""The output folder of a comparison: whose it is, and that one process at a time works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from i2ikd.config import Experiment
+from i2ikd.errors import UserError
+from i2ikd.files import write_atomically
+
+_MARK = "experiment.json"
+
+
+def claim(out: Path, experiment: Experiment) -> None:
+    """Make ``out`` the folder of this experiment, or find that it is.
+
+    Settings may change between calls (what they touch is trained again); the name may not.
+
+    Raises:
+        UserError: the folder belongs to another experiment, holds something else, or cannot be written.
+    """
+    mark = out / _MARK
+    if mark.is_file():
+        owner = read_owner(out).get("name")
+        if owner != experiment.name:
+            raise UserError(
+                f"{out} belongs to the experiment {owner!r}, not to {experiment.name!r}; give another --out folder"
+            )
+    elif out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; --out names a folder")
+    elif out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
+        raise UserError(f"{out} holds something else than a comparison; give a new or empty --out folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out}: {error.strerror}") from None
+    content = experiment.model_dump(mode="json")
+    write_atomically(mark, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_owner(out: Path) -> dict[str, Any]:
+    """Read the experiment that a folder belongs to.
+
+    Raises:
+        UserError: it belongs to none.
+    """
+    mark = out / _MARK
+    if not mark.is_file():
+        raise UserError(f"{out} is no folder of a comparison: it has no {_MARK}")
+    try:
+        content = json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{mark} is not JSON: {error}") from None
+    return dict(content)
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another i2ikd works in {out}; wait for it, or give another --out folder") from None
+        yield

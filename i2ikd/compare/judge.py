@@ -1,0 +1,62 @@
+"""Score one trained run on a split of its experiment's task, or of another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from i2ikd.compare.workbench import Workbench
+from i2ikd.config import Experiment, apply_override, check_experiment, read_experiment
+from i2ikd.engine.run import load_network
+from i2ikd.engine.store import RunFolder
+from i2ikd.errors import UserError
+from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network, make_metrics
+from i2ikd.evaluation.records import NO_SEED, Record, tabulate
+from i2ikd.evaluation.statistics import Estimate, interval
+from i2ikd.plugins import default_host
+
+Scores = dict[str, dict[str, Estimate]]
+
+
+def judge(run: Path, experiment: Path | None, overrides: Sequence[str], split: str) -> tuple[Scores, list[Record]]:
+    """Return the scores by row and column, and the records.
+
+    Raises:
+        UserError: no finished run there, no experiment to judge by, or wrong data.
+    """
+    bench = Workbench(_experiment_of(run, experiment, overrides), default_host(), run)
+    metrics = make_metrics(bench.host, bench.task)
+    dataset = bench.dataset(split)
+    network = load_network(bench.host, finished_run(run))
+    records = evaluate_baselines(bench.task, dataset, metrics)
+    records += evaluate_network(network, bench.task, dataset, metrics, "network", NO_SEED, bench.device)
+    tables = {column: tabulate(records, metric) for column, metric in bench.task.columns.items()}
+    arms = list(dict.fromkeys(record.arm for record in records))
+    return {arm: {column: interval(table[arm]) for column, table in tables.items()} for arm in arms}, records
+
+
+def finished_run(run: Path) -> RunFolder:
+    """Return the folder of a finished run.
+
+    Raises:
+        UserError: it is none.
+    """
+    folder = RunFolder(run.resolve())
+    if not folder.finished:
+        what = "its training has not ended" if folder.checkpoint.is_file() else "it has no weights.pt"
+        raise UserError(f"{run} is no finished run: {what}")
+    return folder
+
+
+def _experiment_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> Experiment:
+    if experiment is not None:
+        return read_experiment(experiment, overrides)
+    for parent in run.resolve().parents:
+        mark = parent / "experiment.json"
+        if mark.is_file():
+            document = json.loads(mark.read_text(encoding="utf-8"))
+            for override in overrides:
+                apply_override(document, override)
+            return check_experiment(document, str(mark))
+    raise UserError(f"{run} lies in no comparison's folder: say with --experiment which experiment judges it")

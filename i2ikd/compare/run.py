@@ -1,0 +1,132 @@
+"""One comparison from beginning to end: train what is missing, score, count costs, condense, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from i2ikd.compare.comparison import Comparison, Costs, condense
+from i2ikd.compare.grid import Say, train_arms, train_teacher
+from i2ikd.compare.scoring import score_baselines, score_run, score_teacher
+from i2ikd.compare.workbench import Workbench
+from i2ikd.config import Arm, digest
+from i2ikd.engine.loop import Watcher
+from i2ikd.engine.run import Run
+from i2ikd.evaluation.latency import latency_of_many
+from i2ikd.evaluation.predict import make_metrics
+from i2ikd.evaluation.profile import count_macs, count_parameters
+from i2ikd.evaluation.records import Record, write_records
+from i2ikd.files import write_atomically
+
+Kind = Literal["baseline", "teacher", "arm"]
+
+
+def compare(
+    bench: Workbench,
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    *,
+    watcher: Watcher | None = None,
+    say: Say = print,
+    lockstep: bool = False,
+) -> Comparison:
+    """Train what is missing, evaluate each network from its saved weights, and write ``results.json`` and ``records.csv``.
+
+    Args:
+        bench: the experiment.
+        arms: its arms, or some of them.
+        seeds: its seeds, or some of them.
+        watcher: is told how the training goes on.
+        say: prints what is reused and what is trained.
+        lockstep: train the arms of a seed in one pass.
+
+    Raises:
+        Interrupted: after checkpoints were saved.
+        UserError: what cannot work; before any training where that can be known.
+    """
+    bench.check(arms)
+    runs: dict[tuple[str, int], Run] = {}
+    for seed in seeds:
+        runs["teacher", seed] = train_teacher(bench, seed, watcher, say)
+        for arm, run in zip(arms, train_arms(bench, arms, seed, watcher, _arms_only(say), lockstep)):
+            runs[arm.name, seed] = run
+    records, kinds = _score(bench, arms, seeds, runs)
+    settings = bench.experiment.comparison
+    references = dict.fromkeys([settings.student, settings.control, "kd-mri"])
+    columns = dict(bench.task.columns)
+    comparison = condense(
+        bench.experiment.name,
+        _facts(bench, seeds),
+        columns,
+        records,
+        kinds,
+        _costs(bench, arms, seeds[0], runs),
+        [name for name in references if name in kinds],
+        settings.student,
+        {name: metric.higher_is_better for name, metric in make_metrics(bench.host, bench.task).items()},
+    )
+    for (name, seed), run in runs.items():
+        comparison.histories[f"{name}/seed{seed}"] = run.folder.read("history") or []
+    out = bench.store.root
+    write_records(out / "records.csv", comparison.records)
+    write_atomically(out / "results.json", json.dumps(comparison.as_json(), indent=1, ensure_ascii=False) + "\n")
+    return comparison
+
+
+def _arms_only(say: Say) -> Say:
+    """Leave out the teacher, which was spoken of already."""
+
+    def filtered(text: str) -> None:
+        if "teacher/seed" not in text:
+            say(text)
+
+    return filtered
+
+
+def _score(
+    bench: Workbench, arms: Sequence[Arm], seeds: Sequence[int], runs: Mapping[tuple[str, int], Run]
+) -> tuple[list[Record], dict[str, Kind]]:
+    metrics = make_metrics(bench.host, bench.task)
+    records = score_baselines(bench, metrics)
+    kinds: dict[str, Kind] = {record.arm: "baseline" for record in records}
+    kinds["teacher"] = "teacher"
+    given = bench.experiment.teacher.weights is not None
+    for seed in seeds[:1] if given else seeds:
+        records = records + score_teacher(bench, runs["teacher", seed], seed, metrics)
+    for arm in arms:
+        kinds[arm.name] = "arm"
+        for seed in seeds:
+            records = records + score_run(bench, runs[arm.name, seed], arm.name, seed, metrics)
+    return records, kinds
+
+
+def _costs(bench: Workbench, arms: Sequence[Arm], seed: int, runs: Mapping[tuple[str, int], Run]) -> dict[str, Costs]:
+    """Count and time every distinct architecture once; latencies are taken in interleaved rounds, on the CPU."""
+    example = bench.example()
+    names = ["teacher", *(arm.name for arm in arms)]
+    shapes = {
+        name: digest([runs[name, seed].specification.model, runs[name, seed].specification.options]) for name in names
+    }
+    networks = {shapes[name]: bench.load(runs[name, seed]) for name in names}
+    latencies = latency_of_many(networks, example) if bench.experiment.comparison.latency else {}
+    costs = {}
+    for name in names:
+        network, latency = networks[shapes[name]], latencies.get(shapes[name])
+        costs[name] = Costs(
+            params=count_parameters(network)[0],
+            macs=count_macs(network, example)[0],
+            latency_ms=latency.median_ms if latency else None,
+            latency_spread_ms=latency.spread_ms if latency else None,
+        )
+    return costs
+
+
+def _facts(bench: Workbench, seeds: Sequence[int]) -> dict[str, str]:
+    training = bench.training
+    return {
+        **bench.task.describe(),
+        "slices": ", ".join(f"{split} {len(bench.dataset(split))}" for split in ("train", "val", "test")),
+        "seeds": ", ".join(str(seed) for seed in seeds),
+        "training": f"{training.epochs} epochs a stage, batch {training.batch}, {bench.precision}, {bench.device.type}",
+    }

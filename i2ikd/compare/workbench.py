@@ -1,0 +1,243 @@
+"""An experiment made ready: everything that it names is built once and checked before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from i2ikd.config import Arm, Experiment, Network, Training, merge_training
+from i2ikd.engine.batches import SampleBatches, ordered
+from i2ikd.engine.build import build_network, load_weights
+from i2ikd.engine.device import keep_large_blocks, resolve_device
+from i2ikd.engine.ground import Ground
+from i2ikd.engine.knowledge import KnowledgeBank
+from i2ikd.engine.objective import build_objective
+from i2ikd.engine.plan import PlannedStage, plan_stages
+from i2ikd.engine.precision import resolve_precision
+from i2ikd.engine.run import Run, load_network, save_weights
+from i2ikd.engine.store import RunSpecification, Store
+from i2ikd.errors import UserError, nearest
+from i2ikd.plugins import Host
+from i2ikd.recipe import Stage
+from i2ikd.sample import Batch
+from i2ikd.task import SampleDataset, Task
+
+
+class Workbench:
+    """The task, the plans and the store of one experiment.
+
+    Args:
+        experiment: as read from TOML.
+        host: the registry.
+        out: the output folder; runs are kept in its store.
+
+    Raises:
+        UserError: anything in the experiment that cannot be: unknown names, wrong options, missing data.
+    """
+
+    def __init__(self, experiment: Experiment, host: Host, out: Path) -> None:
+        keep_large_blocks()
+        self.experiment = experiment
+        self.host = host
+        self.store = Store(out)
+        self.task: Task = self._make_task()
+        self.training = experiment.training
+        self._check_views()
+        self.device = resolve_device(self.training.device)
+        self.precision = resolve_precision(self.training.precision, self.device)
+        self._datasets: dict[str, SampleDataset] = {}
+        self._identity: dict[str, Any] | None = None
+        self._banks: dict[str, KnowledgeBank] = {}
+        self._weights_digest: str | None = None
+
+    def _make_task(self) -> Task:
+        section = self.experiment.task
+        task = self.host.create("task", section.name, section.options, where=f"task {section.name!r}")
+        if not isinstance(task, Task):
+            raise UserError(f"the task {section.name!r} is a {type(task).__name__}, not an i2ikd.Task")
+        return task
+
+    def _check_views(self) -> None:
+        for view in self.training.views:
+            if view not in self.task.views:
+                raise UserError(
+                    f"training.views: the task {self.experiment.task.name!r} has no view {view!r}; "
+                    + nearest(view, self.task.views)
+                )
+
+    def dataset(self, split: str) -> SampleDataset:
+        """Return the samples of a split, opened once; the training split has the random views."""
+        if split not in self._datasets:
+            views = self.training.views if split == "train" else ()
+            self._datasets[split] = self.task.dataset(split, views)
+        return self._datasets[split]
+
+    def identity(self) -> dict[str, Any]:
+        """What the samples depend on."""
+        if self._identity is None:
+            self._identity = {"name": self.experiment.task.name, **self.task.identity()}
+        return self._identity
+
+    def validation(self) -> list[Batch]:
+        """The validation batches, in order."""
+        return list(ordered(self.dataset("val"), self.training.batch))
+
+    def example(self) -> Batch:
+        """The first slice of the test split, deterministic view, for shapes and costs."""
+        return next(iter(ordered(self.dataset("test"), 1)))
+
+    def ground(self, seed: int, teacher: nn.Module | None = None, teacher_digest: str = "") -> Ground:
+        """Return what the runs of one seed stand on."""
+        pin = self.device.type == "cuda"
+        batches = SampleBatches(self.dataset("train"), self.training.batch, seed, self.training.workers, pin)
+        if teacher is not None:
+            teacher = teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Ground(
+            host=self.host,
+            task=self.task,
+            batches=batches,
+            validation=self.validation,
+            device=self.device,
+            precision=self.precision,
+            teacher=teacher,
+            teacher_model=self.experiment.teacher.model,
+            pairs=self.experiment.pairs,
+            bank=self._banks.setdefault(teacher_digest, KnowledgeBank(self.training.cache_mb)),
+        )
+
+    def teacher_run(self, seed: int) -> Run:
+        """Return the run that makes the teacher of a seed; a teacher with given weights is the same for all seeds."""
+        network = self.experiment.teacher
+        name = f"teacher/seed{seed}"
+        if network.weights is not None:
+            specification = self._specification("teacher", network, 0, [], self.training, None, self._given_weights())
+            return Run(name, specification, (), self.store.folder(specification))
+        training = self._validated(merge_training(self.training, network.training, "teacher.training"))
+        planned = plan_stages(self._recipe("student", {}, "teacher"), training, "teacher")
+        specification = self._specification("teacher", network, seed, planned, training, None, None)
+        return Run(name, specification, tuple(planned), self.store.folder(specification))
+
+    def arm_run(self, arm: Arm, seed: int) -> Run:
+        """Return the run that makes the student of an arm and a seed."""
+        who = f"arm {arm.name!r}"
+        network = Network.model_validate({**self.experiment.student.model_dump(), **arm.student})
+        training = self._validated(merge_training(self.training, network.training, f"{who}, student.training"))
+        planned = plan_stages(self._recipe(arm.recipe, arm.options, who), training, who)
+        teacher = self.teacher_run(seed).specification.digest if self._listens(planned) else None
+        specification = self._specification("student", network, seed, planned, training, teacher, None)
+        return Run(f"students/{arm.name}/seed{seed}", specification, tuple(planned), self.store.folder(specification))
+
+    def _validated(self, training: Training) -> Training:
+        """Choose how often to validate, so that it costs at most a tenth of the training (forward is a third of a step)."""
+        if training.validate_every is not None:
+            return training
+        share = len(self.dataset("val")) / (3 * max(len(self.dataset("train")), 1))
+        return training.model_copy(update={"validate_every": max(1, round(share / 0.1 + 0.49))})
+
+    def _recipe(self, name: str, options: dict[str, Any], who: str) -> list[Stage]:
+        stages: list[Stage] = self.host.create("recipe", name, options, where=f"{who} (recipe {name!r})")
+        return stages
+
+    def _listens(self, planned: Sequence[PlannedStage]) -> bool:
+        """Whether any stage needs a teacher, by its distillers or by where it starts."""
+        for stage in planned:
+            for term in stage.stage.terms:
+                target: Any = self.host.get("distiller", term.distiller.name).resolve()
+                if getattr(target, "uses_teacher", True):
+                    return True
+        return any(stage.stage.start == "teacher" for stage in planned)
+
+    def _given_weights(self) -> str:
+        if self._weights_digest is None:
+            path = self.experiment.teacher.weights
+            assert path is not None
+            file = path / "weights.pt" if path.is_dir() else path
+            if not file.is_file():
+                raise UserError(f"teacher.weights: there is no file {file}")
+            self._weights_digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        return self._weights_digest
+
+    def _specification(
+        self,
+        role: str,
+        network: Network,
+        seed: int,
+        planned: Sequence[PlannedStage],
+        training: Training,
+        teacher: str | None,
+        weights: str | None,
+    ) -> RunSpecification:
+        stages = []
+        for stage in planned:
+            settings = {**stage.training.identity(), "epochs": stage.epochs, "precision": self.precision}
+            settings["device"] = self.device.type
+            stages.append({**stage.stage.model_dump(mode="json", exclude={"epochs"}), "training": settings})
+        return RunSpecification(
+            role=role,
+            seed=seed,
+            task=self.identity(),
+            model=network.model,
+            options=network.options,
+            stages=stages,
+            pairs=self.experiment.pairs if teacher else None,
+            teacher=teacher,
+            weights=weights,
+        )
+
+    def take_given_teacher(self, run: Run) -> None:
+        """Copy given teacher weights into the store.
+
+        Raises:
+            UserError: they are another network's.
+        """
+        path = self.experiment.teacher.weights
+        assert path is not None
+        specification = run.specification
+        network = build_network(self.host, specification.model, specification.options, specification.seed, "teacher")
+        load_weights(network, path)
+        run.folder.write("run", {"name": run.name, "specification": specification.model_dump(mode="json")})
+        save_weights(specification, run.folder, network)
+
+    def load(self, run: Run) -> nn.Module:
+        """Build the network of a finished run afresh, with its saved weights."""
+        return load_network(self.host, run.folder)
+
+    def check(self, arms: Sequence[Arm]) -> None:
+        """Build every network and every distiller once, and compare shapes, before anything is trained.
+
+        Raises:
+            UserError: the first thing that cannot work.
+        """
+        experiment = self.experiment
+        for split in ("train", "val", "test"):
+            self.dataset(split)
+        teacher_run = self.teacher_run(experiment.seeds[0])
+        specification = teacher_run.specification
+        teacher = build_network(self.host, specification.model, specification.options, 0, "teacher")
+        if experiment.teacher.weights is not None:
+            load_weights(teacher, experiment.teacher.weights)
+        example = next(iter(ordered(self.dataset("train"), 2)))
+        size = min(self.training.batch, len(self.dataset("train")))
+        for arm in arms:
+            run = self.arm_run(arm, experiment.seeds[0])
+            listens = run.specification.teacher is not None
+            where = f"student (arm {arm.name!r})"
+            student = build_network(self.host, run.specification.model, run.specification.options, 0, where)
+            for stage in run.stages:
+                build_objective(
+                    stage.stage,
+                    host=self.host,
+                    task=self.task,
+                    teacher=teacher if listens else None,
+                    student=student,
+                    models=(specification.model, run.specification.model),
+                    pairs=experiment.pairs,
+                    example=example,
+                    batch_size=size,
+                    seed=0,
+                )

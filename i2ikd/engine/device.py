@@ -1,0 +1,43 @@
+"""Where a run computes: device, and what the process needs to be told once to be fast."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+
+import torch
+
+from i2ikd.errors import UserError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device; ``auto`` is CUDA where there is one.
+
+    Raises:
+        UserError: CUDA was asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device = 'cuda', but torch sees no CUDA device here; use device = 'auto' or 'cpu'")
+    return torch.device(name)
+
+
+@cache
+def keep_large_blocks() -> bool:
+    """Tell glibc's allocator not to give large blocks back to the system; return whether it took it.
+
+    Feature maps of tens of megabytes are allocated and freed in every step; by default each is mapped, zeroed page by
+    page and unmapped again. Keeping the blocks changes no number. Elsewhere than on glibc this does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4
+    largest = 2**31 - 1
+    taken = [mallopt(mmap_threshold, largest), mallopt(mmap_max, 0), mallopt(trim_threshold, largest)]
+    return bool(taken[1] and taken[2])

@@ -1,0 +1,175 @@
+"""The one training loop: epochs, batches, the teacher at most once a batch, every trainee one step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from i2ikd.engine.ground import Ground
+from i2ikd.engine.knowledge import Listening
+from i2ikd.engine.objective import ActiveTerm
+from i2ikd.engine.trainee import Trainee
+from i2ikd.lifecycle import EpochContext
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM: a checkpoint was saved, and the same command goes on from it."""
+
+
+class Watcher(Protocol):
+    """Is told how the work goes on."""
+
+    def started(self, name: str, steps: int, done: int) -> None:
+        """A loop starts (or goes on): so many steps in all, so many done before."""
+
+    def stepped(self) -> None:
+        """One more batch is through."""
+
+    def epoch_ended(self, trainee: str, context: EpochContext, epochs: int) -> None:
+        """One trainee ended an epoch."""
+
+    def ended(self) -> None:
+        """The loop ended, well or not."""
+
+
+class Silence:
+    """A watcher that says nothing."""
+
+    def started(self, name: str, steps: int, done: int) -> None:
+        """Nothing."""
+
+    def stepped(self) -> None:
+        """Nothing."""
+
+    def epoch_ended(self, trainee: str, context: EpochContext, epochs: int) -> None:
+        """Nothing."""
+
+    def ended(self) -> None:
+        """Nothing."""
+
+
+class StopRequest:
+    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps, so that no step is cut in half."""
+
+    _signals = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._request) for number in self._signals}
+        return self
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def train(
+    name: str,
+    trainees: Sequence[Trainee],
+    ground: Ground,
+    *,
+    save: Callable[[Trainee], None] | None = None,
+    save_seconds: float = 30.0,
+    watcher: Watcher | None = None,
+) -> None:
+    """Bring every trainee to the end of its recipe.
+
+    Several trainees share one pass over the data and the teacher; each makes exactly the steps that it would make
+    alone. A trainee that a checkpoint brought further than others waits for them.
+
+    Args:
+        name: what is being trained, for the watcher.
+        trainees: may stand anywhere in their recipes.
+        ground: what they share.
+        save: writes a trainee's checkpoint; called every ``save_seconds``, at the end of stages and when interrupted.
+        save_seconds: least time between two checkpoints.
+        watcher: is told how the work goes on.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM, after the checkpoints were saved.
+        UserError: a loss that is not finite, wrong shapes, wrong taps.
+    """
+    watcher = watcher or Silence()
+    steps = ground.batches.steps
+    total = max(t.epochs for t in trainees) * steps
+    first = min(t.epoch for t in trainees)
+    watcher.started(name, total, min(t.epoch * steps + t.step for t in trainees))
+    saver = _Saver(save, save_seconds)
+    try:
+        with StopRequest() as stop:
+            for epoch in range(first, max(t.epochs for t in trainees)):
+                active = [t for t in trainees if t.epoch == epoch < t.epochs]
+                _run_epoch(epoch, active, ground, stop, saver, watcher)
+    finally:
+        for trainee in trainees:
+            trainee.close()
+        watcher.ended()
+
+
+def _run_epoch(
+    epoch: int, active: Sequence[Trainee], ground: Ground, stop: StopRequest, saver: _Saver, watcher: Watcher
+) -> None:
+    for trainee in active:
+        trainee.enter_epoch()
+    terms = {id(t): t.objective.terms for t in active if t.objective is not None}
+    flat = [term for group in terms.values() for term in group]
+    if ground.teacher is not None:
+        ground.bank.fill(flat, ground.teacher, ground.batches, ground.device, ground.precision)
+    listening = Listening(ground.teacher, flat, ground.bank, ground.device, ground.precision)
+    skip = min((t.step for t in active), default=0)
+    try:
+        for index, batch in enumerate(ground.batches.epoch(epoch, skip), start=skip):
+            there = ground.there(batch)
+            listening.hear(there)
+            for trainee in active:
+                if trainee.step == index:
+                    own: list[ActiveTerm] = terms[id(trainee)]
+                    trainee.learn(there, [listening.knowledge(term, there) for term in own])
+            watcher.stepped()
+            if stop.requested:
+                saver.save(active)
+                raise Interrupted
+            saver.save_if_due(active)
+    finally:
+        listening.close()
+    stages = [t.stage_index for t in active]
+    for trainee in active:
+        watcher.epoch_ended(trainee.run.name, trainee.leave_epoch(), trainee.epochs)
+    if stages != [t.stage_index for t in active] or any(t.finished for t in active):
+        saver.save(active)
+    else:
+        saver.save_if_due(active)
+
+
+class _Saver:
+    """Decides when checkpoints are written."""
+
+    def __init__(self, save: Callable[[Trainee], None] | None, seconds: float) -> None:
+        self._save = save
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def save(self, trainees: Sequence[Trainee]) -> None:
+        if self._save is not None:
+            for trainee in trainees:
+                self._save(trainee)
+        self._last = time.monotonic()
+
+    def save_if_due(self, trainees: Sequence[Trainee]) -> None:
+        if time.monotonic() - self._last >= self._seconds:
+            self.save(trainees)

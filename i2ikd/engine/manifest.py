@@ -1,0 +1,61 @@
+"""What a run was made with: versions, provenance, device, threads."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from i2ikd.engine.ground import Ground
+from i2ikd.errors import UserError
+from i2ikd.plugins import Host
+
+_PACKAGES = ("i2ikd", "torch", "timm", "numpy", "scipy", "scikit-image", "h5py")
+
+
+def manifest(ground: Ground, components: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return a JSON-able record of the circumstances of a run.
+
+    Args:
+        ground: what the run stands on.
+        components: (kind, name) of what it uses.
+    """
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "components": {f"{kind}:{name}": provenance(ground.host, kind, name) for kind, name in sorted(set(components))},
+        "device": _device(ground.device),
+        "precision": ground.precision,
+        "threads": torch.get_num_threads(),
+        "effective_batch": ground.batches.size,
+        "steps_per_epoch": ground.batches.steps,
+        "data": ground.task.describe(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def provenance(host: Host, kind: str, name: str) -> str:
+    """Return which plugin, of which distribution and version, a component comes from."""
+    try:
+        return host.get(kind, name).plugin.label
+    except UserError:
+        return "imported"
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {platform.processor() or platform.machine()}"

@@ -1,0 +1,60 @@
+"""Before the first step of a stage: distillers measure what they need, and ratios become weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from i2ikd.distiller import Distiller, Features
+from i2ikd.engine.ground import Ground
+from i2ikd.engine.objective import ActiveTerm, Objective
+from i2ikd.engine.precision import autocast
+from i2ikd.engine.seeds import seed_torch
+from i2ikd.network import Student, Teacher
+from i2ikd.sample import Batch
+
+_CALIBRATION_BATCHES = 4
+
+
+def prepare(objective: Objective, ground: Ground, network: nn.Module, seed: int, stage: str) -> None:
+    """Let every distiller prepare, then turn ratios into weights."""
+    for index, term in enumerate(objective.terms):
+        if type(term.distiller).prepare is not Distiller.prepare:
+            seed_torch(seed, stage, "prepare", index)
+            term.distiller.prepare(_teacher_features(term, ground))
+    if any(term.term.ratio is not None for term in objective.terms):
+        seed_torch(seed, stage, "calibrate")
+        _calibrate(objective, ground, network)
+
+
+def _teacher_features(term: ActiveTerm, ground: Ground) -> Iterator[tuple[Features, Batch]]:
+    assert ground.teacher is not None
+    with Teacher(ground.teacher, term.teacher_paths) as told:
+        for batch in ground.first_batches(ground.preparation_batches):
+            with autocast(ground.device, ground.precision):
+                output = told(batch)
+            yield told.features(term.teacher_paths, output), batch
+
+
+@torch.no_grad()
+def _calibrate(objective: Objective, ground: Ground, network: nn.Module) -> None:
+    """Average every term and the reconstruction loss over the first batches, the student in eval mode."""
+    sums, reconstruction, count = [0.0] * len(objective.terms), 0.0, 0
+    training = network.training
+    network.eval()
+    assert ground.teacher is not None
+    paths = [path for term in objective.terms for path in term.teacher_paths]
+    with Teacher(ground.teacher, paths) as told, Student(network, objective.student_paths) as own:
+        for batch in ground.first_batches(_CALIBRATION_BATCHES):
+            with autocast(ground.device, ground.precision):
+                said, output = told(batch), own(batch)
+            for index, term in enumerate(objective.terms):
+                knowledge = term.distiller.knowledge(told.features(term.teacher_paths, said), batch)
+                loss = term.distiller(own.features(term.student_paths, output), knowledge, batch)
+                sums[index] += float(loss["loss"] if isinstance(loss, dict) else loss)
+            reconstruction += float(ground.task.loss(output.float(), batch.target))
+            count += 1
+    network.train(training)
+    objective.calibrate([total / count for total in sums], reconstruction / count)

@@ -1,0 +1,167 @@
+"""The built-in metrics: PSNR, SSIM, NMSE, HFN and MAE; a metric's name says its scope and its peak.
+
+The peak (data range) always comes from the target or is fixed, never from the prediction. Where a target has no
+signal a ratio to it is undefined: such a score is NaN, and ``i2ikd.evaluation.records.per_volume`` leaves that slice
+out. Arithmetic is in float64.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from skimage.filters import laplace
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+
+from i2ikd.errors import UserError
+from i2ikd.metric import Metric
+
+PSNR_CAP = 100.0
+"""dB. A larger PSNR, the infinite one of a perfect prediction included, counts as this: means stay finite."""
+
+SSIM_WINDOW = 7
+"""Edge of SSIM's uniform window, in pixels."""
+
+
+def psnr(prediction: np.ndarray, target: np.ndarray, peak: float) -> float:
+    """Peak signal-to-noise ratio 10 log10(peak^2 / mean squared error), in dB, at most ``PSNR_CAP``.
+
+    Returns NaN if ``peak`` is not positive.
+    """
+    prediction, target = _float64(prediction, target)
+    if not peak > 0:
+        return float("nan")
+    if mean_squared_error(target, prediction) <= peak**2 * 10 ** (-PSNR_CAP / 10):
+        return PSNR_CAP
+    return float(peak_signal_noise_ratio(target, prediction, data_range=peak))
+
+
+def ssim(prediction: np.ndarray, target: np.ndarray, peak: float) -> float:
+    """Mean over slices of the structural similarity (Wang et al. 2004) with a uniform 7x7 window.
+
+    Sample covariance, K1 = 0.01, K2 = 0.03, averaged over the pixels whose window lies inside the image.
+
+    Args:
+        prediction: [S, H, W].
+        target: [S, H, W].
+        peak: data range of every slice; NaN comes back if it is not positive.
+
+    Raises:
+        UserError: slices smaller than the window.
+    """
+    prediction, target = _float64(prediction, target)
+    if min(target.shape[-2:]) < SSIM_WINDOW:
+        raise UserError(
+            f"SSIM has a window of {SSIM_WINDOW}x{SSIM_WINDOW} pixels, but the slices are "
+            f"{target.shape[-2]}x{target.shape[-1]}; use larger slices or psnr-slice-max"
+        )
+    if not peak > 0:
+        return float("nan")
+    return float(structural_similarity(target, prediction, win_size=SSIM_WINDOW, data_range=peak, channel_axis=0))
+
+
+def _float64(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if prediction.shape != target.shape:
+        raise UserError(
+            f"a metric takes arrays of one shape, not a prediction {prediction.shape} and a target {target.shape}"
+        )
+    return np.asarray(prediction, np.float64), np.asarray(target, np.float64)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> float:
+    """||part||^2 / ||whole||^2, NaN where the whole is zero."""
+    energy = float(np.sum(whole**2))
+    return float(np.sum(part**2)) / energy if energy > 0 else float("nan")
+
+
+class PsnrVolumeMax(Metric):
+    """PSNR of a volume; the peak is the target volume's maximum."""
+
+    scope: ClassVar[Literal["slice", "volume"]] = "volume"
+    unit: ClassVar[str] = "dB"
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [S, H, W] arrays."""
+        return psnr(prediction, target, float(target.max()))
+
+
+class PsnrSliceMax(Metric):
+    """PSNR of a slice; the peak is the target slice's maximum."""
+
+    unit: ClassVar[str] = "dB"
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [H, W] arrays."""
+        return psnr(prediction, target, float(target.max()))
+
+
+class PsnrSliceUnit(Metric):
+    """PSNR of a slice whose values lie in [0, 1]; the peak is 1."""
+
+    unit: ClassVar[str] = "dB"
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [H, W] arrays."""
+        return psnr(prediction, target, 1.0)
+
+
+class SsimVolumeMax(Metric):
+    """Mean of the slices' SSIM; the data range is the target volume's maximum."""
+
+    scope: ClassVar[Literal["slice", "volume"]] = "volume"
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [S, H, W] arrays; ``UserError`` for slices below 7x7."""
+        return ssim(prediction, target, float(target.max()))
+
+
+class SsimSliceMax(Metric):
+    """SSIM of a slice; the data range is the target slice's maximum."""
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [H, W] arrays; ``UserError`` for slices below 7x7."""
+        return ssim(prediction[None], target[None], float(target.max()))
+
+
+class NmseVolume(Metric):
+    """Normalised mean squared error of a volume, ||t - p||^2 / ||t||^2."""
+
+    scope: ClassVar[Literal["slice", "volume"]] = "volume"
+    higher_is_better: ClassVar[bool] = False
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [S, H, W] arrays."""
+        prediction, target = _float64(prediction, target)
+        return _share(target - prediction, target)
+
+
+class NmseSlice(NmseVolume):
+    """Normalised mean squared error of a slice, ||t - p||^2 / ||t||^2."""
+
+    scope: ClassVar[Literal["slice", "volume"]] = "slice"
+
+
+class HfnSlice(Metric):
+    """High-frequency error of a slice, sum((lap t - lap p)^2) / sum((lap t)^2), with p clipped to [0, 1].
+
+    ``lap`` is the five-point Laplacian (``skimage.filters.laplace``, 3x3, edges mirrored); its sign and scale cancel.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [H, W] arrays."""
+        prediction, target = _float64(prediction, target)
+        edges = laplace(target)
+        return _share(edges - laplace(np.clip(prediction, 0.0, 1.0)), edges)
+
+
+class MaeSlice(Metric):
+    """Mean absolute error of a slice."""
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [H, W] arrays."""
+        prediction, target = _float64(prediction, target)
+        return float(np.mean(np.abs(target - prediction)))

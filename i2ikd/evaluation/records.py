@@ -1,0 +1,226 @@
+"""Scores of every slice as records: computed in parallel, kept as CSV, condensed to one value a volume."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from i2ikd.errors import UserError, nearest
+from i2ikd.files import write_atomically
+from i2ikd.metric import Metric
+
+NO_SEED = -1
+"""Pseudo-seed of an arm that trains nothing (zero-filled, bicubic)."""
+
+_HEAD = ["arm", "seed", "volume", "slice"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one arm with one seed scored on one slice; a volume's score stands on each of its slices."""
+
+    arm: str
+    seed: int
+    volume: str
+    slice: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeImages:
+    """Predictions and targets [S, H, W] of one volume, and its slices' indices (0, 1, ... unless given)."""
+
+    name: str
+    predictions: np.ndarray
+    targets: np.ndarray
+    indices: Sequence[int] | None = None
+
+
+class _Call(NamedTuple):
+    volume: VolumeImages
+    name: str
+    metric: Metric
+    slice: int | None
+
+    def score(self) -> float:
+        where = slice(None) if self.slice is None else self.slice
+        try:
+            return float(self.metric(self.volume.predictions[where], self.volume.targets[where]))
+        except UserError as error:
+            raise UserError(f"{self.name} of {self.volume.name}: {error}") from error
+
+
+def score_volume(metrics: Mapping[str, Metric], predictions: np.ndarray, targets: np.ndarray) -> list[dict[str, float]]:
+    """Score one volume [S, H, W] on this thread; scores by metric name, slice by slice.
+
+    Raises:
+        UserError: arrays that do not fit each other or the metric, or values that are not finite.
+    """
+    volume = VolumeImages("the volume", predictions, targets)
+    return _rows(volume, metrics, map(_Call.score, _calls(volume, metrics)))
+
+
+def score_volumes(
+    metrics: Mapping[str, Metric],
+    volumes: Sequence[VolumeImages],
+    arm: str,
+    seed: int = NO_SEED,
+    workers: int | None = None,
+) -> list[Record]:
+    """Score volumes on ``workers`` threads; unless given, as many as the process has cores.
+
+    Records come in the order of the volumes and slices, and do not depend on the number of threads.
+
+    Raises:
+        UserError: as ``score_volume``; the message names the volume.
+    """
+    calls = [call for volume in volumes for call in _calls(volume, metrics)]
+    records = []
+    with ThreadPoolExecutor(workers or _cores()) as pool:
+        scores = pool.map(_Call.score, calls)
+        for volume in volumes:
+            rows = _rows(volume, metrics, scores)
+            indices = range(len(rows)) if volume.indices is None else volume.indices
+            records += [
+                Record(arm, seed, volume.name, int(index), row) for index, row in zip(indices, rows, strict=True)
+            ]
+    return records
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _calls(volume: VolumeImages, metrics: Mapping[str, Metric]) -> list[_Call]:
+    """List what is to be computed, in the order in which ``_rows`` takes the results."""
+    predictions, targets = volume.predictions, volume.targets
+    if predictions.ndim != 3 or predictions.shape != targets.shape:
+        raise UserError(
+            f"{volume.name}: predictions and targets are stacks [S, H, W] of one shape, not "
+            f"{predictions.shape} and {targets.shape}"
+        )
+    for role, images in (("prediction", predictions), ("target", targets)):
+        bad = int(images.size - np.count_nonzero(np.isfinite(images)))
+        if bad:
+            cause = "; the network has diverged: train it with a lower learning rate" if role == "prediction" else ""
+            raise UserError(f"{volume.name}: {bad} of {images.size} values of the {role} are not finite{cause}")
+    places: dict[str, Sequence[int | None]] = {"volume": [None], "slice": range(len(targets))}
+    return [_Call(volume, name, metric, place) for name, metric in metrics.items() for place in places[metric.scope]]
+
+
+def _rows(volume: VolumeImages, metrics: Mapping[str, Metric], scores: Iterator[float]) -> list[dict[str, float]]:
+    count = len(volume.targets)
+    columns = {
+        name: [next(scores)] * count if metric.scope == "volume" else [next(scores) for _ in range(count)]
+        for name, metric in metrics.items()
+    }
+    return [{name: column[index] for name, column in columns.items()} for index in range(count)]
+
+
+def write_records(path: str | Path, records: Sequence[Record]) -> None:
+    """Write records as CSV, atomically; a float is written such that reading gives the very same number.
+
+    The header is ``arm,seed,volume,slice`` and the metrics in order of appearance; a cell is empty where a record
+    lacks the metric.
+
+    Raises:
+        UserError: the file cannot be written; an older one is then untouched.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record.scores))
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_HEAD + names)
+    for record in records:
+        cells = [repr(float(record.scores[name])) if name in record.scores else "" for name in names]
+        table.writerow([record.arm, record.seed, record.volume, record.slice, *cells])
+    write_atomically(path, text.getvalue())
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """Read what ``write_records`` wrote.
+
+    Raises:
+        UserError: the file cannot be read, or is no table of records; the message names file and line.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as stream:
+            table = csv.reader(stream)
+            header = next(table, [])
+            if header[: len(_HEAD)] != _HEAD:
+                raise UserError(f"{path} is no table of records: its first line must start with {','.join(_HEAD)}")
+            names = header[len(_HEAD) :]
+            return [_record(cells, names, f"{path}, line {table.line_num}") for cells in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _record(cells: list[str], names: list[str], where: str) -> Record:
+    width = len(_HEAD) + len(names)
+    if len(cells) != width:
+        raise UserError(f"{where}: {len(cells)} cells where the header has {width}")
+    arm, seed, volume, index, *values = cells
+    try:
+        scores = {name: float(value) for name, value in zip(names, values) if value}
+        return Record(arm, int(seed), volume, int(index), scores)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def per_volume(records: Sequence[Record], metric: str) -> dict[tuple[str, int, str], float]:
+    """Return the mean over slices by (arm, seed, volume), in order of appearance.
+
+    Slices where the metric is undefined (NaN: a target without signal) are left out; a volume of such slices only is
+    NaN.
+
+    Raises:
+        UserError: no record has the metric; the message has the nearest name.
+    """
+    slices: dict[tuple[str, int, str], list[float]] = {}
+    for record in records:
+        if metric in record.scores:
+            slices.setdefault((record.arm, record.seed, record.volume), []).append(record.scores[metric])
+    if records and not slices:
+        known = {name for record in records for name in record.scores}
+        raise UserError(f"no record has the metric {metric!r}; {nearest(metric, known)}")
+    return {key: _mean(values) for key, values in slices.items()}
+
+
+def _mean(values: list[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    if not defined:
+        return math.nan
+    if min(defined) == max(defined):  # a volume's score, repeated on its slices, must come back exactly
+        return defined[0]
+    return math.fsum(defined) / len(defined)
+
+
+def tabulate(records: Sequence[Record], metric: str) -> dict[str, np.ndarray]:
+    """Return the arms' per-volume values [seeds, volumes], the form that ``statistics`` takes.
+
+    Rows are the seeds and columns the volumes that occur in any record, sorted, so that cells of two arms match; a
+    cell without a value is NaN. An arm that trains nothing (``NO_SEED``) has one row, which stands for every seed.
+
+    Raises:
+        UserError: as ``per_volume``.
+    """
+    values = per_volume(records, metric)
+    seeds = sorted({seed for _, seed, _ in values} - {NO_SEED})
+    volumes = sorted({volume for _, _, volume in values})
+    untrained = {arm for arm, seed, _ in values if seed == NO_SEED}
+    arms: dict[str, np.ndarray] = {}
+    for (arm, seed, volume), value in values.items():
+        if arm in untrained and seed != NO_SEED:
+            raise UserError(f"the arm {arm!r} has records both with and without a seed")
+        rows = [NO_SEED] if arm in untrained else seeds
+        table = arms.setdefault(arm, np.full((len(rows), len(volumes)), np.nan))
+        table[rows.index(seed), volumes.index(volume)] = value
+    return arms

@@ -1,0 +1,80 @@
+"""The comparison as a LaTeX table: booktabs and graphicx, nothing else."""
+
+from __future__ import annotations
+
+import re
+
+from i2ikd.compare.comparison import Comparison
+from i2ikd.plugins import Host
+from i2ikd.report.content import Cell, Column, Line, tabulate
+from i2ikd.report.legend import facts_line
+
+_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",
+    "]": "{]}",
+    "−": "$-$",
+    "–": "--",
+    "·": r"$\cdot$",
+    "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+}
+
+
+def escape(text: str) -> str:
+    """Return text that LaTeX prints as it stands.
+
+    >>> print(escape("gram_fsp 50% & more"))
+    gram\\_fsp 50\\% \\& more
+    """
+    return "".join(_SIGNS.get(sign, sign) for sign in text)
+
+
+def latex(comparison: Comparison, host: Host | None = None) -> str:
+    """Return a ``table`` environment; columns are scaled to the width of the text."""
+    content = tabulate(comparison, host)
+    lines = [
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(_caption(comparison))}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', comparison.name)}}}",
+        r"\resizebox{\linewidth}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * (len(content.columns) - 1)}}}",
+        r"\toprule",
+        _row([escape(column.heading) for column in content.columns]),
+        r"\midrule",
+    ]
+    before = ""
+    for line in content.lines:
+        if before and line.kind == "arm" and before != "arm":
+            lines.append(r"\midrule")
+        before = line.kind
+        lines.append(_row([_cell(line, column) for column in content.columns]))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
+
+
+def _caption(comparison: Comparison) -> str:
+    names = ", ".join(f"{column}: {metric}" for column, metric in comparison.columns.items())
+    return f"{comparison.name}. {facts_line(comparison)}. {names}. Brackets: 95 % bootstrap intervals."
+
+
+def _row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(line: Line, column: Column) -> str:
+    cell: Cell = line.cells[column.key]
+    text = escape(cell.text)
+    if column.key in line.best:
+        text = rf"\textbf{{{text}}}"
+    rest = " ".join(escape(part) for part in (cell.interval, cell.remark) if part)
+    return rf"{text} {{\scriptsize {rest}}}" if rest else text

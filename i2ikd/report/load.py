@@ -1,0 +1,81 @@
+"""Read a finished comparison back from its folder, without data and without training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from i2ikd.compare.comparison import Comparison, Costs, Row
+from i2ikd.compare.folder import read_owner
+from i2ikd.engine.store import Store
+from i2ikd.errors import UserError
+from i2ikd.evaluation.records import Record, read_records
+from i2ikd.evaluation.statistics import Closure, Difference, Estimate
+from i2ikd.files import read_json
+
+
+def load_comparison(out: Path) -> Comparison:
+    """Return what ``compare`` found: numbers from ``results.json``, scores from ``records.csv``, training histories.
+
+    Raises:
+        UserError: ``out`` is no folder of a comparison, the comparison has not ended, or a file is damaged.
+    """
+    owner = read_owner(out)
+    results, scores = out / "results.json", out / "records.csv"
+    for file in (results, scores):
+        if not file.is_file():
+            raise UserError(
+                f"the comparison {owner.get('name')!r} in {out} has not ended: it has no {file.name}; "
+                f"go on with `i2ikd compare EXPERIMENT.toml --out {out}`"
+            )
+    try:
+        content = read_json(results)
+        comparison = Comparison(
+            name=content["name"],
+            facts=content["facts"],
+            columns=content["metrics"],
+            rows=[_row(row, content["metrics"]) for row in content["rows"]],
+            records=read_records(scores),
+            references=content["references"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{results} is not what `i2ikd compare` writes ({type(error).__name__}: {error}); run it again"
+        ) from None
+    comparison.histories.update(_histories(out, comparison.records))
+    return comparison
+
+
+def _histories(out: Path, records: list[Record]) -> dict[str, list[dict[str, Any]]]:
+    store = Store(out)
+    found = {}
+    for arm, seed in dict.fromkeys((record.arm, record.seed) for record in records):
+        folder = store.named(f"teacher/seed{seed}" if arm == "teacher" else f"students/{arm}/seed{seed}")
+        history = folder.read("history") if folder is not None else None
+        if history:
+            found[f"{arm}/seed{seed}"] = history
+    return found
+
+
+def _row(row: dict[str, Any], columns: dict[str, str]) -> Row:
+    costs = None
+    if row["params"] is not None:
+        costs = Costs(row["params"], row["macs"], row["latency_ms"], row["latency_spread_ms"])
+    differences = {name: dict(values) for name, values in row["differences"].items()}
+    corrected = {name: values.pop("p_holm", None) for name, values in differences.items()}
+    return Row(
+        arm=row["arm"],
+        kind=row["kind"],
+        costs=costs,
+        metrics={column: Estimate(**_numbers(row[column])) for column in columns},
+        closure=Closure(**_numbers(row["closure"], keep="gap_too_small")) if row["closure"] else None,
+        differences={name: Difference(**_numbers(values)) for name, values in differences.items()},
+        corrected={name: p for name, p in corrected.items() if p is not None},
+        rank=row["rank"],
+    )
+
+
+def _numbers(values: dict[str, Any], keep: str = "") -> dict[str, Any]:
+    """JSON has ``null`` where a number is undefined."""
+    return {key: math.nan if value is None and key != keep else value for key, value in values.items()}

@@ -1,0 +1,36 @@
+"""The comparison as GitHub Markdown."""
+
+from __future__ import annotations
+
+from i2ikd.compare.comparison import Comparison
+from i2ikd.plugins import Host
+from i2ikd.report.content import Column, Line, tabulate
+from i2ikd.report.legend import legend
+
+
+def markdown(comparison: Comparison, host: Host | None = None) -> str:
+    """Return a document: facts, table, legend."""
+    content = tabulate(comparison, host)
+    head = [_escaped(column.heading) for column in content.columns]
+    rule = [":--" if column.key == "arm" else "--:" for column in content.columns]
+    body = [[_cell(line, column) for column in content.columns] for line in content.lines]
+    lines = [f"# {_escaped(comparison.name)}", ""]
+    lines += [f"- {_escaped(name)}: {_escaped(value)}" for name, value in comparison.facts.items()]
+    lines += ["", *(f"| {' | '.join(row)} |" for row in (head, rule, *body)), ""]
+    lines += [f"- **{_escaped(term)}**: {_escaped(text)}" for term, text in legend(comparison, host)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(line: Line, column: Column) -> str:
+    cell = line.cells[column.key]
+    text = _escaped(cell.text)
+    if column.key in line.best:
+        text = f"**{text}**"
+    return " ".join(part for part in (text, _escaped(cell.interval), _escaped(cell.remark)) if part)
+
+
+def _escaped(text: str) -> str:
+    """Keep Markdown and HTML from reading a name as markup."""
+    for sign in "\\`*_|[]~#":
+        text = text.replace(sign, "\\" + sign)
+    return text.replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,84 @@
+"""Show some of the arms, or in another order; the numbers stay those of the whole comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from i2ikd.compare.comparison import Comparison, Row
+from i2ikd.errors import UserError, nearest
+from i2ikd.plugins import Host
+from i2ikd.report.legend import judged, roles
+
+_COSTS = ("params", "macs", "latency_ms")
+_SMALL_FIRST = (*_COSTS, "rank")
+
+
+def only(comparison: Comparison, arms: Sequence[str]) -> Comparison:
+    """Return the comparison with the rows of ``arms``, baselines and teacher only.
+
+    Ranks and Holm-corrected p-values remain those among all arms.
+
+    Raises:
+        UserError: an arm that is not in the comparison, or none.
+    """
+    known = [row.arm for row in comparison.rows if row.kind == "arm"]
+    for arm in arms:
+        if arm not in known:
+            raise UserError(f"the comparison {comparison.name!r} has no arm {arm!r}; {nearest(arm, known)}")
+    if not arms:
+        raise UserError(f"--arms names no arm; known: {', '.join(known)}")
+    rows = [row for row in comparison.rows if row.kind != "arm" or row.arm in arms]
+    return dataclasses.replace(comparison, rows=rows)
+
+
+def sort_keys(comparison: Comparison) -> list[str]:
+    """Return what the arms can be sorted by."""
+    return ["arm", *_COSTS, *comparison.columns, "closure", "difference", "rank"]
+
+
+def sorted_by(comparison: Comparison, column: str, host: Host | None = None) -> Comparison:
+    """Return the comparison with its arms sorted, the best first; baselines and teacher stay on top.
+
+    Args:
+        comparison: what to sort.
+        column: one of ``sort_keys``.
+        host: where metrics say which direction is better.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    known = sort_keys(comparison)
+    if column not in known:
+        raise UserError(f"there is no column {column!r} to sort by; {nearest(column, known)}")
+    fixed = [row for row in comparison.rows if row.kind != "arm"]
+    arms = [row for row in comparison.rows if row.kind == "arm"]
+    if column == "arm":
+        return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=lambda row: row.arm)])
+    metric = column if column in comparison.columns else next(iter(comparison.columns))
+    upward = judged(comparison.columns[metric], host).higher_is_better is not False
+    large_first = column == "closure" or (column not in _SMALL_FIRST and upward)
+    student = roles(comparison).student
+
+    def key(row: Row) -> tuple[bool, float]:
+        value = _value(row, column, student)
+        return math.isnan(value), -value if large_first else value
+
+    return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=key)])
+
+
+def _value(row: Row, column: str, student: str | None) -> float:
+    """Return the number to sort by; NaN, which comes last, where there is none."""
+    value: float | None
+    if column in _COSTS:
+        value = getattr(row.costs, column) if row.costs else None
+    elif column == "closure":
+        value = row.closure.mean if row.closure else None
+    elif column == "difference":
+        value = row.differences[student].mean if student in row.differences else None
+    elif column == "rank":
+        value = row.rank
+    else:
+        value = row.metrics[column].mean if column in row.metrics else None
+    return math.nan if value is None else float(value)

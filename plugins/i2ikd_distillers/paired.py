@@ -1,0 +1,70 @@
+"""The frame of a distiller that works pair by pair: describe the teacher's feature, compare the student's with it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError
+from i2ikd_distillers.precision import full_precision
+
+
+class PairedDistiller(Distiller):
+    """Mean over the pairs of a loss between one feature of each network; knowledge is named ``map0``, ``map1``, ..."""
+
+    def build(self, pairs: Sequence[TapShapes]) -> None:
+        """Check the pairs and size what the method needs.
+
+        Raises:
+            UserError: no pairs, or taps that are not feature maps [C, H, W].
+        """
+        name = type(self).__name__
+        if not pairs:
+            raise UserError(f"{name} compares features: name at least one pair of taps")
+        for pair in pairs:
+            for role, shape in (("teacher", pair.teacher), ("student", pair.student)):
+                if len(shape) != 3:
+                    raise UserError(f"{name} needs taps of shape [C, H, W]; the {role}'s is {list(shape)}")
+        self.size_for(pairs)
+
+    def size_for(self, pairs: Sequence[TapShapes]) -> None:
+        """Make the adapters, where the method has any."""
+
+    def describe(self, index: int, teacher: Tensor) -> Tensor:
+        """Return what the teacher's feature [B, C, H, W], float32, has to say; the feature itself unless overridden."""
+        return teacher
+
+    @abstractmethod
+    def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
+        """Return the scalar loss of the student's feature [B, C, H, W], float32, given ``describe``'s answer."""
+
+    def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
+        """Describe every tap of the teacher."""
+        if not teacher.taps:
+            return {}
+        with torch.no_grad(), full_precision(teacher.taps[0]):
+            return {f"map{i}": self.describe(i, tap.detach().float()) for i, tap in enumerate(teacher.taps)}
+
+    def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
+        """Return the mean over the pairs.
+
+        Raises:
+            UserError: a batch smaller than ``least_batch``.
+        """
+        refuse_small_batch(self, len(batch))
+        with full_precision(student.taps[0]):
+            losses = [self.compare(i, tap.float(), knowledge[f"map{i}"]) for i, tap in enumerate(student.taps)]
+            return torch.stack(losses).mean()
+
+
+def refuse_small_batch(distiller: Distiller, size: int) -> None:
+    """Raise ``UserError`` when the batch is smaller than the distiller declares that it needs."""
+    if size < distiller.least_batch:
+        raise UserError(
+            f"{type(distiller).__name__} relates the samples of a batch and needs at least "
+            f"{distiller.least_batch}, not {size}; raise training.batch, drop the last incomplete batch, or choose "
+            "an option that works within a sample"
+        )

@@ -1,0 +1,73 @@
+"""KD-MRI's HDF5 volume files: the fully sampled magnitude and, if stored, an undersampled image with its k-space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from i2ikd import UserError
+from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
+
+
+class KdMriReader:
+    """Reads ``volfs`` [H, W, slices] (or [H, W], one slice), the fully sampled real magnitude, as ``image``.
+
+    Args:
+        acceleration: also read the stored pair of this acceleration: ``img_volus_<acceleration>x`` as
+            ``undersampled`` [H, W] float32 and ``kspace_volus_<acceleration>x`` as ``kspace`` [H, W] complex64.
+            A file of new data may then lack ``volfs``, and its slices have no ``image``. ``None`` reads ``volfs``
+            alone; the rest is then simulated from it.
+    """
+
+    suffixes = SUFFIXES["kdmri-hdf5"]
+
+    def __init__(self, acceleration: Annotated[int, Field(ge=2)] | None = None) -> None:
+        self.acceleration = acceleration
+
+    def __call__(self, path: Path) -> KdMriVolume:
+        """Return the volume; the file is opened on first use.
+
+        Raises (then):
+            UserError: the file is no HDF5 file or truncated, a dataset is missing, or shapes do not fit.
+        """
+        return KdMriVolume(Path(path), self.acceleration)
+
+
+class KdMriVolume:
+    """One KD-MRI file as a volume."""
+
+    def __init__(self, path: Path, acceleration: int | None = None) -> None:
+        self.name = stem(path.name)
+        self.file = Hdf5File(path)
+        self._stacks = {"image": Hdf5Stack(self.file, "volfs", 2, kinds="biuf")}
+        if acceleration is not None:
+            self._stacks["undersampled"] = Hdf5Stack(self.file, f"img_volus_{acceleration}x", 2, kinds="biuf")
+            self._stacks["kspace"] = Hdf5Stack(self.file, f"kspace_volus_{acceleration}x", 2, kinds="c")
+        self._checked = False
+
+    def __len__(self) -> int:
+        self._check_shapes()
+        return len(next(iter(self._stacks.values())))
+
+    def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
+        """Return ``image`` [H, W] float32, if stored, and, if asked for, ``undersampled`` and ``kspace``."""
+        self._check_shapes()
+        return {name: stack[index] for name, stack in self._stacks.items()}
+
+    def _check_shapes(self) -> None:
+        if self._checked:
+            return
+        if len(self._stacks) > 1 and "volfs" not in self.file.opened():
+            del self._stacks["image"]
+        first = next(iter(self._stacks.values()))
+        for stack in self._stacks.values():
+            if stack.shape != first.shape:
+                raise UserError(
+                    f"{stack.where}: its shape {stack.shape} should be that of {first.key!r}, {first.shape}"
+                )
+        self._checked = True

@@ -1,0 +1,74 @@
+"""Which taps of a DC-CNN teacher go with which of a DC-CNN student.
+
+Cascades are paired in order. Where one network has more of them than the other, as many pairs are made as the smaller
+one has, spread evenly over the larger one, and the last cascades always form a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from torch import nn
+
+from i2ikd import UserError
+from i2ikd_mri_recon.network import DCCNN, Cascade
+
+Pairs = list[tuple[str, str]]
+
+
+def _cascades(network: nn.Module, role: str) -> list[int]:
+    """Return the depth of each cascade."""
+    if not isinstance(network, DCCNN):
+        raise UserError(
+            f"these pairs are for two DC-CNNs, but the {role} is a {type(network).__name__}; name pairs of module paths"
+        )
+    return [len(cast(Cascade, cascade).layers) for cascade in network.cascades]
+
+
+def spread(wanted: int, existing: int) -> list[int]:
+    """Choose ``wanted`` of ``existing`` positions, evenly, the last one always.
+
+    >>> spread(3, 5)
+    [1, 2, 4]
+    """
+    return [((i + 1) * existing + wanted // 2) // wanted - 1 for i in range(wanted)]
+
+
+def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], str]) -> Pairs:
+    large, small = _cascades(teacher, "teacher"), _cascades(student, "student")
+    count = min(len(large), len(small))
+    positions = zip(spread(count, len(large)), spread(count, len(small)))
+    return [(path(t, large[t]), path(s, small[s])) for t, s in positions]
+
+
+def _middle(depth: int) -> int:
+    """Index of the middle block, and never the last one, which gives an image and not features."""
+    return min(depth // 2, depth - 2)
+
+
+def features(teacher: nn.Module, student: nn.Module) -> Pairs:
+    """Pair the middle blocks, after their activation: conv 3 of 5 with conv 2 of 3, as KD-MRI does.
+
+    Raises:
+        UserError: one of the networks is no DC-CNN.
+    """
+    return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{_middle(depth)}")
+
+
+def preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
+    """Pair the middle convolutions, before their activation.
+
+    Raises:
+        UserError: one of the networks is no DC-CNN.
+    """
+    return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{_middle(depth)}.convolution")
+
+
+def images(teacher: nn.Module, student: nn.Module) -> Pairs:
+    """Pair the images that the cascades give, after data consistency.
+
+    Raises:
+        UserError: one of the networks is no DC-CNN.
+    """
+    return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}")

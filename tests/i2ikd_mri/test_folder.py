@@ -1,0 +1,391 @@
+"""A folder becomes volumes by split: layouts, scaling, resampling, identity; no subject is ever in two splits."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from i2ikd_mri.folder import FolderDataset
+from i2ikd_mri.volumes import PreparedVolume, SliceChoice, natural_key
+from PIL import Image
+
+import i2ikd
+from i2ikd import UserError
+
+RNG = np.random.default_rng(5)
+STACK = RNG.random((6, 9, 5), dtype=np.float32) * 7
+
+
+def write(path: Path, values: np.ndarray = STACK, key: str = "volfs", **more: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, content in {key: values, **more}.items():
+            file[name] = content
+    return path
+
+
+def names(source: FolderDataset, split: str) -> list[str]:
+    return [volume.name for volume in source.volumes(split)]
+
+
+def fill(root: Path, folders: dict[str, Iterable[str]]) -> Path:
+    for folder, files in folders.items():
+        for name in files:
+            write(root / folder / f"{name}.h5")
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return fill(tmp_path, {"train": ["s10", "s2", "s1"], "val": ["s3"], "test": ["s4", "s5"]})
+
+
+class TestLayouts:
+    def test_each_split_has_its_folder(self, root: Path) -> None:
+        source = FolderDataset(root)
+        assert names(source, "train") == ["s1", "s2", "s10"]
+        assert names(source, "val") == ["s3"]
+        assert names(source, "test") == ["s4", "s5"]
+        assert source.volumes("train")[0] is source.volumes("train")[0]
+
+    def test_kdmri_layout_needs_no_option_to_train(self, tmp_path: Path) -> None:
+        fill(tmp_path, {"train/acc_4x": ["a", "b"], "validation/acc_4x": ["c", "d", "e"]})
+        source = FolderDataset(tmp_path)
+        assert names(source, "train") == ["acc_4x/a", "acc_4x/b"]
+        assert names(source, "val") == ["acc_4x/c", "acc_4x/d", "acc_4x/e"]
+        with pytest.raises(UserError, match=r"no folder for the split 'test'.*splits.*hold_out = 0\.5"):
+            source.volumes("test")
+
+    def test_a_test_split_is_held_out_by_subject(self, tmp_path: Path) -> None:
+        people = [f"p{i}" for i in range(8)]
+        fill(tmp_path, {"train": ["x"], "validation/acc_4x": people, "validation/acc_8x": people})
+        source = FolderDataset(tmp_path, hold_out=0.5)
+        val = {n.split("/")[1] for n in names(source, "val")}
+        test = {n.split("/")[1] for n in names(source, "test")}
+        assert (len(val), len(test)) == (4, 4)
+        assert val.isdisjoint(test)
+        assert len(names(source, "val")) == 8
+        assert names(source, "train") == ["x"]
+        again = FolderDataset(tmp_path, hold_out=0.5)
+        assert names(again, "test") == names(source, "test")
+
+    def test_held_out_splits_follow_from_training_subjects_alone(self, tmp_path: Path) -> None:
+        fill(tmp_path, {"train": [f"p{i}" for i in range(10)]})
+        source = FolderDataset(tmp_path, hold_out=0.4)
+        parts = [set(names(source, split)) for split in ("train", "val", "test")]
+        assert [len(p) for p in parts] == [6, 2, 2]
+        assert len(set.union(*parts)) == 10
+
+    def test_hold_out_changes_nothing_where_folders_exist(self, root: Path) -> None:
+        plain, held = FolderDataset(root), FolderDataset(root, hold_out=0.5)
+        assert plain.identity() == held.identity()
+
+    def test_one_subject_cannot_be_shared(self, tmp_path: Path) -> None:
+        fill(tmp_path, {"train": ["a"], "val": ["b"]})
+        with pytest.raises(UserError, match="'val' has 1 subject"):
+            FolderDataset(tmp_path, hold_out=0.5).volumes("test")
+
+    def test_a_folder_without_splits_is_divided_by_subject(self, tmp_path: Path) -> None:
+        for person in range(12):
+            for visit in ("one", "two"):
+                write(tmp_path / f"sub-{person:02d}" / f"{visit}.h5")
+        source = FolderDataset(tmp_path, fractions=(0.5, 0.25, 0.25))
+        people = {s: {n.split("/")[0] for n in names(source, s)} for s in ("train", "val", "test")}
+        assert {s: len(p) for s, p in people.items()} == {"train": 6, "val": 3, "test": 3}
+        assert len(set.union(*people.values())) == 12
+        assert len(names(source, "test")) == 6
+
+    def test_membership_depends_on_names_alone(self, tmp_path: Path) -> None:
+        one, other = tmp_path / "one", tmp_path / "other"
+        fill(one, {".": [f"p{i}" for i in range(9)]})
+        shutil.copytree(one, other)
+        write(other / "p0.h5", STACK[:4])
+        for split in ("train", "val", "test"):
+            assert names(FolderDataset(one), split) == names(FolderDataset(other), split) != []
+
+    def test_an_expression_can_say_who_the_subject_is(self, tmp_path: Path) -> None:
+        frames = [f"patient{p:02d}_frame{f}" for p in range(6) for f in (1, 12)]
+        fill(tmp_path, {".": frames})
+        source = FolderDataset(tmp_path, subject=r"patient\d+", fractions=(0.5, 0.2, 0.3))
+        people = [{n[:9] for n in names(source, s)} for s in ("train", "val", "test")]
+        assert sum(len(p) for p in people) == 6
+        assert len(set.union(*people)) == 6
+        fill(tmp_path / "split", {"train": ["patient01_frame1"], "val": ["patient01_frame12"]})
+        with pytest.raises(UserError, match="'patient01' is in both 'train' and 'val'"):
+            FolderDataset(tmp_path / "split", subject=r"(patient\d+)_").volumes("train")
+
+    def test_too_few_subjects_or_wrong_fractions_are_refused(self, tmp_path: Path) -> None:
+        fill(tmp_path, {".": ["a", "b"]})
+        with pytest.raises(UserError, match="too few to divide into 3"):
+            FolderDataset(tmp_path).volumes("train")
+        with pytest.raises(UserError, match="sum to 1"):
+            FolderDataset(tmp_path, fractions=(0.5, 0.1, 0.1)).volumes("train")
+        assert len(names(FolderDataset(tmp_path, fractions=(0.5, 0.0, 0.5)), "test")) == 1
+
+    def test_a_name_in_two_splits_is_refused_unless_said_to_be_distinct(self, root: Path) -> None:
+        write(root / "test" / "s2.h5")
+        with pytest.raises(UserError, match=r"'s2' is in both 'train' and 'test'.*repeated_names = 'distinct'"):
+            FolderDataset(root).volumes("val")
+        source = FolderDataset(root, repeated_names="distinct")
+        assert names(source, "test") == ["test/s2", "test/s4", "test/s5"]
+        assert "train/s2" in names(source, "train")
+
+    def test_folders_can_be_named_and_files_chosen(self, root: Path) -> None:
+        fill(root, {"learn/acc_4x": ["q"], "learn/acc_8x": ["q"]})
+        source = FolderDataset(root, splits={"train": ["absent", "learn"]}, include="acc_4x/*")
+        assert names(FolderDataset(root, splits={"train": ["absent", "learn"]}), "train") == ["acc_4x/q", "acc_8x/q"]
+        with pytest.raises(UserError, match="val: there is no file that the reader knows"):
+            source.volumes("train")
+
+    def test_pictures_in_a_folder_of_their_own_are_one_volume(self, tmp_path: Path) -> None:
+        for person in ("anna", "ben"):
+            (tmp_path / "train" / person).mkdir(parents=True)
+            for number in (2, 10, 1):
+                picture = np.full((6, 9), number * 10, np.uint8)
+                Image.fromarray(picture).save(tmp_path / "train" / person / f"{number}.png")
+        Image.fromarray(np.full((6, 9), 40, np.uint8)).save(tmp_path / "train" / "single.png")
+        np.save(tmp_path / "train" / "ben" / "stack.npy", STACK.transpose(2, 0, 1))
+        volumes = FolderDataset(tmp_path, normalise="none").volumes("train")
+        lengths = {v.name: len(v) for v in volumes}
+        assert lengths == {"anna": 3, "ben": 3, "ben/stack": 5, "single": 1}
+        assert [s["image"][0, 0] for s in volumes[0]] == [10, 20, 100]
+
+    def test_hidden_and_foreign_files_are_passed_over(self, root: Path) -> None:
+        (root / "train" / ".hidden.h5").write_text("")
+        (root / "train" / "notes.txt").write_text("")
+        assert names(FolderDataset(root), "train") == ["s1", "s2", "s10"]
+
+
+class TestWhatIsWrong:
+    def said(self, root: Path, split: str = "train", **options: Any) -> str:
+        with pytest.raises(UserError) as caught:
+            for volume in FolderDataset(root, **options).volumes(split):
+                list(volume)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
+        assert "no such folder" in self.said(tmp_path / "absent")
+
+    def test_an_empty_folder(self, tmp_path: Path) -> None:
+        assert "no file that the reader knows" in self.said(tmp_path)
+        (tmp_path / "train").mkdir()
+        (tmp_path / "train" / "v.mat").write_text("")
+        assert "it has 'v.mat'" in self.said(tmp_path)
+
+    def test_an_unknown_split(self, root: Path) -> None:
+        assert "did you mean 'train'?" in self.said(root, "trian")
+
+    def test_values_that_are_not_finite(self, tmp_path: Path) -> None:
+        write(tmp_path / "train" / "v.h5", np.where(STACK > 6, np.nan, STACK))
+        for normalise in ("none", "volume"):
+            assert "v.h5, dataset 'volfs'" in self.said(tmp_path, normalise=normalise)
+
+    def test_a_volume_without_signal(self, tmp_path: Path) -> None:
+        write(tmp_path / "train" / "v.h5", 0 * STACK)
+        assert "'v' is all zero" in self.said(tmp_path)
+        assert FolderDataset(tmp_path, normalise="none").volumes("train")[0][1]["image"].max() == 0
+
+    def test_a_file_of_unknown_content_lists_what_it_holds(self, tmp_path: Path) -> None:
+        write(tmp_path / "train" / "v.h5", key="kspace")
+        assert "no dataset 'volfs'; it holds 'kspace'" in self.said(tmp_path)
+
+    def test_wrong_options(self, root: Path) -> None:
+        assert "unknown reader 'niffti'" in self.said(root, reader="niffti")
+        assert "has no name" in self.said(root, reader={"axis": 1})
+        assert "unknown option 'axes'" in self.said(root, reader={"name": "nifti", "axes": 1})
+        assert "no regular expression" in self.said(root, subject="(")
+        assert "pattern below" in self.said(root, include="/etc/*")
+        assert "reader knows (.nii .nii.gz" in self.said(root, reader="nifti")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"size": [0, 4]}, {"normalise": "max"}, {"slices": {"steps": 2}}, {"volumes": {"tran": 1}}, {"hold_out": 1}],
+    )
+    def test_options_are_checked_by_the_registry(self, root: Path, wrong: dict[str, Any]) -> None:
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            i2ikd.create("dataset", "folder", root=str(root), **wrong)
+
+
+class TestReaders:
+    def test_the_registry_builds_it_from_plain_values(self, root: Path) -> None:
+        source = i2ikd.create(
+            "dataset", "folder", root=str(root), size=[4, 5], slices={"limit": 2}, volumes={"train": 1}
+        )
+        (volume,) = source.volumes("train")
+        assert (volume.name, len(volume), volume[0]["image"].shape) == ("s1", 2, (4, 5))
+
+    def test_complex_files_are_told_from_magnitudes_by_content(self, tmp_path: Path) -> None:
+        values = (STACK + 2j * STACK).transpose(2, 0, 1).astype(np.complex64)
+        write(tmp_path / "train" / "c.h5", values, key="image")
+        slice_ = FolderDataset(tmp_path).volumes("train")[0][3]["image"]
+        assert slice_.dtype == np.complex64
+        np.testing.assert_allclose(slice_, values[3] / np.abs(values).max(), rtol=1e-6)
+
+    def test_a_reader_takes_options(self, tmp_path: Path) -> None:
+        kspace = np.fft.fft2(STACK, axes=(0, 1)).astype(np.complex64)
+        write(tmp_path / "train" / "v.h5", img_volus_4x=STACK / 2, kspace_volus_4x=kspace)
+        source = FolderDataset(tmp_path, reader={"name": "kdmri-hdf5", "acceleration": 4})
+        fields = source.volumes("train")[0][2]
+        largest = STACK.max()
+        np.testing.assert_allclose(fields["undersampled"], STACK[:, :, 2] / 2 / largest, rtol=1e-6)
+        np.testing.assert_allclose(fields["kspace"], kspace[:, :, 2] / largest, rtol=1e-6)
+        resized = FolderDataset(tmp_path, reader={"name": "kdmri-hdf5", "acceleration": 4}, size=(6, 8))
+        with pytest.raises(UserError, match="6x9 and its stored k-space cannot be resampled to 6x8"):
+            resized.volumes("train")[0][0]
+        same = FolderDataset(tmp_path, reader={"name": "kdmri-hdf5", "acceleration": 4}, size=(6, 9))
+        np.testing.assert_array_equal(same.volumes("train")[0][2]["kspace"], fields["kspace"])
+
+    def test_a_reader_may_be_a_plain_function_of_the_path(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[tuple[str, int]] = []
+
+        def read(path: Path, offset: int = 0) -> Any:
+            seen.append((path.name, offset))
+            return [{"image": np.ones((2, 3), np.float32)}]
+
+        monkeypatch.setattr("i2ikd.get", lambda kind, name: read, raising=False)
+        source = FolderDataset(root, reader={"name": "mine", "offset": 3})
+        assert [len(v) for v in source.volumes("test")] == [1, 1]
+        assert seen == [("s4.h5", 3), ("s5.h5", 3)]
+        with pytest.raises(UserError, match="unknown option 'ofset'; did you mean 'offset'"):
+            FolderDataset(root, reader={"name": "mine", "ofset": 3}).volumes("test")
+
+
+class TestOpen:
+    """One file of no split, for inference."""
+
+    def test_it_is_read_as_the_datasets_own_are_with_all_slices(self, root: Path, tmp_path: Path) -> None:
+        source = FolderDataset(root, size=(4, 9), slices=SliceChoice(limit=1))
+        volume = source.open(write(tmp_path / "new.h5"))
+        assert (volume.name, len(volume)) == ("new", 5)
+        np.testing.assert_array_equal(volume[2]["image"], source.volumes("test")[0][0]["image"])
+
+    def test_new_data_without_an_image_is_scaled_by_what_it_has(self, tmp_path: Path) -> None:
+        pair = {"img_volus_4x": STACK, "kspace_volus_4x": 3 * STACK.astype(np.complex64)}
+        path = write(tmp_path / "new.h5", 9 * STACK, key="other", **pair)
+        volume = FolderDataset(tmp_path, reader={"name": "kdmri-hdf5", "acceleration": 4}).open(path)
+        np.testing.assert_allclose(volume[1]["kspace"], 3 * STACK[:, :, 1] / STACK.max(), rtol=1e-6)
+
+    def test_a_folder_of_pictures_opens_and_a_foreign_file_does_not(self, tmp_path: Path) -> None:
+        Image.fromarray(np.full((6, 9), 5, np.uint8)).save(tmp_path / "1.png")
+        assert len(FolderDataset(tmp_path).open(tmp_path)) == 1
+        with pytest.raises(UserError, match=r"v\.mha: no reader knows such a file"):
+            FolderDataset(tmp_path).open(tmp_path / "v.mha")
+
+
+class TestPrepared:
+    def test_construction_and_listing_read_nothing(self, tmp_path: Path) -> None:
+        FolderDataset(tmp_path / "absent")
+        (tmp_path / "train").mkdir()
+        (tmp_path / "train" / "v.nii").write_text("no volume")
+        assert names(FolderDataset(tmp_path), "train") == ["v"]
+
+    def test_a_volume_is_divided_by_its_largest_value(self, root: Path) -> None:
+        volume = FolderDataset(root).volumes("train")[0]
+        np.testing.assert_allclose([s["image"] for s in volume], np.moveaxis(STACK, 2, 0) / STACK.max(), rtol=1e-6)
+        assert volume[0]["image"].dtype == np.float32
+        raw = FolderDataset(root, normalise="none").volumes("train")[0]
+        np.testing.assert_array_equal(raw[4]["image"], STACK[:, :, 4])
+
+    def test_the_largest_value_is_sought_once_and_survives_pickling(self) -> None:
+        reads: list[int] = []
+        prepared = PreparedVolume(CountedStack(reads), "v")
+        for _ in range(3):
+            prepared[1]
+        assert len(reads) == 5 + 3
+        copy = pickle.loads(pickle.dumps(prepared))
+        assert copy.scale == prepared.scale == STACK.max()
+
+    def test_the_scale_does_not_depend_on_the_slices_chosen(self, root: Path) -> None:
+        few = FolderDataset(root, slices=SliceChoice(limit=1)).volumes("train")[0]
+        assert len(few) == 1
+        np.testing.assert_allclose(few[0]["image"], STACK[:, :, 2] / STACK.max(), rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("step", "limit", "length", "expected"),
+        [(1, None, 3, [0, 1, 2]), (3, None, 7, [0, 3, 6]), (1, 2, 7, [2, 3]), (2, 2, 9, [2, 4]), (1, 9, 2, [0, 1])],
+    )
+    def test_slices_are_chosen_from_the_middle(
+        self, step: int, limit: int | None, length: int, expected: list[int]
+    ) -> None:
+        assert list(SliceChoice(step=step, limit=limit).indices(length)) == expected
+
+    def test_resampling_goes_through_the_centre_of_kspace(self, root: Path) -> None:
+        volume = FolderDataset(root, size=(4, 9), normalise="none").volumes("train")[0]
+        spectrum = np.fft.fftshift(np.fft.fft(STACK[:, :, 1], axis=0), axes=0)[1:5]
+        expected = np.fft.ifft(np.fft.ifftshift(spectrum, axes=0), axis=0).real * 4 / 6
+        np.testing.assert_allclose(volume[1]["image"], expected, atol=1e-5)
+        assert volume[1]["image"].dtype == np.float32
+
+    def test_names_count(self) -> None:
+        assert sorted(["b2", "b10", "a", "B1"], key=natural_key) == ["a", "B1", "b2", "b10"]
+
+
+class CountedStack:
+    name = "v"
+
+    def __init__(self, reads: list[int]) -> None:
+        self.reads = reads
+
+    def __len__(self) -> int:
+        return STACK.shape[2]
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        self.reads.append(index)
+        return {"image": STACK[:, :, index]}
+
+
+class TestIdentity:
+    def test_it_is_json_without_paths_and_follows_the_data(self, root: Path, tmp_path: Path) -> None:
+        first = FolderDataset(root, size=(4, 5), reader="kdmri-hdf5").identity()
+        assert json.loads(json.dumps(first)) == first
+        assert str(tmp_path) not in json.dumps(first)
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        for split in ("train", "val", "test"):
+            shutil.copytree(root / split, elsewhere / split)
+        assert FolderDataset(elsewhere, size=(4, 5), reader="kdmri-hdf5").identity() == first
+        write(elsewhere / "test" / "s9.h5")
+        assert FolderDataset(elsewhere, size=(4, 5), reader="kdmri-hdf5").identity() != first
+
+    def test_every_option_that_changes_samples_changes_it(self, root: Path) -> None:
+        options: list[dict[str, Any]] = [
+            {},
+            {"size": (4, 5)},
+            {"normalise": "none"},
+            {"reader": {"name": "kdmri-hdf5", "acceleration": 4}},
+            {"slices": SliceChoice(step=2)},
+            {"volumes": {"train": 1}},
+            {"include": "s[1-5].h5"},
+            {"splits": {"val": ["test"], "test": ["val"]}},
+        ]
+        seen = [json.dumps(FolderDataset(root, **o).identity(), sort_keys=True) for o in options]
+        assert len(set(seen)) == len(options)
+
+    def test_the_size_of_each_slice_file_counts(self, tmp_path: Path) -> None:
+        (tmp_path / "train" / "anna").mkdir(parents=True)
+        (tmp_path / "train" / "anna" / "1.png").write_bytes(b"12")
+        before = FolderDataset(tmp_path).identity()
+        (tmp_path / "train" / "anna" / "1.png").write_bytes(b"123")
+        assert FolderDataset(tmp_path).identity() != before
+
+
+REAL = os.environ.get("I2IKD_TEST_DATA")
+
+
+@pytest.mark.skipif(not REAL, reason="I2IKD_TEST_DATA names no folder of real data")
+@pytest.mark.parametrize(("folder", "counts"), [("brain", (65, 10, 15)), ("knee", (12, 2, 3)), ("complex", (4, 1, 1))])
+def test_real_folders_read(folder: str, counts: tuple[int, int, int]) -> None:
+    source = FolderDataset(Path(str(REAL), folder), size=(160, 128))
+    assert tuple(len(source.volumes(s)) for s in ("train", "val", "test")) == counts
+    slice_ = source.volumes("test")[0][0]["image"]
+    assert slice_.shape == (160, 128)
+    assert 0.1 < np.abs(slice_).max() < 1.2

@@ -1,0 +1,455 @@
+"""Readers give each slice of a file once, open it once a process, and say in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from i2ikd_mri.readers import SUFFIXES, candidates, stem
+from i2ikd_mri.readers.budget import Budget
+from i2ikd_mri.readers.complex_hdf5 import ComplexHdf5Reader
+from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
+from i2ikd_mri.readers.image import ImageReader
+from i2ikd_mri.readers.kdmri import KdMriReader, KdMriVolume
+from i2ikd_mri.readers.nifti import NiftiReader
+from PIL import Image
+
+import i2ikd
+from i2ikd import UserError
+from i2ikd.source import Volume
+
+RNG = np.random.default_rng(3)
+STACK = RNG.random((6, 9, 4), dtype=np.float32)  # H, W, slices: no two alike
+COMPLEX = (RNG.random((3, 6, 9)) + 1j * RNG.random((3, 6, 9))).astype(np.complex64)
+
+
+def write_hdf5(path: Path, **datasets: np.ndarray) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, values in datasets.items():
+            file.create_dataset(name, data=values)
+    return path
+
+
+@pytest.fixture
+def kdmri(tmp_path: Path) -> Path:
+    kspace = np.fft.fft2(STACK, axes=(0, 1)).astype(np.complex64)
+    return write_hdf5(tmp_path / "v1.h5", volfs=STACK, img_volus_4x=0.5 * STACK, kspace_volus_4x=kspace)
+
+
+@pytest.fixture
+def opens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The HDF5 files that are opened, in order."""
+    seen: list[str] = []
+    real = h5py.File
+
+    def counting(path: Path, mode: str) -> h5py.File:
+        seen.append(Path(path).name)
+        return real(path, mode)
+
+    monkeypatch.setattr("i2ikd_mri.readers.hdf5.h5py.File", counting)
+    return seen
+
+
+def message(reader: object, path: Path, index: int = 0) -> str:
+    with pytest.raises(UserError) as caught:
+        volume = reader(path)  # type: ignore[operator]
+        len(volume)
+        volume[index]
+    text = str(caught.value)
+    assert "\n" not in text
+    assert path.name in text
+    return text
+
+
+class TestKdMri:
+    def test_volfs_alone_is_a_volume(self, tmp_path: Path) -> None:
+        volume = KdMriReader()(write_hdf5(tmp_path / "v.h5", volfs=STACK))
+        assert isinstance(volume, Volume)
+        assert (volume.name, len(volume)) == ("v", 4)
+        assert [sorted(s) for s in volume] == [["image"]] * 4
+        np.testing.assert_array_equal(volume[2]["image"], STACK[:, :, 2])
+        np.testing.assert_array_equal(volume[-1]["image"], STACK[:, :, 3])
+        assert volume[0]["image"].dtype == np.float32
+        assert volume[0]["image"].flags.c_contiguous
+
+    def test_a_file_without_a_slice_axis_is_one_slice(self, tmp_path: Path) -> None:
+        volume = KdMriReader()(write_hdf5(tmp_path / "knee.h5", volfs=STACK[:, :, 1].astype(np.float64)))
+        assert len(volume) == 1
+        np.testing.assert_array_equal(volume[0]["image"], STACK[:, :, 1])
+
+    def test_acceleration_chooses_the_stored_pair(self, kdmri: Path) -> None:
+        fields = KdMriReader(acceleration=4)(kdmri)[3]
+        np.testing.assert_array_equal(fields["undersampled"], 0.5 * STACK[:, :, 3])
+        assert fields["kspace"].dtype == np.complex64
+        np.testing.assert_allclose(np.fft.ifft2(fields["kspace"]).real, STACK[:, :, 3], atol=1e-5)
+
+    def test_a_pair_that_is_not_stored_is_named_with_what_is(self, kdmri: Path) -> None:
+        text = message(KdMriReader(acceleration=8), kdmri)
+        assert "'img_volus_8x'" in text
+        assert "'img_volus_4x', 'kspace_volus_4x', 'volfs'" in text
+
+    def test_a_pair_of_another_shape_is_refused(self, tmp_path: Path) -> None:
+        path = write_hdf5(
+            tmp_path / "v.h5", volfs=STACK, img_volus_5x=STACK[:5], kspace_volus_5x=STACK.astype(np.complex64)
+        )
+        assert "'img_volus_5x'" in message(KdMriReader(acceleration=5), path)
+        assert len(KdMriReader()(path)) == 4
+
+    def test_new_data_may_lack_the_fully_sampled_image(self, tmp_path: Path) -> None:
+        pair = {"img_volus_5x": STACK, "kspace_volus_5x": STACK.astype(np.complex64)}
+        path = write_hdf5(tmp_path / "v.h5", **pair)
+        volume = KdMriReader(acceleration=5)(path)
+        assert len(volume) == 4
+        assert sorted(volume[1]) == ["kspace", "undersampled"]
+        assert "no dataset 'volfs'" in message(KdMriReader(), path)
+        assert "no dataset 'img_volus_4x'" in message(KdMriReader(acceleration=4), path)
+
+    def test_a_real_kspace_is_refused(self, tmp_path: Path) -> None:
+        path = write_hdf5(tmp_path / "v.h5", volfs=STACK, img_volus_5x=STACK, kspace_volus_5x=STACK)
+        assert "should be complex" in message(KdMriReader(acceleration=5), path)
+
+    @pytest.mark.parametrize(
+        ("values", "said"),
+        [
+            (np.float32(3), "shape is ()"),
+            (np.zeros((4, 0, 2), np.float32), "(4, 0, 2)"),
+            (np.zeros((2, 3, 4, 5), np.float32), "[H, W, slices]"),
+            (np.array([[b"a", b"b"]]), "images are numbers"),
+            (np.ones((4, 5), np.complex64), "should be real"),
+            (np.full((4, 5, 2), np.nan), "not finite"),
+            (np.full((4, 5, 2), 1e300), "not finite"),
+            (h5py.Empty("f4"), "shape is none"),
+        ],
+    )
+    def test_what_is_not_a_volume_is_refused(self, tmp_path: Path, values: np.ndarray, said: str) -> None:
+        text = message(KdMriReader(), write_hdf5(tmp_path / "v.h5", volfs=values))
+        assert said in text
+        assert "'volfs'" in text
+
+    def test_a_truncated_file_is_refused(self, kdmri: Path) -> None:
+        kdmri.write_bytes(kdmri.read_bytes()[:-200])
+        assert "truncated" in message(KdMriReader(), kdmri)
+
+    def test_what_is_not_hdf5_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "v.h5"
+        path.write_text("volfs")
+        assert "not an HDF5 file" in message(KdMriReader(), path)
+        assert "no such file" in message(KdMriReader(), tmp_path / "absent.h5")
+
+    def test_a_damaged_chunk_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "v.h5"
+        with h5py.File(path, "w") as file:
+            data = file.create_dataset("volfs", data=STACK, chunks=(6, 9, 1), compression="gzip")
+            chunk = data.id.get_chunk_info(2)
+        content = bytearray(path.read_bytes())
+        content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+        path.write_bytes(content)
+        volume = KdMriReader()(path)
+        bad = [i for i in range(4) if not _reads(volume, i)]
+        assert len(bad) == 1
+        assert "damaged" in message(KdMriReader(), path, bad[0])
+
+
+def _reads(volume: Volume, index: int) -> bool:
+    try:
+        volume[index]
+    except UserError:
+        return False
+    return True
+
+
+class TestOpenFiles:
+    def test_a_file_is_opened_once_and_only_when_used(self, kdmri: Path, opens: list[str]) -> None:
+        volume = KdMriReader(acceleration=4)(kdmri)
+        assert opens == []
+        for _ in range(3):
+            assert len([s["kspace"] for s in volume]) == 4
+        assert opens == ["v1.h5"]
+        assert volume.file.opens == 1
+
+    def test_pickling_drops_the_handle(self, kdmri: Path) -> None:
+        volume = KdMriReader()(kdmri)
+        volume[0]
+        copy = pickle.loads(pickle.dumps(volume))
+        assert copy.file.opens == 0
+        np.testing.assert_array_equal(copy[1]["image"], volume[1]["image"])
+        assert (copy.file.opens, volume.file.opens) == (1, 1)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_forked_worker_opens_its_own_handle(self, kdmri: Path) -> None:
+        volume = KdMriReader()(kdmri)
+        volume[0]
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        worker = context.Process(target=_read_all, args=(volume, queue))
+        worker.start()
+        total, opened = queue.get(timeout=30)
+        worker.join()
+        assert total == pytest.approx(float(STACK.sum()), rel=1e-5)
+        assert opened == 1
+        np.testing.assert_array_equal(volume[3]["image"], STACK[:, :, 3])
+        assert volume.file.opens == 1
+
+    def test_open_files_stay_within_the_budget(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: list[str]
+    ) -> None:
+        monkeypatch.setattr("i2ikd_mri.readers.hdf5.OPEN_FILES", Budget(2))
+        volumes = [KdMriReader()(write_hdf5(tmp_path / f"{i}.h5", volfs=STACK + i)) for i in range(3)]
+        opens.clear()
+        for volume in volumes:
+            volume[0]
+        assert [v.file._file is not None for v in volumes] == [False, True, True]
+        volumes[1][1]
+        np.testing.assert_array_equal(volumes[0][1]["image"], STACK[:, :, 1])
+        assert opens == ["0.h5", "1.h5", "2.h5", "0.h5"]
+        assert [v.file._file is not None for v in volumes] == [True, True, False]
+
+    def test_the_budget_keeps_nobody_alive(self) -> None:
+        budget = Budget(10)
+
+        class Holder:
+            released = False
+
+            def release(self) -> None:
+                self.released = True
+
+        first, second = Holder(), Holder()
+        budget.use(first, 6)
+        budget.use(first, 6)
+        assert not first.released
+        del first
+        budget.use(second, 11)
+        budget.use(third := Holder(), 3)
+        assert second.released
+        assert not third.released
+
+
+def _read_all(volume: KdMriVolume, queue: multiprocessing.Queue) -> None:
+    total = sum(float(s["image"].sum()) for s in volume)
+    queue.put((total, volume.file.opens))
+
+
+class TestChunks:
+    @pytest.mark.parametrize("chunks", [None, (6, 9, 1), (3, 9, 3), (6, 9, 4)])
+    def test_every_layout_gives_the_same_slices(self, tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
+        path = tmp_path / "v.h5"
+        with h5py.File(path, "w") as file:
+            file.create_dataset("volfs", data=STACK, chunks=chunks)
+        stack = Hdf5Stack(Hdf5File(path), "volfs", 2)
+        for index in (3, 0, 2, 1, 1):
+            np.testing.assert_array_equal(stack[index], STACK[:, :, index])
+
+    @pytest.mark.parametrize(("chunk", "reads"), [(1, 6), (4, 2)])
+    def test_a_chunk_of_several_slices_is_read_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, reads: int
+    ) -> None:
+        path = tmp_path / "v.h5"
+        values = RNG.random((6, 5, 7))
+        with h5py.File(path, "w") as file:
+            file.create_dataset("image", data=values, chunks=(chunk, 5, 7), compression="gzip")
+        stack = Hdf5Stack(Hdf5File(path), "image", 0)
+        seen = []
+        real = Hdf5Stack._read
+        monkeypatch.setattr(Hdf5Stack, "_read", lambda self, s: seen.append(s) or real(self, s))
+        np.testing.assert_allclose([stack[i] for i in range(6)], values, rtol=1e-6)
+        assert len(seen) == reads
+
+
+class TestComplexHdf5:
+    def test_slices_come_first_and_stay_complex(self, tmp_path: Path) -> None:
+        volume = ComplexHdf5Reader()(write_hdf5(tmp_path / "c.hdf5", image=COMPLEX.astype(np.complex128)))
+        assert (volume.name, len(volume)) == ("c", 3)
+        assert volume[1]["image"].dtype == np.complex64
+        np.testing.assert_array_equal(volume[1]["image"], COMPLEX[1])
+
+    def test_the_key_is_an_option(self, tmp_path: Path) -> None:
+        path = write_hdf5(tmp_path / "c.h5", slices=COMPLEX[0])
+        assert ComplexHdf5Reader(key="slices")(path)[0]["image"].shape == (6, 9)
+        assert "it holds 'slices'" in message(ComplexHdf5Reader(), path)
+
+    def test_a_real_image_is_refused(self, tmp_path: Path) -> None:
+        assert "should be complex" in message(ComplexHdf5Reader(), write_hdf5(tmp_path / "c.h5", image=COMPLEX.real))
+
+
+class TestNifti:
+    AFFINE = np.diag([2.0, 3.0, 4.0, 1.0])
+
+    def write(self, path: Path, values: np.ndarray) -> Path:
+        nibabel.save(nibabel.Nifti1Image(values, self.AFFINE), path)
+        return path
+
+    @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    def test_any_axis_can_count_the_slices(self, tmp_path: Path, suffix: str, axis: int) -> None:
+        volume = NiftiReader(axis=axis)(self.write(tmp_path / f"sub-01.T2{suffix}", STACK))
+        assert volume.name == "sub-01.T2"
+        assert len(volume) == STACK.shape[axis]
+        for index in (2, 0):
+            np.testing.assert_array_equal(volume[index]["image"], STACK.take(index, axis))
+        np.testing.assert_array_equal(volume.affine, self.AFFINE)
+
+    def test_scaled_integers_are_scaled_back(self, tmp_path: Path) -> None:
+        image = nibabel.Nifti1Image((STACK * 1000).astype(np.int16), self.AFFINE)
+        image.header.set_slope_inter(0.5, 10)
+        nibabel.save(image, tmp_path / "v.nii")
+        stored = np.asarray(nibabel.load(tmp_path / "v.nii").get_fdata())
+        np.testing.assert_allclose(NiftiReader()(tmp_path / "v.nii")[1]["image"], stored[:, :, 1], rtol=1e-6)
+
+    def test_a_series_needs_a_frame(self, tmp_path: Path) -> None:
+        series = np.stack([STACK, STACK + 1], axis=3)
+        for path in (self.write(tmp_path / "s.nii", series), self.write(tmp_path / "s.nii.gz", series)):
+            assert "frame = 0" in message(NiftiReader(), path)
+            assert "no frame 2" in message(NiftiReader(frame=2), path)
+            np.testing.assert_array_equal(NiftiReader(frame=1)(path)[2]["image"], STACK[:, :, 2] + 1)
+
+    def test_a_compressed_file_is_decompressed_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = self.write(tmp_path / "v.nii.gz", STACK)
+        volume = NiftiReader()(path)
+        len(volume)
+        starts = []
+        real = gzip.GzipFile.__init__
+        monkeypatch.setattr(gzip.GzipFile, "__init__", lambda self, *a, **k: starts.append(1) or real(self, *a, **k))
+        for _ in range(2):
+            assert len(list(volume)) == 4
+        assert len(starts) <= 1
+        copy = pickle.loads(pickle.dumps(volume))
+        np.testing.assert_array_equal(copy[3]["image"], STACK[:, :, 3])
+
+    @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+    def test_a_truncated_file_is_refused(self, tmp_path: Path, suffix: str) -> None:
+        path = self.write(tmp_path / f"v{suffix}", RNG.random((20, 30, 10)))
+        path.write_bytes(path.read_bytes()[:5000])
+        assert "truncated" in message(NiftiReader(), path, 9)
+
+    def test_what_is_not_nifti_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "v.nii"
+        path.write_bytes(bytes(500))
+        assert "not a NIfTI" in message(NiftiReader(), path)
+        assert "three axes" in message(NiftiReader(), self.write(tmp_path / "flat.nii", STACK[:, :, 0]))
+        assert "no such file" in message(NiftiReader(), tmp_path / "absent.nii")
+
+
+class TestImage:
+    GREY = (RNG.random((6, 9)) * 255).astype(np.uint8)
+
+    def test_a_png_is_one_slice_with_its_values(self, tmp_path: Path) -> None:
+        deep = (RNG.random((6, 9)) * 65535).astype(np.uint16)
+        Image.fromarray(self.GREY).save(tmp_path / "grey.png")
+        Image.fromarray(deep).save(tmp_path / "deep.png")
+        for name, values in (("grey", self.GREY), ("deep", deep)):
+            volume = ImageReader()(tmp_path / f"{name}.png")
+            assert (volume.name, len(volume)) == (name, 1)
+            np.testing.assert_array_equal(volume[0]["image"], values.astype(np.float32))
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA"])
+    def test_colours_become_luminance(self, tmp_path: Path, mode: str) -> None:
+        colours = (RNG.random((6, 9, 3)) * 255).astype(np.uint8)
+        picture = Image.fromarray(colours).convert(mode)
+        picture.save(tmp_path / "c.png")
+        stored = np.asarray(picture.convert("RGB"), np.float64)
+        weights = [0.2125, 0.7154, 0.0721]
+        np.testing.assert_allclose(ImageReader()(tmp_path / "c.png")[0]["image"], stored @ weights, rtol=1e-4)
+
+    def test_a_tiff_has_a_slice_a_page(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "pages.tif", STACK.transpose(2, 0, 1), photometric="minisblack")
+        tifffile.imwrite(tmp_path / "colour.tiff", np.stack([self.GREY] * 3, -1), photometric="rgb")
+        pages = ImageReader()(tmp_path / "pages.tif")
+        assert len(pages) == 4
+        np.testing.assert_array_equal(pages[3]["image"], STACK[:, :, 3])
+        colour = ImageReader()(tmp_path / "colour.tiff")
+        assert len(colour) == 1
+        np.testing.assert_allclose(colour[0]["image"], self.GREY, rtol=1e-5)
+
+    def test_numpy_files_hold_one_slice_or_a_stack(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "one.npy", self.GREY)
+        np.save(tmp_path / "three.npy", COMPLEX)
+        assert len(ImageReader()(tmp_path / "one.npy")) == 1
+        stack = ImageReader()(tmp_path / "three.npy")
+        assert len(stack) == 3
+        np.testing.assert_array_equal(stack[1]["image"], COMPLEX[1])
+        copy = pickle.loads(pickle.dumps(stack))
+        np.testing.assert_array_equal(copy[2]["image"], COMPLEX[2])
+
+    def test_nothing_is_unpickled(self, tmp_path: Path) -> None:
+        path = tmp_path / "trap.npy"
+        np.save(path, np.array([[{"a": 1}]], dtype=object), allow_pickle=True)
+        message(ImageReader(), path)
+
+    @pytest.mark.parametrize("values", [np.float32(2), np.zeros((2, 2, 2, 2)), np.zeros((0, 4)), np.array([["a"]])])
+    def test_misshapen_numpy_files_are_refused(self, tmp_path: Path, values: np.ndarray) -> None:
+        np.save(tmp_path / "v.npy", values)
+        message(ImageReader(), tmp_path / "v.npy")
+
+    @pytest.mark.parametrize("name", ["v.png", "v.tif", "v.npy"])
+    def test_damaged_files_are_refused(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        assert "no such file" in message(ImageReader(), path)
+        path.write_bytes(b"no picture at all")
+        message(ImageReader(), path)
+        noise = (RNG.random((40, 50)) * 255).astype(np.uint8)
+        if name == "v.npy":
+            np.save(path, noise)
+        elif name == "v.tif":
+            tifffile.imwrite(path, noise)
+        else:
+            Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:300])
+        message(ImageReader(), path)
+
+    def test_a_folder_is_a_volume_in_counting_order(self, tmp_path: Path) -> None:
+        folder = tmp_path / "patient"
+        folder.mkdir()
+        for number in (10, 2, 1):
+            Image.fromarray(np.full((6, 9), number, np.uint8)).save(folder / f"s{number}.png")
+        (folder / "notes.txt").write_text("")
+        volume = ImageReader()(folder)
+        assert (volume.name, len(volume)) == ("patient", 3)
+        assert [s["image"][0, 0] for s in volume] == [1, 2, 10]
+
+    def test_slices_of_a_folder_have_one_size(self, tmp_path: Path) -> None:
+        Image.fromarray(self.GREY).save(tmp_path / "a.png")
+        Image.fromarray(self.GREY.T.copy()).save(tmp_path / "b.png")
+        tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 6, 9), np.uint8), photometric="minisblack")
+        with pytest.raises(UserError, match=r"b\.png: it is \(9, 6\), and a\.png is \(6, 9\)"):
+            ImageReader()(tmp_path)[1]
+        with pytest.raises(UserError, match=r"c\.tif: it has 2 pages"):
+            ImageReader()(tmp_path)[2]
+
+
+def test_a_stem_loses_the_whole_suffix() -> None:
+    assert stem("a.b.NII.GZ") == "a.b"
+    assert stem("volume.mha") == "volume"
+    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5"]
+    assert candidates("x.mha") == []
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_every_bundled_reader_is_registered(name: str) -> None:
+    assert i2ikd.create("reader", name).suffixes == SUFFIXES[name]
+    with pytest.raises(UserError, match="unknown option"):
+        i2ikd.create("reader", name, axes=1)
+
+
+REAL = os.environ.get("I2IKD_TEST_DATA")
+
+
+@pytest.mark.skipif(not REAL, reason="I2IKD_TEST_DATA names no folder of real data")
+def test_real_files_read_like_h5py_reads_them() -> None:
+    for folder, reader, key, axis in (
+        ("brain", KdMriReader(), "volfs", 2),
+        ("knee", KdMriReader(), "volfs", 2),
+        ("complex", ComplexHdf5Reader(), "image", 0),
+    ):
+        path = sorted(Path(str(REAL), folder, "test").glob("*.h5"))[0]
+        with h5py.File(path) as file:
+            expected = np.moveaxis(file[key][()], axis, 0)
+        np.testing.assert_array_equal([s["image"] for s in reader(path)], expected)

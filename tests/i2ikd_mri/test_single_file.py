@@ -1,0 +1,77 @@
+"""A reconstructed volume is written as HDF5, NIfTI with the source's affine, or pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from i2ikd_mri.single_file import open_file, write_volume
+from PIL import Image
+
+import i2ikd
+from i2ikd import UserError
+
+VOLUME = np.random.default_rng(0).uniform(size=(6, 4, 3)).astype(np.float32)
+AFFINE = np.array([[0, -2.0, 0, 5], [3, 0, 0, -7], [0, 0, 4, 1], [0, 0, 0, 1]])
+
+
+def test_hdf5_holds_the_volume_with_slices_last(tmp_path: Path) -> None:
+    write_volume(VOLUME, tmp_path / "new" / "out.h5")
+    with h5py.File(tmp_path / "new" / "out.h5") as file:
+        assert np.array_equal(file["reconstruction"][:], VOLUME)
+        assert file["reconstruction"].dtype == np.float32
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_nifti_result_lies_on_its_source(tmp_path: Path, axis: int) -> None:
+    stored = np.moveaxis(VOLUME, -1, axis)
+    nibabel.save(nibabel.Nifti1Image(stored, AFFINE), tmp_path / "in.nii.gz")
+    source = i2ikd.create("dataset", "folder", root=tmp_path, reader={"name": "nifti", "axis": axis}, normalise="none")
+    volume = open_file(source, tmp_path / "in.nii.gz")
+    write_volume(np.stack([volume[i]["image"] for i in range(3)], -1), tmp_path / "out.nii", volume)
+    result = nibabel.load(tmp_path / "out.nii")
+    np.testing.assert_allclose(result.affine, AFFINE)
+    np.testing.assert_array_equal(np.asarray(result.dataobj), stored)
+
+
+def test_a_resampled_nifti_result_keeps_its_centre_voxel_in_place_and_covers_the_same_field(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(VOLUME, AFFINE), tmp_path / "in.nii")
+    source = i2ikd.create("dataset", "folder", root=tmp_path, size=(9, 8))
+    volume = open_file(source, tmp_path / "in.nii")
+    write_volume(np.zeros((9, 8, 3), np.float32), tmp_path / "out.nii", volume)
+    affine = nibabel.load(tmp_path / "out.nii").affine
+    np.testing.assert_allclose(affine @ [9 // 2, 8 // 2, 1, 1], AFFINE @ [6 // 2, 4 // 2, 1, 1])
+    np.testing.assert_allclose(affine[:3, :2] * [9, 8], AFFINE[:3, :2] * [6, 4])
+
+
+def test_pictures_are_scaled_by_the_volumes_maximum(tmp_path: Path) -> None:
+    write_volume(VOLUME, tmp_path / "pictures")
+    pictures = [np.asarray(Image.open(p)) for p in sorted((tmp_path / "pictures").iterdir())]
+    np.testing.assert_allclose(np.stack(pictures, -1) / 255, VOLUME / VOLUME.max(), atol=0.51 / 255)
+
+
+def test_a_file_is_opened_whole_as_the_dataset_opens_its_own(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["volfs"] = VOLUME * 10
+    source = i2ikd.create("dataset", "folder", root=tmp_path / "elsewhere", slices={"limit": 1})
+    volume = open_file(source, tmp_path / "one.h5")
+    assert len(volume) == 3
+    np.testing.assert_allclose(volume[1]["image"], VOLUME[..., 1] / VOLUME.max(), rtol=1e-6)
+    phantom = i2ikd.create("dataset", "phantom")
+    np.testing.assert_allclose(open_file(phantom, tmp_path / "one.h5")[1]["image"], volume[1]["image"])
+
+
+def test_what_cannot_be_opened_or_written_is_refused(tmp_path: Path) -> None:
+    source = i2ikd.create("dataset", "folder", root=tmp_path)
+    with pytest.raises(UserError, match="there is no such file"):
+        open_file(source, tmp_path / "nowhere.h5")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UserError, match="no reader knows"):
+        open_file(source, tmp_path / "notes.txt")
+    with pytest.raises(UserError, match="a volume is written to"):
+        write_volume(VOLUME, tmp_path / "out.jpg")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_volume(VOLUME, tmp_path / "notes.txt" / "out.h5")

@@ -1,0 +1,175 @@
+"""DC-CNN equals a loop in NumPy, in every mode, and its taps change nothing."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from i2ikd_mri_recon.network import DCCNN
+from torch import Tensor, nn
+
+import i2ikd
+from i2ikd import Taps, UserError
+
+Mode = Literal["real", "complex"]
+
+
+def _convolve(image: np.ndarray, layer: nn.Module) -> np.ndarray:
+    """Correlate [C, H, W] with zero padding, one weight at a time."""
+    weight, bias = (p.detach().numpy() for p in (layer.weight, layer.bias))
+    reach = weight.shape[-1] // 2
+    padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)))
+    height, width = image.shape[1:]
+    result = np.zeros((len(weight), height, width)) + bias[:, None, None]
+    for o, c, u, v in np.ndindex(*weight.shape):
+        result[o] += weight[o, c, u, v] * padded[c, u : u + height, v : v + width]
+    return result
+
+
+def _naive(network: DCCNN, image: np.ndarray, kspace: np.ndarray, mask: np.ndarray, residual: bool) -> np.ndarray:
+    """One sample: image [C, H, W], k-space [H, W], mask [H, 1], [1, W] or [H, W], all in float64."""
+    shift, unshift = (np.fft.fftshift, np.fft.ifftshift) if network.consistency.centered else (np.asarray,) * 2
+    for cascade in network.cascades:
+        features = image
+        for index, layer in enumerate(cascade.layers):
+            features = _convolve(features, layer.convolution)
+            if index < len(cascade.layers) - 1:
+                features = np.maximum(features, 0)
+        image = image + features if residual else features
+        whole = image[0] if len(image) == 1 else image[0] + 1j * image[1]
+        spectrum = shift(np.fft.fft2(unshift(whole), norm="ortho"))
+        whole = shift(np.fft.ifft2(unshift(mask * kspace + (1 - mask) * spectrum), norm="ortho"))
+        image = whole.real[None] if len(image) == 1 else np.stack([whole.real, whole.imag])
+    return image
+
+
+def _case(mode: Mode, kind: str, size: tuple[int, int]) -> tuple[Tensor, dict[str, Tensor]]:
+    random = torch.Generator().manual_seed(5)
+    shape = {"rows": (size[0], 1), "columns": (1, size[1]), "plane": size}[kind]
+    image = torch.randn(2, 1 if mode == "real" else 2, *size, dtype=torch.float64, generator=random)
+    kspace = torch.randn(2, 1, *size, dtype=torch.complex128, generator=random)
+    mask = (torch.rand(2, 1, *shape, generator=random) < 0.4).double()
+    return image, {"kspace": kspace, "mask": mask}
+
+
+CASES = list(
+    itertools.product(["real", "complex"], ["rows", "columns", "plane"], [False, True], [False, True], [(7, 9), (8, 5)])
+)
+
+
+@pytest.mark.parametrize(("mode", "kind", "residual", "centered", "size"), CASES)
+def test_it_equals_a_naive_loop(mode: Mode, kind: str, residual: bool, centered: bool, size: tuple[int, int]) -> None:
+    torch.manual_seed(2)
+    network = DCCNN(2, 3, 4, 5 if kind == "rows" else 3, residual, mode, centered).double()
+    image, conditions = _case(mode, kind, size)
+    with torch.no_grad():
+        found = network(image, **conditions).numpy()
+    for sample in range(2):
+        kspace, mask = (conditions[name][sample, 0].numpy() for name in ("kspace", "mask"))
+        expected = _naive(network, image[sample].numpy(), kspace, mask, residual)
+        np.testing.assert_allclose(found[sample], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("depth", "count"), [(5, 141_765), (3, 49_285)])
+def test_parameters_are_the_papers(depth: int, count: int) -> None:
+    network = i2ikd.create("model", "dc-cnn", depth=depth)
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_taps_change_nothing_and_see_activations_and_images(memory_format: torch.memory_format) -> None:
+    network = DCCNN(2, 3, 4).to(memory_format=memory_format)  # type: ignore[call-overload]
+    image, conditions = _single("real", "rows", (9, 6))
+    plain = network(image, **conditions)
+    paths = ["cascades.0.layers.1", "cascades.0.layers.1.convolution", "cascades.1"]
+    with Taps(network, paths) as taps:
+        tapped = network(image, **conditions)
+        features, before, last = taps.take(paths)
+    assert torch.equal(tapped, plain)
+    assert features.shape == (2, 4, 9, 6)
+    assert torch.equal(features, before.relu())
+    assert before.min() < 0
+    assert torch.equal(last, plain)
+    assert torch.equal(network(image, **conditions), plain)
+
+
+def test_the_mask_belongs_to_the_sample() -> None:
+    network = DCCNN(2, 3, 4).double()
+    image, conditions = _case("real", "rows", (9, 6))
+    assert not torch.equal(conditions["mask"][0], conditions["mask"][1])
+    together = network(image, **conditions)
+    for i in range(2):
+        alone = network(image[i : i + 1], **{name: value[i : i + 1] for name, value in conditions.items()})
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-14, rtol=0)
+
+
+def test_kspace_where_nothing_was_measured_is_ignored() -> None:
+    network = DCCNN(1, 2, 4).double()
+    image, conditions = _case("real", "columns", (6, 7))
+    masked = {**conditions, "kspace": conditions["kspace"] * conditions["mask"]}
+    assert torch.equal(network(image, **conditions), network(image, **masked))
+
+
+@pytest.mark.parametrize("mode", ["real", "complex"])
+def test_data_consistency_stays_in_single_precision_under_autocast(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.dtype] = []
+    name = "rfftn" if mode == "real" else "fftn"
+    original = getattr(torch.fft, name)
+
+    def spy(tensor: Tensor, **options: Any) -> Tensor:
+        seen.append(tensor.dtype)
+        return original(tensor, **options)
+
+    monkeypatch.setattr(torch.fft, name, spy)
+    network = DCCNN(3, 2, 4, mode=mode)
+    image, conditions = _single(mode, "rows", (8, 6))
+    with torch.autocast("cpu", dtype=torch.bfloat16), Taps(network, ["cascades.1.layers.0"]) as taps:
+        output = network(image, **conditions)
+        assert taps.take(["cascades.1.layers.0"])[0].dtype == torch.bfloat16
+    assert seen == [torch.float32 if mode == "real" else torch.complex64] * 3
+    assert output.dtype == torch.float32
+    output.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def _single(mode: Mode, kind: str, size: tuple[int, int]) -> tuple[Tensor, dict[str, Tensor]]:
+    image, conditions = _case(mode, kind, size)
+    return image.float(), {"kspace": conditions["kspace"].to(torch.complex64), "mask": conditions["mask"].float()}
+
+
+def test_gradients_equal_those_of_torchs_own_formula() -> None:
+    """Against the same network whose data consistency is written with full transforms."""
+    torch.manual_seed(0)
+    network = DCCNN(2, 3, 4).double()
+    image, conditions = _case("real", "rows", (7, 6))
+    network(image, **conditions).abs().mean().backward()
+    found = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    network.zero_grad()
+    for cascade in network.cascades:
+        for layer in cascade.layers:
+            image = layer(image)
+        mixed = conditions["mask"] * conditions["kspace"] + (1 - conditions["mask"]) * torch.fft.fft2(
+            image, norm="ortho"
+        )
+        image = torch.fft.ifft2(mixed, norm="ortho").real
+    image.abs().mean().backward()
+    for mine, parameter in zip(found, network.parameters(), strict=True):
+        torch.testing.assert_close(mine, parameter.grad, atol=1e-13, rtol=1e-9)
+
+
+def test_a_network_of_the_other_mode_says_so() -> None:
+    image, conditions = _single("complex", "rows", (8, 6))
+    with pytest.raises(UserError, match="real mode takes images of 1 channel"):
+        DCCNN(1, 2, 4)(image, **conditions)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"kernel": 4}, "must be odd"), ({"depth": 1}, "depth = 1"), ({"cascade": 5}, "did you mean 'cascades'")],
+)
+def test_wrong_options_are_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        i2ikd.create("model", "dc-cnn", **options)

@@ -1,0 +1,271 @@
+"""The reconstruction task: samples are what the definition says, deterministic, and bad data is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+import torch
+from i2ikd_mri_recon.task import MriRecon
+
+import i2ikd
+from i2ikd import Batch, UserError
+
+SHAPE = (12, 10, 3)
+
+
+def _volume(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.1, 1, size=shape).astype(np.float32)
+
+
+def _save(path: Path, volume: np.ndarray, **others: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["volfs"] = volume
+        for name, values in others.items():
+            file[name] = values
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for number, split in enumerate(["train", "train", "val", "test"]):
+        _save(tmp_path / "data" / split / f"subject{number}.h5", _volume(number))
+    return tmp_path / "data"
+
+
+def _task(root: Path, reader: Any = None, **options: Any) -> MriRecon:
+    dataset = {"root": root, "normalise": "none", **({"reader": reader} if reader else {})}
+    return i2ikd.create("task", "mri-recon", dataset=dataset, **options)
+
+
+def test_a_real_sample_is_the_zero_filled_real_part(root: Path) -> None:
+    sample = _task(root, mask={"acceleration": 3, "axis": 1}).dataset("test")[1]
+    image, mask = _volume(3)[..., 1], sample.conditions["mask"]
+    assert sample.key == ("subject3", 1)
+    assert mask.shape == (1, 1, 10)
+    assert int(mask.sum()) == round(10 / 3)
+    kspace = mask[0].numpy() * np.fft.fft2(image, norm="ortho")
+    np.testing.assert_allclose(sample.target[0], image)
+    np.testing.assert_allclose(sample.conditions["kspace"][0], kspace, atol=1e-6)
+    np.testing.assert_allclose(sample.input[0], np.fft.ifft2(kspace, norm="ortho").real, atol=1e-6)
+    assert sample.conditions["kspace"].dtype == torch.complex64
+    assert sample.input.dtype == sample.target.dtype == mask.dtype == torch.float32
+
+
+def test_a_complex_sample_has_two_channels_and_a_centred_kspace_when_asked(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    image = (random.normal(size=(1, 7, 10)) + 1j * random.normal(size=(1, 7, 10))).astype(np.complex64)
+    for split in ("train", "val", "test"):
+        (tmp_path / split).mkdir()
+        with h5py.File(tmp_path / split / f"{split}.h5", "w") as file:
+            file["image"] = image
+    task = _task(tmp_path, reader="complex-hdf5", mode="complex", centered=True)
+    sample = task.dataset("test")[0]
+    assert sample.input.shape == sample.target.shape == (2, 7, 10)
+    np.testing.assert_array_equal(sample.target[0] + 1j * sample.target[1], image[0])
+    full = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(image[0]), norm="ortho"))
+    mask = sample.conditions["mask"][0].numpy()
+    assert mask[7 // 2, 0] == 1
+    np.testing.assert_allclose(sample.conditions["kspace"][0], mask * full, atol=1e-5)
+    np.testing.assert_allclose(task.view(sample.target), np.abs(image[0]), rtol=1e-5)
+    magnitude = _task(tmp_path, reader="complex-hdf5").dataset("test")[0]
+    np.testing.assert_allclose(magnitude.target[0], np.abs(image[0]), rtol=1e-5)
+
+
+def test_a_network_without_correction_gives_back_what_was_measured(root: Path) -> None:
+    """Task and network agree on every convention: with all weights 0 the output is the zero-filled image."""
+    for mode in ("real", "complex"):
+        for centered in (False, True):
+            task = _task(root, mode=mode, centered=centered)
+            batch = Batch.collate([task.dataset("train")[i] for i in (0, 4)])
+            network = i2ikd.create("model", "dc-cnn", cascades=1, depth=2, channels=2, mode=mode, centered=centered)
+            for parameter in network.parameters():
+                torch.nn.init.zeros_(parameter)
+            torch.testing.assert_close(network(batch.input, **batch.conditions), batch.input, atol=1e-6, rtol=0)
+
+
+def test_a_fixed_mask_is_one_and_a_random_one_follows_sample_and_seed(root: Path) -> None:
+    fixed = _task(root).dataset("train")
+    assert not fixed.varies
+    assert torch.equal(fixed[0].conditions["mask"], fixed.view(4, 7).conditions["mask"])
+    free = _task(root, mask={"fixed": False}).dataset("train")
+    assert free.varies
+    masks = [free.view(i, seed).conditions["mask"] for i in range(3) for seed in (None, 1, 2)]
+    again = [free.view(i, seed).conditions["mask"] for i in range(3) for seed in (None, 1, 2)]
+    assert all(torch.equal(a, b) for a, b in zip(masks, again))
+    assert len({tuple(m.flatten().tolist()) for m in masks}) > 4
+
+
+def test_views_are_made_before_undersampling_and_follow_the_seed(root: Path) -> None:
+    task = _task(root)
+    samples = task.dataset("train", ["flip", "shift", "intensity", "mix"])
+    assert samples.varies
+    one, same, other = (samples.view(2, seed) for seed in (5, 5, 6))
+    assert torch.equal(one.input, same.input)
+    assert not torch.equal(one.target, other.target)
+    kspace = one.conditions["mask"] * torch.fft.fft2(one.target, norm="ortho")
+    torch.testing.assert_close(one.conditions["kspace"], kspace)
+    assert torch.equal(samples[2].target, task.dataset("train")[2].target)
+
+
+def test_slices_are_read_once_within_the_budget(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    for limit, expected in ((2048, 6), (0, 18)):
+        task = _task(root, memory_mb=limit)
+        samples = task.dataset("train")
+        kind = type(task._source.volumes("train")[0])
+        original = kind.__getitem__
+        reads.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "__getitem__", lambda self, i, read=original: (reads.append(i), read(self, i))[1])
+            first = [samples[i] for i in range(6)]
+            for _ in range(2):
+                for i, sample in enumerate(task.dataset("train")[j] for j in range(6)):
+                    assert torch.equal(sample.input, first[i].input)
+        assert len(reads) == expected
+
+
+def test_a_stored_pair_is_taken_as_it_is(tmp_path: Path) -> None:
+    image = _volume(0, (12, 10, 1))
+    mask = np.zeros((12, 1), np.float32)
+    mask[[0, 1, 4, 11]] = 1
+    kspace = 0.5 * np.fft.fft2(image[..., 0], norm="ortho") * mask
+    pair = {
+        "kspace_volus_4x": kspace[..., None].astype(np.complex64),
+        "img_volus_4x": np.fft.ifft2(kspace, norm="ortho").real[..., None].astype(np.float32),
+    }
+    for split in ("train", "val", "test"):
+        _save(tmp_path / split / f"{split}.h5", image, **pair)
+    reader = {"name": "kdmri-hdf5", "acceleration": 4}
+    task = _task(tmp_path, reader=reader, stored=True)
+    sample = task.dataset("test")[0]
+    assert np.array_equal(sample.conditions["mask"][0], mask)
+    np.testing.assert_allclose(sample.input[0], pair["img_volus_4x"][..., 0], atol=1e-6)
+    assert task.describe()["measured acceleration"] == "3.00"
+    simulated = _task(tmp_path, reader=reader, mask={"acceleration": 4}).dataset("test")[0]
+    assert not torch.equal(simulated.input, sample.input)
+    np.save(tmp_path / "mask.npy", np.repeat(mask, 10, 1))
+    named = _task(tmp_path, reader=reader, stored=True, mask={"name": "file", "path": tmp_path / "mask.npy"})
+    assert torch.equal(named.dataset("test")[0].conditions["mask"], sample.conditions["mask"])
+    np.save(tmp_path / "mask.npy", np.repeat(1 - mask, 10, 1))
+    wrong = _task(tmp_path, reader=reader, stored=True, mask={"name": "file", "path": tmp_path / "mask.npy"})
+    with pytest.raises(UserError, match=r"slice 0: the stored k-space has samples where the mask"):
+        wrong.dataset("test")[0]
+    with pytest.raises(UserError, match="does not give the stored undersampled image"):
+        _task(tmp_path, reader=reader, stored=True, centered=True).dataset("test")[0]
+    with pytest.raises(UserError, match="random views need simulated k-space"):
+        task.dataset("train", ["flip"])
+
+
+def test_scores_look_at_magnitudes() -> None:
+    image = torch.tensor([[[3.0, -5.0]], [[4.0, 12.0]]])
+    task = i2ikd.create("task", "mri-recon", dataset="phantom")
+    np.testing.assert_allclose(task.view(image), [[5, 13]])
+    np.testing.assert_allclose(task.view(image[:1]), [[3, 5]])
+
+
+def test_losses_and_the_baseline(root: Path) -> None:
+    output, target = torch.tensor([[[[1.0, 4.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
+    assert _task(root).loss(output, target) == 2
+    assert _task(root, loss="mse").loss(output, target) == 5
+    batch = Batch.collate([_task(root).dataset("val")[0]])
+    assert torch.equal(_task(root).baseline(batch)["zero-filled"], batch.input)
+
+
+def test_the_identity_is_json_without_paths_and_tells_settings_apart(root: Path) -> None:
+    texts = [
+        json.dumps(_task(root, **options).identity())
+        for options in ({}, {"mask": {"seed": 1}}, {"mask": "equispaced"}, {"loss": "mse"}, {"centered": True})
+    ]
+    assert len(set(texts)) == len(texts)
+    assert not any(str(root) in text for text in texts)
+    assert json.dumps(_task(root, memory_mb=1).identity()) == texts[0]
+
+
+def test_the_description_has_the_measured_acceleration(root: Path) -> None:
+    described = _task(root, mask={"acceleration": 5, "axis": 1}).describe()
+    assert described["measured acceleration"] == f"{10 / 2:.2f}"
+    assert described["size"] == "12 x 10"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "not finite|NaN"), (np.inf, "not finite|NaN"), (0, "all zero")]
+)
+def test_a_bad_slice_is_named(tmp_path: Path, value: float, message: str) -> None:
+    volume = _volume(0)
+    volume[..., 2] = value
+    _save(tmp_path / "test" / "patient.h5", volume)
+    samples = _task(tmp_path, reader=None).dataset("test")
+    with pytest.raises(UserError, match=rf"patient.*slice 2.*({message})"):
+        samples[2]
+
+
+def test_a_mask_of_another_shape_is_named_with_the_slice(root: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.eye(9))
+    samples = _task(root, mask={"name": "file", "path": tmp_path / "mask.npy"}).dataset("test")
+    with pytest.raises(UserError, match=r"subject3, slice 0: .*\[9, 9\], but the slices are \[12, 10\]"):
+        samples[0]
+
+
+def test_wrong_options_are_refused(root: Path) -> None:
+    for options, message in (
+        ({"mode": "magnitude"}, "mode = 'magnitude'"),
+        ({"mask": {"aceleration": 2}}, "did you mean 'acceleration'"),
+        ({"mask": "poisson"}, "unknown mask 'poisson'"),
+        ({"memory_mb": -1}, "memory_mb"),
+    ):
+        with pytest.raises(UserError, match=message):
+            _task(root, **options)
+    with pytest.raises(UserError, match="no view 'flipp'"):
+        _task(root).dataset("train", ["flipp"])
+
+
+def test_a_file_is_inferred_and_written_back(root: Path, tmp_path: Path) -> None:
+    volume = _volume(9)
+    volume[..., 0] = 0
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([2.0, 3, 4, 1])), tmp_path / "new.nii")
+    task = _task(root)
+    samples = task.sample_from_file(tmp_path / "new.nii")
+    assert len(samples) == 3
+    task.write([samples[i].target for i in range(3)], tmp_path / "new.nii", tmp_path / "out.nii.gz")
+    result = nibabel.load(tmp_path / "out.nii.gz")
+    np.testing.assert_allclose(np.asarray(result.dataobj), volume, rtol=1e-6)
+    np.testing.assert_allclose(result.affine, np.diag([2.0, 3, 4, 1]))
+    task.write([samples[i].input for i in range(3)], tmp_path / "new.nii", tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        np.testing.assert_array_equal(file["reconstruction"][..., 1], samples[1].input[0].abs())
+
+
+def test_new_data_without_a_fully_sampled_image_takes_the_stored_kspace() -> None:
+    """A volume that has nothing but k-space gives samples with an empty target."""
+    mask = torch.zeros(8, 1)
+    mask[[0, 1, 5]] = 1
+    kspace = (torch.randn(8, 6, dtype=torch.complex64) * mask).numpy()
+
+    class KSpaceOnly:
+        name = "new"
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+            return {"kspace": kspace}
+
+    class Source:
+        def volumes(self, split: str) -> list[KSpaceOnly]:
+            return [KSpaceOnly()]
+
+        def identity(self) -> dict[str, object]:
+            return {}
+
+    task = i2ikd.create("task", "mri-recon", dataset="phantom")
+    task._source = Source()
+    sample = task.dataset("test")[0]
+    np.testing.assert_allclose(sample.input[0], np.fft.ifft2(kspace, norm="ortho").real, atol=1e-6)
+    assert not sample.target.any()
+    assert torch.equal(sample.conditions["mask"][0], mask)

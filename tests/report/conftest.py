@@ -1,0 +1,109 @@
+"""A comparison as ``compare`` makes one, of invented numbers: 8 arms, 2 seeds, 6 volumes of 3 slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from i2ikd.compare.comparison import Comparison, Costs, condense
+from i2ikd.evaluation.records import NO_SEED, Record
+
+COLUMNS = {"psnr": "psnr-volume-max", "ssim": "ssim-volume-max", "nmse": "nmse-volume", "hfn": "hfn-slice"}
+ARMS = {
+    "student": 31.42,
+    "control": 31.55,
+    "kd-mri": 31.71,
+    "imitation": 31.66,
+    "attention": 31.60,
+    "gram_fsp": 31.52,
+    "channel-wise": 31.83,
+    "review": 31.48,
+}
+FACTS = {
+    "dataset": "simulated brain, 25% & more",
+    "size": "96 x 96",
+    "mask": "cartesian_1d",
+    "measured acceleration": "4.05",
+    "slices": "train 96, val 18, test 18",
+    "seeds": "0, 1",
+    "training": "40 epochs a stage, batch 4, fp32, cpu",
+}
+
+
+def _records(arm: str, seed: int, level: float, volumes: int) -> list[Record]:
+    found = []
+    for volume in range(volumes):
+        draw = np.random.default_rng([volume, seed + 1, len(arm), ord(arm[0])])
+        psnr = level + 1.3 * np.sin(2.1 * volume) + 0.06 * draw.standard_normal()
+        for index in range(3):
+            hfn = 0.9 * 10 ** (-(psnr - 20) / 22) + 0.01 * draw.random()
+            scores = {
+                COLUMNS["psnr"]: psnr,
+                COLUMNS["ssim"]: 1 - 0.9 * 10 ** (-psnr / 24),
+                COLUMNS["nmse"]: 12 * 10 ** (-psnr / 10),
+                COLUMNS["hfn"]: hfn,
+            }
+            found.append(Record(arm, seed, f"subject{volume:02}", index, scores))
+    return found
+
+
+def _history(arm: str, seed: int, epochs: int) -> list[dict[str, Any]]:
+    draw = np.random.default_rng([len(arm), seed])
+    stages = [("train", ["target"])]
+    if arm in ("kd-mri", "attention", "gram_fsp", "channel-wise", "review"):
+        stages = [("features", [arm]), ("reconstruct", ["target", "imitation"])]
+    elif arm == "control":
+        stages = [("train", ["target"]), ("again", ["target"])]
+    rows = []
+    for place, (stage, terms) in enumerate(stages):
+        for epoch in range(epochs):
+            loss = 0.02 + 0.06 * np.exp(-epoch / 8) / (place + 1) + 0.001 * draw.standard_normal()
+            losses = {term: float(loss * (1 + n)) for n, term in enumerate(terms)}
+            judged = stage != "features" and (epoch + 1) % 2 == 0
+            rows.append(
+                {
+                    "stage": stage,
+                    "epoch": epoch,
+                    "losses": {**losses, "total": sum(losses.values())},
+                    "lr": 1e-3 * 0.1 ** (epoch // 30),
+                    "validation": float(loss * 1.1) if judged else None,
+                }
+            )
+    return rows
+
+
+def make(
+    seeds: int = 2, arms: dict[str, float] | None = None, volumes: int = 6, latency: bool = True, epochs: int = 40
+) -> Comparison:
+    """Return a comparison; same arguments, same comparison."""
+    arms = ARMS if arms is None else arms
+    records = _records("zero-filled", NO_SEED, 24.6, volumes)
+    histories = {}
+    for name, level in {"teacher": 32.05, **arms}.items():
+        for seed in range(seeds):
+            records += _records(name, seed, level, volumes)
+            histories[f"{name}/seed{seed}"] = _history(name, seed, epochs)
+    small = Costs(49_285, 451_215_360, 5.31 if latency else None, 0.21 if latency else None)
+    costs = dict.fromkeys(arms, small)
+    costs["teacher"] = Costs(141_765, 1_300_561_920, 12.9 if latency else None, 0.44 if latency else None)
+    kinds: dict[str, Any] = {"zero-filled": "baseline", "teacher": "teacher", **dict.fromkeys(arms, "arm")}
+    upward = {COLUMNS["psnr"]: True, COLUMNS["ssim"]: True, COLUMNS["nmse"]: False, COLUMNS["hfn"]: False}
+    references = [name for name in ("student", "control", "kd-mri") if name in arms]
+    comparison = condense("brain-4x", FACTS, COLUMNS, records, kinds, costs, references, "student", upward)
+    comparison.histories.update(histories)
+    return comparison
+
+
+@pytest.fixture
+def make_comparison() -> Callable[..., Comparison]:
+    """The factory, for comparisons that lack something."""
+    return make
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Comparison:
+    """The full one; tests do not change it."""
+    return make()

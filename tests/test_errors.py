@@ -1,0 +1,28 @@
+"""The hint at the end of an "unknown name" message."""
+
+from __future__ import annotations
+
+import pytest
+
+from i2ikd.errors import UserError, nearest
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("dc-cn", ["vdsr", "dc-cnn", "timm-unet"], "did you mean 'dc-cnn'?"),
+        ("chanels", ["depth", "channels", "kernel"], "did you mean 'channels'?"),
+        ("qqq", ["vdsr", "dc-cnn", "vdsr"], "known: dc-cnn, vdsr"),
+        ("qqq", [], "there are none"),
+        ("", ["a"], "known: a"),
+    ],
+)
+def test_the_nearest_name_or_else_all_of_them(name: str, known: list[str], hint: str) -> None:
+    assert nearest(name, known) == hint
+    assert nearest(name, iter(known)) == hint
+
+
+def test_a_user_error_is_an_ordinary_exception_with_its_line() -> None:
+    with pytest.raises(Exception, match=r"^depth = 0 is too small$"):
+        raise UserError("depth = 0 is too small")
+    assert not issubclass(UserError, ValueError), "pydantic would swallow it inside a validator"

@@ -1,0 +1,346 @@
+"""Every hook has a page in docs, and the example on that page works: one test a hook, and a walk over all of them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from i2ikd import Batch, Features, SampleKey, Stage, TapShapes, UserError, hookspecs
+from i2ikd.builtin.models.plain import PlainCNN
+from i2ikd.lifecycle import EpochContext, RunContext, StageContext
+from i2ikd.plugins import KINDS, Component, Host, Plugin, default_host
+from i2ikd.recipe import Term
+from i2ikd.taps import resolve_pairs
+
+PAGES = Path(__file__).parents[1] / "docs" / "hooks"
+HOOKS = {name: f for name, f in vars(hookspecs).items() if inspect.isfunction(f) and hasattr(f, "i2ikd_spec")}
+
+
+def page(hook: str) -> str:
+    return (PAGES / f"{hook}.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Host]]:
+    """Write the files of a page's example, each headed by its path, and make its plugin the only one of a host."""
+
+    def load(hook: str) -> Host:
+        for path, source in re.findall(r"```python\n# (my_package/\w+\.py)\n(.*?)```", page(hook), re.DOTALL):
+            file = tmp_path / path
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(source, encoding="utf-8")
+        module = importlib.import_module("my_package.plugin")
+        return Host([Plugin("my-plugin", "my-package", "0.1", module)])
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
+    yield load
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
+
+
+Example = Callable[[str], Host]
+
+
+class TestEveryHook:
+    def test_has_a_page_and_no_page_is_left_over(self) -> None:
+        assert {path.stem for path in PAGES.glob("*.md")} == {*HOOKS, "index"}
+
+    @pytest.mark.parametrize("hook", HOOKS)
+    def test_has_a_test_of_its_own(self, hook: str) -> None:
+        assert f"test_{hook}" in globals()
+
+    @pytest.mark.parametrize("hook", HOOKS)
+    def test_is_on_the_index_and_its_page_gives_its_signature(self, hook: str) -> None:
+        assert f"({hook}.md)" in page("index")
+        arguments = ", ".join(
+            f"{name}: {kind}" for name, kind in HOOKS[hook].__annotations__.items() if name != "return"
+        )
+        text = page(hook)
+        assert text.startswith(f"# {hook}\n")
+        assert f"def {hook}({arguments}) -> None\n" in text
+        for heading in ("## Example", "## Facts", "## Which commands show it"):
+            assert text.count(f"\n{heading}\n") == 1
+
+    @pytest.mark.parametrize("hook", HOOKS)
+    def test_has_an_example_that_implements_it_and_loads_no_torch_to_register(self, hook: str) -> None:
+        plugin = re.search(r"```python\n# my_package/plugin\.py\n(.*?)```", page(hook), re.DOTALL)
+        assert plugin is not None
+        assert f"@i2ikd.hookimpl\ndef {hook}(" in plugin.group(1)
+        assert re.search(r"^(import|from) (torch|numpy|timm|matplotlib)", plugin.group(1), re.MULTILINE) is None
+
+    @pytest.mark.parametrize("hook", HOOKS)
+    def test_links_lead_to_pages(self, hook: str) -> None:
+        for link in re.findall(r"\]\(([^)]+)\)", page(hook)):
+            assert (PAGES / link).is_file()
+
+    def test_kinds_and_registration_hooks_are_the_same_things(self) -> None:
+        offered = {f"register_{kind}" if kind == "pairs" else f"register_{kind}s" for kind in KINDS}
+        assert offered == {hook for hook in HOOKS if hook.startswith("register_")}
+
+    @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook.startswith("register_")])
+    def test_an_example_s_component_knows_its_summary_and_plugin(self, hook: str, example: Example) -> None:
+        (component,) = example(hook).plugins[0].provides
+        assert isinstance(component, Component)
+        assert component.summary
+        assert component.plugin.label == "my-plugin (my-package 0.1)"
+
+
+def test_register_models(example: Example) -> None:
+    host = example("register_models")
+    network = host.create("model", "wide-cnn", {"width": 3})
+    image = torch.randn(2, 1, 6, 5)
+    assert network(image, mask=torch.ones(1)).shape == image.shape
+    assert sum(p.numel() for p in network.parameters()) == 3 * 9 + 3 + 3 * 9 + 1
+    with pytest.raises(UserError, match="width = 0"):
+        host.create("model", "wide-cnn", {"width": 0})
+
+
+def test_register_pairs(example: Example) -> None:
+    component = example("register_pairs").get("pairs", "plain-cnn-middle")
+    assert (component.facts["teacher"], component.facts["student"]) == ("plain-cnn", "plain-cnn")
+    assert component.facts["role"] == "features"
+    teacher, student = PlainCNN(depth=6, channels=2), PlainCNN(depth=3, channels=2)
+    pairs = component.resolve()(teacher, student)
+    assert resolve_pairs(teacher, student, pairs) == [("layers.2.activation", "layers.0.activation")]
+    with pytest.raises(UserError, match="the student has one layer"):
+        component.resolve()(teacher, PlainCNN(depth=1))
+
+
+def test_register_tasks(example: Example) -> None:
+    task = example("register_tasks").create("task", "denoise-discs", {"size": 12, "noise": 0.5})
+    fixed, varying = task.dataset("train"), task.dataset("train", ["noise"])
+    batch = Batch.collate([fixed[5], fixed[2]])
+    assert batch.input.shape == batch.target.shape == (2, 1, 12, 12)
+    assert batch.keys == [SampleKey("train-1", 1), SampleKey("train-0", 2)]
+    assert torch.equal(fixed.view(5, 3).input, fixed[5].input)
+    assert torch.equal(varying.view(5, 3).input, varying.view(5, 3).input)
+    assert not torch.equal(varying.view(5, 3).input, varying.view(5, 4).input)
+    assert torch.equal(varying.view(5, 3).target, fixed[5].target)
+    assert (batch.input - batch.target).std().item() == pytest.approx(0.5, rel=0.15)
+    volumes = [{key.volume for key in task.dataset(split).keys} for split in ("train", "val", "test")]
+    assert len(set.union(*volumes)) == sum(map(len, volumes))
+    assert json.loads(json.dumps(task.identity())) == {"size": 12, "noise": 0.5}
+    assert task.loss(batch.input, batch.target) == (batch.input - batch.target).abs().mean()
+    with pytest.raises(UserError, match="no split 'validation'"):
+        task.dataset("validation")
+
+
+def test_register_datasets(example: Example) -> None:
+    source = example("register_datasets").create("dataset", "stripes", {"size": 16, "slices": 3})
+    names = [volume.name for split in ("train", "val", "test") for volume in source.volumes(split)]
+    assert len(set(names)) == len(names) == 10
+    volume = source.volumes("val")[1]
+    assert len(volume) == 3
+    image = volume[2]["image"]
+    assert image.shape == (16, 16)
+    assert 0 <= image.min() < image.max() <= 1
+    assert np.ptp(image, axis=0).max() == 0
+    assert np.ptp(image, axis=1).min() > 0.5
+    assert json.loads(json.dumps(source.identity()))["size"] == 16
+
+
+def test_register_readers(example: Example, tmp_path: Path) -> None:
+    host = example("register_readers")
+    assert host.get("reader", "npz").facts["suffixes"] == ".npz"
+    reader = host.create("reader", "npz", {"field": "volume"})
+    slices = np.random.default_rng(1).random((3, 4, 5))
+    np.savez(tmp_path / "head.npz", volume=slices, flat=slices[0])
+    volume = reader(tmp_path / "head.npz")
+    assert (volume.name, len(volume)) == ("head", 3)
+    assert np.array_equal(volume[2]["image"], slices[2])
+    (tmp_path / "torn.npz").write_bytes(b"PK\x03\x04torn")
+    np.savez(tmp_path / "pickle.npz", volume=np.array([{"a": 1}], dtype=object))
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, slices)
+    for broken in ("torn", "pickle", "missing", "array"):
+        with pytest.raises(UserError, match=f"{broken}.npz: cannot be read"):
+            reader(tmp_path / f"{broken}.npz")
+    with pytest.raises(UserError, match="there is no array 'image'; there are volume, flat"):
+        host.create("reader", "npz")(tmp_path / "head.npz")
+    with pytest.raises(UserError, match=r"flat is \[4, 5\]"):
+        host.create("reader", "npz", {"field": "flat"})(tmp_path / "head.npz")
+
+
+def test_register_masks(example: Example) -> None:
+    mask = example("register_masks").create("mask", "central-lines", {"acceleration": 5})
+    centered = mask((20, 7), centered=True)
+    assert centered.shape == (20, 1)
+    assert centered.flatten().nonzero().flatten().tolist() == [8, 9, 10, 11]
+    assert mask((20, 7)).flatten().nonzero().flatten().tolist() == [0, 1, 18, 19]
+    assert mask((15, 7), centered=True).flatten().nonzero().flatten().tolist() == [6, 7, 8]
+    assert mask((15, 7)).flatten().nonzero().flatten().tolist() == [0, 1, 14]
+    assert mask.fixed
+    assert json.loads(json.dumps(mask.identity()))["acceleration"] == 5
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_register_distillers(example: Example, norm: str) -> None:
+    distiller = example("register_distillers").create("distiller", "channel-mean", {"norm": norm})
+    distiller.build([TapShapes(teacher=(4, 6, 8), student=(3, 3, 4)), TapShapes((2, 5, 5), (7, 5, 5))])
+    torch.manual_seed(4)
+    teacher = Features([torch.randn(2, 4, 6, 8), torch.randn(2, 2, 5, 5)])
+    student = Features([torch.randn(2, 3, 3, 4, requires_grad=True), torch.randn(2, 7, 5, 5)])
+    batch = Batch(torch.zeros(2, 1, 6, 8), torch.zeros(2, 1, 6, 8))
+    loss = distiller(student, distiller.knowledge(teacher, batch), batch)
+    coarse = teacher.taps[0].numpy().mean(1).reshape(2, 3, 2, 4, 2).mean((2, 4))
+    difference = student.taps[0].detach().numpy().mean(1) - coarse
+    other = student.taps[1].numpy().mean(1) - teacher.taps[1].numpy().mean(1)
+    power = {"l1": 1, "l2": 2}[norm]
+    expected = [np.mean(np.abs(d) ** power) for d in (difference, other)]
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-5)
+    loss.backward()
+    assert student.taps[0].grad is not None
+    alone = distiller.knowledge(Features([tap[1:] for tap in teacher.taps]), batch)
+    assert torch.equal(alone["0"][0], distiller.knowledge(teacher, batch)["0"][1])
+
+
+def test_register_recipes(example: Example) -> None:
+    stages = example("register_recipes").create("recipe", "warm-start", {"warm_epochs": 2, "learning_rate": 0.01})
+    assert all(isinstance(stage, Stage) for stage in stages)
+    assert [(stage.name, stage.epochs, stage.training) for stage in stages] == [
+        ("imitate", 2, {"lr": 0.01}),
+        ("reconstruct", None, {}),
+    ]
+    known = {component.name for component in default_host().components("distiller")}
+    assert {term.distiller.name for stage in stages for term in stage.terms} <= known
+
+
+def test_register_metrics(example: Example) -> None:
+    metric = example("register_metrics").create("metric", "worst-pixel-slice")
+    target = np.array([[1.0, 2.0, 4.0], [0.0, 3.0, 1.0]])
+    assert metric(target + np.array([[0, 1, 0], [0, -2, 0]]), target) == 0.5
+    assert (metric.scope, metric.higher_is_better) == ("slice", False)
+
+
+def test_register_figures(example: Example) -> None:
+    from i2ikd.compare.comparison import Comparison, Costs, Row
+    from i2ikd.evaluation.statistics import Estimate
+
+    def row(arm: str, kind: Any, params: int | None, mean: float) -> Row:
+        costs = None if params is None else Costs(params, 10 * params)
+        return Row(arm, kind, costs, {"psnr": Estimate(mean, mean - 1, mean + 2, 5)})
+
+    rows = [row("zero-filled", "baseline", None, 24), row("teacher", "teacher", 100, 32), row("kd", "arm", 40, 31)]
+    comparison = Comparison("heads", {}, {"psnr": "psnr-volume-max"}, rows, [])
+    figure = example("register_figures").get("figure", "size-quality").resolve()(comparison)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "psnr-volume-max"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["teacher", "kd"]
+    figure.canvas.draw()
+
+
+def test_register_trackers(example: Example, tmp_path: Path) -> None:
+    host = example("register_trackers")
+    tracker = host.create("tracker", "json-lines", {"path": str(tmp_path / "run.jsonl")})
+    tracker.log(1, {"total": 0.5})
+    tracker.log(2, {"total": 0.25, "validation": 0.3})
+    tracker.close()
+    lines = (tmp_path / "run.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"step": 1, "total": 0.5},
+        {"step": 2, "total": 0.25, "validation": 0.3},
+    ]
+    with pytest.raises(UserError, match=r"cannot write to .*No such file"):
+        host.create("tracker", "json-lines", {"path": tmp_path / "no" / "folder"})
+
+
+def test_register_exporters(example: Example, tmp_path: Path) -> None:
+    network = PlainCNN(depth=2, channels=3)
+    batch = Batch(torch.zeros(1, 1, 6, 5), torch.zeros(1, 1, 6, 5))
+    example("register_exporters").get("exporter", "npz").resolve()(network, batch, tmp_path / "network.weights")
+    written = np.load(tmp_path / "network.weights")
+    assert set(written.files) == {*network.state_dict(), "__input_shape__"}
+    assert written["__input_shape__"].tolist() == [1, 1, 6, 5]
+    weight = network.get_parameter("layers.0.convolution.weight").detach().numpy()
+    assert np.array_equal(written["layers.0.convolution.weight"], weight)
+
+
+def test_register_commands(example: Example) -> None:
+    from click.testing import CliRunner
+
+    component = example("register_commands").get("command", "count")
+    result = CliRunner().invoke(component.resolve(), ["plain-cnn"])  # type: ignore[arg-type]
+    assert (result.exit_code, result.output) == (0, "28353\n")
+    assert "$ i2ikd count plain-cnn\n28353\n" in page("register_commands")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunContext:
+    return RunContext("students/kd-mri/seed3", 3, tmp_path, {"model": "plain-cnn"}, PlainCNN(depth=1))
+
+
+@pytest.fixture
+def stage(run: RunContext) -> StageContext:
+    terms = [Term(distiller="target"), Term(distiller="imitation", weight=0.5)]
+    return StageContext(run, Stage(name="output", terms=terms), index=1)
+
+
+def without_folder(context: Any) -> Any:
+    """The same moment of a run that keeps no files."""
+    if isinstance(context, RunContext):
+        return RunContext(context.name, context.seed, None, context.settings, context.network)
+    if isinstance(context, StageContext):
+        return StageContext(without_folder(context.run), context.stage, context.index)
+    return EpochContext(without_folder(context.stage), context.epoch)
+
+
+def written_by(host: Host, hook: str, context: Any, folder: Path) -> dict[str, Path]:
+    """Notify for a run without and one with a folder; return the files that came to be."""
+    before = set(folder.iterdir())
+    host.notify(hook, without_folder(context))
+    assert set(folder.iterdir()) == before
+    host.notify(hook, context)
+    return {path.name: path for path in set(folder.iterdir()) - before}
+
+
+def test_run_started(example: Example, run: RunContext, tmp_path: Path) -> None:
+    written = written_by(example("run_started"), "run_started", run, tmp_path)
+    note = json.loads(written["machine.json"].read_text())
+    assert (note["run"], note["seed"]) == ("students/kd-mri/seed3", 3)
+
+
+def test_run_ended(example: Example, run: RunContext, capsys: pytest.CaptureFixture[str]) -> None:
+    host = example("run_ended")
+    host.notify("run_ended", run)
+    run.error = ValueError("no more disk")
+    host.notify("run_ended", run)
+    assert capsys.readouterr().err.splitlines() == [
+        "students/kd-mri/seed3 finished",
+        "students/kd-mri/seed3 stopped: ValueError",
+    ]
+
+
+def test_stage_started(example: Example, stage: StageContext, tmp_path: Path) -> None:
+    written = written_by(example("stage_started"), "stage_started", stage, tmp_path)
+    assert written["stages.txt"].read_text() == "1: output minimises target, imitation\n"
+
+
+def test_stage_ended(example: Example, stage: StageContext, tmp_path: Path) -> None:
+    written = written_by(example("stage_ended"), "stage_ended", stage, tmp_path)
+    state = torch.load(written["after-1-output.pt"], weights_only=True)
+    network: nn.Module = stage.run.network
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+
+
+def test_epoch_started(example: Example, stage: StageContext, capsys: pytest.CaptureFixture[str]) -> None:
+    example("epoch_started").notify("epoch_started", EpochContext(stage, epoch=4))
+    assert capsys.readouterr().err == "students/kd-mri/seed3: output, epoch 5\n"
+
+
+def test_epoch_ended(example: Example, stage: StageContext, tmp_path: Path) -> None:
+    context = EpochContext(stage, 2, {"total": 0.75, "target": 0.5}, validation=0.6, learning_rate=1e-3)
+    written = written_by(example("epoch_ended"), "epoch_ended", context, tmp_path)
+    row = json.loads(written["losses.jsonl"].read_text())
+    assert row == {"stage": "output", "epoch": 2, "validation": 0.6, "total": 0.75, "target": 0.5}

@@ -1,0 +1,153 @@
+"""The two roles: a teacher that is only listened to, a student that is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from i2ikd.errors import UserError
+from i2ikd.network import Student, Teacher, apply
+from i2ikd.sample import Batch
+
+
+class Network(nn.Module):
+    """Something that behaves differently in training, takes a condition, and has a frozen part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 2, 3, padding=1)
+        self.normalisation = nn.BatchNorm2d(2)
+        self.last = nn.Conv2d(2, 1, 1)
+        self.last.weight.requires_grad_(False)
+
+    def forward(self, input: Tensor, gain: Tensor | None = None) -> Tensor:
+        features = self.last(self.normalisation(self.convolution(input)).relu())
+        return features if gain is None else features * gain[:, None, None, None]
+
+
+@pytest.fixture
+def network() -> Network:
+    torch.manual_seed(6)
+    return Network()
+
+
+def batch(**conditions: Tensor) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    shape = (2, 1, 6, 5)
+    return Batch(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator), conditions)
+
+
+class TestApply:
+    def test_conditions_go_in_by_name(self, network: Network) -> None:
+        gain = torch.tensor([2.0, 3.0])
+        plain, scaled = apply(network.eval(), batch()), apply(network.eval(), batch(gain=gain))
+        torch.testing.assert_close(scaled, plain * gain.reshape(2, 1, 1, 1))
+
+    @pytest.mark.parametrize(
+        ("output", "message"),
+        [
+            (lambda x: x[:, 0], r"must return an image \[B, C, H, W\], not \(2, 6, 5\)"),
+            (lambda x: (x, x), r"must return an image \[B, C, H, W\], not tuple"),
+            (lambda x: x[..., :4], r"returns \(2, 1, 6, 4\) for a target of \(2, 1, 6, 5\)"),
+            (lambda x: x.repeat(1, 3, 1, 1), r"returns \(2, 3, 6, 5\) for a target of \(2, 1, 6, 5\)"),
+        ],
+    )
+    def test_what_is_no_image_of_the_target_s_shape_is_refused(self, output: Any, message: str) -> None:
+        class Wrong(nn.Module):
+            def forward(self, input: Tensor) -> Any:
+                return output(input)
+
+        with pytest.raises(UserError, match=f"^Wrong {message}"):
+            apply(Wrong(), batch())
+
+
+class TestTeacher:
+    def test_runs_in_eval_mode_and_gets_its_flags_back(self, network: Network) -> None:
+        network.train()
+        network.normalisation.eval()
+        flags = [module.training for module in network.modules()]
+        with Teacher(network) as teacher:
+            assert not any(module.training for module in network.modules())
+            teacher(batch())
+        assert [module.training for module in network.modules()] == flags
+        assert True in flags
+        assert False in flags
+
+    def test_learns_nothing_from_what_it_sees(self, network: Network) -> None:
+        network.train()
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        with Teacher(network) as teacher:
+            teacher(batch())
+        assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+    def test_records_no_gradient_in_output_or_taps(self, network: Network) -> None:
+        with Teacher(network, ["convolution"]) as teacher:
+            output = teacher(batch())
+            features = teacher.features(["convolution"], output)
+        assert not features.image().requires_grad
+        assert not features.taps[0].requires_grad
+        assert torch.is_grad_enabled()
+
+    def test_leaves_requires_grad_as_it_was(self, network: Network) -> None:
+        wanted = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+        with Teacher(network) as teacher:
+            teacher(batch())
+            assert {n: p.requires_grad for n, p in network.named_parameters()} == wanted
+        assert {n: p.requires_grad for n, p in network.named_parameters()} == wanted
+        assert set(wanted.values()) == {True, False}
+
+    def test_gives_its_flags_back_after_a_failure(self, network: Network) -> None:
+        network.train()
+        with pytest.raises(UserError, match="of the teacher"):
+            Teacher(network, ["no.such.module"])
+        assert network.training
+        with pytest.raises(RuntimeError, match="stop"), Teacher(network, ["convolution"]):
+            raise RuntimeError("stop")
+        assert network.training
+        assert not network.convolution._forward_hooks
+
+
+class TestStudent:
+    def test_keeps_its_mode_and_its_gradients(self, network: Network) -> None:
+        network.train()
+        with Student(network, ["convolution"]) as student:
+            output = student(batch())
+            features = student.features(["convolution"], output)
+            assert network.training
+            (features.image().mean() + features.taps[0].mean()).backward()
+        assert network.convolution.weight.grad is not None
+        assert network.last.weight.grad is None
+
+    def test_taps_hold_the_last_call_only(self, network: Network) -> None:
+        with Student(network.eval(), ["convolution"]) as student:
+            student(batch())
+            second = batch()
+            second.input = second.input + 1
+            student(second)
+            (tap,) = student.features(["convolution"], None).taps
+        assert torch.equal(tap, network.convolution(second.input))
+
+    def test_teacher_and_student_of_one_batch_do_not_disturb_each_other(self, network: Network) -> None:
+        torch.manual_seed(7)
+        pupil = Network().train()
+        alone = pupil(batch().input).detach()
+        with Teacher(network, ["convolution"]) as teacher, Student(pupil, ["convolution"]) as student:
+            said = teacher(batch())
+            output = student(batch())
+            pair = teacher.features(["convolution"], said).taps + student.features(["convolution"], output).taps
+        assert torch.equal(output, alone)
+        assert not torch.equal(pair[0], pair[1])
+
+    def test_errors_name_the_student(self, network: Network) -> None:
+        with pytest.raises(UserError, match="of the student"):
+            Student(network, ["convolutoin"])
+
+
+def test_features_without_an_output_say_so(network: Network) -> None:
+    with Student(network, ["last"]) as student:
+        student(batch())
+        with pytest.raises(AssertionError, match="taps alone"):
+            student.features(["last"], None).image()

@@ -1,0 +1,66 @@
+"""Samples are stacked along a leading axis, and refused where that is impossible."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from i2ikd.errors import UserError
+from i2ikd.sample import Batch, Sample, SampleKey
+
+
+def sample(index: int, rows: int = 3, columns: int = 4, lines: int = 5) -> Sample:
+    generator = torch.Generator().manual_seed(index)
+    return Sample(
+        input=torch.randn(1, rows, columns, generator=generator),
+        target=torch.randn(2, rows, columns, generator=generator),
+        conditions={"mask": torch.randn(lines, generator=generator) > 0},
+        key=SampleKey("head", index),
+    )
+
+
+def test_a_batch_holds_its_samples_in_order() -> None:
+    samples = [sample(7), sample(2), sample(5)]
+    batch = Batch.collate(samples)
+    assert len(batch) == 3
+    assert (batch.input.shape, batch.target.shape) == ((3, 1, 3, 4), (3, 2, 3, 4))
+    assert batch.keys == [("head", 7), ("head", 2), ("head", 5)]
+    for position, one in enumerate(samples):
+        assert torch.equal(batch.input[position], one.input)
+        assert torch.equal(batch.target[position], one.target)
+        assert torch.equal(batch.conditions["mask"][position], one.conditions["mask"])
+
+
+@pytest.mark.parametrize("other", [sample(9, rows=6), sample(9, columns=3)])
+def test_slices_of_unequal_shape_are_refused_by_name(other: Sample) -> None:
+    with pytest.raises(UserError, match=r"head\[1\] is \(1, 3, 4\), head\[9\] is .*batch = 1"):
+        Batch.collate([sample(1), sample(2), other])
+
+
+def test_a_target_of_another_shape_is_refused() -> None:
+    other = sample(9)
+    other.target = torch.zeros(2, 6, 8)
+    with pytest.raises(UserError, match="slices of unequal shape"):
+        Batch.collate([sample(1), other])
+
+
+@pytest.mark.parametrize("conditions", [{"mask": torch.zeros(6)}, {}, {"kspace": torch.zeros(5)}])
+def test_conditions_of_unequal_shape_are_refused_by_name(conditions: dict[str, torch.Tensor]) -> None:
+    other = sample(9)
+    other.conditions = conditions
+    with pytest.raises(UserError, match=r"conditions of unequal shape.*head\[1\] has .*mask.*head\[9\] has"):
+        Batch.collate([sample(1), other])
+
+
+def test_moving_a_batch_moves_everything_and_keeps_the_keys() -> None:
+    batch = Batch.collate([sample(1), sample(2)])
+    moved = batch.to("meta", memory_format=torch.channels_last)
+    assert {t.device.type for t in (moved.input, moved.target, moved.conditions["mask"])} == {"meta"}
+    assert moved.target.is_contiguous(memory_format=torch.channels_last)
+    assert moved.conditions["mask"].dtype == torch.bool
+    assert moved.keys == batch.keys
+
+
+def test_a_batch_without_conditions_needs_none() -> None:
+    batch = Batch(torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4))
+    assert (len(batch), batch.conditions, batch.keys) == (2, {}, [])

@@ -1,0 +1,184 @@
+"""Taps: features by module path, in order, from a network that does not know that it is listened to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from i2ikd.errors import UserError
+from i2ikd.taps import Taps, expand, resolve_pairs
+
+
+class Cascade(nn.Module):
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(1, 1, 3, padding=1) for _ in range(depth))
+        self.bypassed = nn.Conv2d(1, 1, 1)
+        self.pair = Pair()
+
+    def forward(self, image: Tensor) -> Tensor:
+        for layer in self.layers:
+            image = layer(image).relu()
+        image = image + self.layers[0](image)
+        return self.pair(image)[0] + self.bypassed.weight.sum()
+
+
+class Pair(nn.Module):
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return image, image
+
+
+class Cascades(nn.Module):
+    def __init__(self, number: int, depth: int = 2) -> None:
+        super().__init__()
+        self.cascades = nn.ModuleList(Cascade(depth) for _ in range(number))
+
+    def forward(self, image: Tensor) -> Tensor:
+        for cascade in self.cascades:
+            image = cascade(image)
+        return image
+
+
+@pytest.fixture
+def network() -> Cascades:
+    torch.manual_seed(2)
+    return Cascades(2)
+
+
+def image() -> Tensor:
+    return torch.randn(2, 1, 5, 7, generator=torch.Generator().manual_seed(4))
+
+
+class TestExpand:
+    def test_a_star_counts_as_a_person_does(self) -> None:
+        assert expand(Cascades(12), "cascades.*") == [f"cascades.{i}" for i in range(12)]
+        paths = expand(Cascades(11), "cascades.*.layers.1")
+        assert paths[8:] == ["cascades.8.layers.1", "cascades.9.layers.1", "cascades.10.layers.1"]
+
+    def test_a_star_stands_for_one_component_or_a_part_of_one(self, network: Cascades) -> None:
+        assert expand(network, "cascades.1.lay*") == ["cascades.1.layers"]
+        assert expand(network, "cascades.*.*.0") == ["cascades.0.layers.0", "cascades.1.layers.0"]
+        assert expand(network, "cascades.1") == ["cascades.1"]
+
+    def test_a_path_that_matches_nothing_is_told_what_there_is(self, network: Cascades) -> None:
+        with pytest.raises(UserError) as caught:
+            expand(network, "cascades.*.layer.1", "teacher")
+        message = str(caught.value)
+        assert message.startswith("tap path 'cascades.*.layer.1' matches no module of the teacher (Cascades)")
+        assert "13 modules exist, e.g. " in message
+        assert "cascades.0.layers.1" in message
+
+    def test_a_path_like_nothing_is_told_the_first_modules(self, network: Cascades) -> None:
+        with pytest.raises(UserError, match=r"e.g. cascades, cascades.0, "):
+            expand(network, "§§§")
+        with pytest.raises(UserError, match="matches no module"):
+            expand(network, "")
+
+
+class TestResolvePairs:
+    def test_stars_are_paired_in_order(self) -> None:
+        teacher, student = Cascades(11, depth=3), Cascades(11, depth=2)
+        pairs = resolve_pairs(teacher, student, [["cascades.*.layers.2", "cascades.*.layers.1"]])
+        assert pairs == [(f"cascades.{i}.layers.2", f"cascades.{i}.layers.1") for i in range(11)]
+
+    def test_pairs_keep_the_order_in_which_they_were_written(self, network: Cascades) -> None:
+        written = [("cascades.1", "cascades.0"), ("cascades.0", "cascades.1.layers.0")]
+        assert resolve_pairs(network, network, written) == written
+
+    def test_unequal_counts_are_told_with_both_sides(self) -> None:
+        with pytest.raises(UserError) as caught:
+            resolve_pairs(Cascades(3), Cascades(2), [["cascades.*", "cascades.*"]])
+        message = str(caught.value)
+        assert "matches 3 taps of the teacher (cascades.0, cascades.1, cascades.2)" in message
+        assert "but 2 of the student (cascades.0, cascades.1)" in message
+
+    def test_the_side_that_matches_nothing_is_named(self) -> None:
+        with pytest.raises(UserError, match="of the student"):
+            resolve_pairs(Cascades(3), Cascades(2), [["cascades.2", "cascades.2"]])
+        with pytest.raises(UserError, match="of the teacher"):
+            resolve_pairs(Cascades(2), Cascades(3), [["cascades.2", "cascades.2"]])
+
+    def test_a_pair_has_two_sides(self, network: Cascades) -> None:
+        with pytest.raises(UserError, match=r"\[teacher path, student path\], not \['cascades.0'\]"):
+            resolve_pairs(network, network, [["cascades.0"]])
+
+
+class TestTaps:
+    def test_give_what_the_modules_gave_in_the_order_asked_for(self, network: Cascades) -> None:
+        first = network.cascades[0].layers[0](image())
+        second = network.cascades[0].layers[1](first.relu())
+        with Taps(network, ["cascades.0.layers.0", "cascades.0.layers.1", "cascades.1"]) as taps:
+            output = network(image())
+            last, middle = taps.take(["cascades.1", "cascades.0.layers.1"])
+        assert torch.equal(last, output)
+        assert torch.equal(middle, second)
+
+    def test_a_module_that_runs_twice_gives_two_features(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.0.layers.0"]) as taps:
+            network(image())
+            once, again = taps.take(["cascades.0.layers.0"])
+        assert torch.equal(once, network.cascades[0].layers[0](image()))
+        assert not torch.equal(once, again)
+
+    def test_a_path_asked_for_twice_is_captured_once(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.0.layers.1", "cascades.0.layers.1"]) as taps:
+            network(image())
+            assert len(taps.take(["cascades.0.layers.1"])) == 1
+
+    def test_clear_forgets_the_last_pass(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.1"]) as taps:
+            network(image())
+            taps.clear()
+            output = network(2 * image())
+            (feature,) = taps.take(["cascades.1"])
+        assert torch.equal(feature, output)
+
+    def test_gradients_flow_through_them(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.0.layers.0"]) as taps:
+            network(image())
+            taps.take(["cascades.0.layers.0"])[0].sum().backward()
+        assert network.cascades[0].layers[0].weight.grad is not None
+        assert network.cascades[0].layers[1].weight.grad is None
+
+    @pytest.mark.parametrize("path", ["cascades.0.bypassed", "cascades.1.layers"])
+    def test_one_that_never_fired_is_an_error(self, network: Cascades, path: str) -> None:
+        with Taps(network, [path], "student") as taps:
+            network(image())
+            with pytest.raises(UserError, match=f"the tap '{path}' of the student never fired"):
+                taps.take([path])
+
+    def test_one_that_gives_no_tensor_is_an_error(self, network: Cascades) -> None:
+        message = r"'cascades.0.pair' of the teacher \(Pair\) gives a tuple"
+        with Taps(network, ["cascades.0.pair"], "teacher"), pytest.raises(UserError, match=message):
+            network(image())
+
+    @pytest.mark.parametrize("path", ["cascades.7", "cascades.*"])
+    def test_a_path_that_is_not_one_module_is_an_error_that_leaves_no_hook(self, network: Cascades, path: str) -> None:
+        with pytest.raises(UserError, match=r"'cascades\.[7*]'"):
+            Taps(network, ["cascades.0", path])
+        assert hooks(network) == 0
+
+    def test_closing_leaves_the_network_as_it_was(self, network: Cascades) -> None:
+        before, weights = network(image()), {k: v.clone() for k, v in network.state_dict().items()}
+        with Taps(network, ["cascades.0", "cascades.1.layers.0"]):
+            assert hooks(network) == 2
+            assert torch.equal(network(image()), before)
+        assert hooks(network) == 0
+        assert torch.equal(network(image()), before)
+        assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
+
+    def test_a_pass_that_raises_still_closes_them(self, network: Cascades) -> None:
+        with pytest.raises(RuntimeError), Taps(network, ["cascades.0"]):
+            network(torch.zeros(2, 3, 5, 7))
+        assert hooks(network) == 0
+
+    def test_other_people_s_hooks_stay(self, network: Cascades) -> None:
+        network.cascades[0].register_forward_hook(lambda module, inputs, output: None)
+        with Taps(network, ["cascades.0"]):
+            assert hooks(network) == 2
+        assert hooks(network) == 1
+
+
+def hooks(network: nn.Module) -> int:
+    return sum(len(module._forward_hooks) for module in network.modules())
