@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from i2ikd.errors import UserError
+from i2ikd.errors import UserError, nearest
 from i2ikd.options import explain
 from i2ikd.recipe import Pairs, Reference
 
@@ -107,7 +107,7 @@ class Experiment(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     task: Annotated[Reference, BeforeValidator(_has_name)]
     teacher: Network
     student: Network
@@ -131,7 +131,32 @@ class Experiment(BaseModel):
                 raise ValueError(f"two arms are named {name!r}")
             if name == "teacher":
                 raise ValueError("an arm cannot be named 'teacher': that is the teacher's row")
+        for role in self.comparison.model_fields_set & {"student", "control"}:
+            wanted = getattr(self.comparison, role)
+            if wanted not in names:
+                raise ValueError(f"comparison.{role} names no arm; {nearest(wanted, names)}")
         return self
+
+    @model_validator(mode="after")
+    def _students_are_trained(self) -> Experiment:
+        for where, weights in [
+            ("student", self.student.weights),
+            *((f"arm {arm.name!r}, student", arm.student.get("weights")) for arm in self.arms),
+        ]:
+            if weights is not None:
+                raise ValueError(f"{where}.weights: only a teacher can be given weights; a student is trained")
+        return self
+
+    def student_of(self, arm: Arm) -> Network:
+        """Return ``[student]`` with an arm's own changes.
+
+        Raises:
+            UserError: a change that is ill-typed.
+        """
+        try:
+            return Network.model_validate({**self.student.model_dump(), **arm.student})
+        except ValidationError as error:
+            raise UserError(f"arm {arm.name!r}, student: {explain(error, Network.model_fields)}") from None
 
     def arm(self, name: str) -> Arm:
         """Return an arm by name.
@@ -139,12 +164,12 @@ class Experiment(BaseModel):
         Raises:
             UserError: there is none.
         """
-        from i2ikd.errors import nearest
-
         for arm in self.arms:
             if arm.name == name:
                 return arm
-        raise UserError(f"the experiment {self.name!r} has no arm {name!r}; {nearest(name, [a.name for a in self.arms])}")
+        raise UserError(
+            f"the experiment {self.name!r} has no arm {name!r}; {nearest(name, [a.name for a in self.arms])}"
+        )
 
 
 def merge_training(base: Training, changes: Mapping[str, Any], where: str) -> Training:
@@ -162,8 +187,8 @@ def merge_training(base: Training, changes: Mapping[str, Any], where: str) -> Tr
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read a TOML file and apply ``key.path=value`` overrides.
 
-    Relative folders in the file (``task.dataset.root``, ``teacher.weights``) stay as written: they are relative to where the
-    command is run.
+    Relative folders in the file (``task.dataset.root``, ``teacher.weights``) stay as written: they are relative to
+    where the command is run.
 
     Raises:
         UserError: no such file, not TOML, or a key that is wrong, with the nearest known name.

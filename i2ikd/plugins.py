@@ -17,7 +17,6 @@ import pluggy
 
 from i2ikd import hookspecs
 from i2ikd.errors import UserError, nearest
-from i2ikd.options import check
 
 KINDS = (
     "model", "pairs", "task", "dataset", "reader", "mask", "distiller", "recipe", "metric", "figure",
@@ -83,6 +82,8 @@ class Component:
         Raises:
             UserError: wrong options, or a factory that raises; the message names the plugin.
         """
+        from i2ikd.options import check  # brings pydantic, which `--help` and `list` do without
+
         target = self.resolve()
         checked = check(target, options or {}, where or f"{self.kind} {self.name!r}")
         try:

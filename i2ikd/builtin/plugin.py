@@ -15,7 +15,7 @@ def register_models(register: Register) -> None:
         "i2ikd.builtin.models.plain:PlainCNN",
         summary="convolutions with ReLU, optional residual",
     )
-    register("timm-unet", "i2ikd.builtin.models.unet:timm_unet", summary="U-Net whose encoder is any timm backbone")
+    register("timm-unet", "i2ikd.builtin.models.unet:TimmUNet", summary="U-Net whose encoder is any timm backbone")
 
 
 @hookimpl
@@ -86,3 +86,16 @@ def register_commands(register: Register) -> None:
         ("show", "one component: formula, options, source"),
     ):
         register(name, f"i2ikd.cli.{name}:command", summary=summary)
+
+
+@hookimpl
+def register_figures(register: Register) -> None:
+    """Figures of a report."""
+    for name, target, summary in (
+        ("differences", "figures:differences_to_student", "paired differences to the student, 95 % intervals"),
+        ("latency", "figures:quality_against_latency", "quality against CPU latency, 95 % intervals"),
+        ("parameters", "figures:quality_against_parameters", "quality against parameters, 95 % intervals"),
+        ("training", "curves:training_losses", "training losses by arm, term and stage; means over seeds"),
+        ("validation", "curves:validation_losses", "validation loss; means over seeds, faint lines: single seeds"),
+    ):
+        register(name, f"i2ikd.report.{target}", summary=summary)

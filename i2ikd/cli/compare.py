@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Compare ways of distilling: teacher once per seed, then each arm, then one table.
 
-    What is trained already is reused; a changed setting trains again only what it touches. Interrupted and started again with the same
-    command, it goes on where it was.
+    What is trained already is reused; a changed setting trains again only what it touches. Interrupted and started
+    again with the same command, it goes on where it was.
     """
     run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json)
 
@@ -40,15 +40,17 @@ def run(experiment: object, out: Path, arms: str | None, seeds: int | None, lock
     from i2ikd.cli.session import working
     from i2ikd.compare.run import compare
     from i2ikd.config import Experiment
+    from i2ikd.report.pictures import collect_pictures, save_pictures
     from i2ikd.report.table import print_comparison
     from i2ikd.report.write import write_report
 
     assert isinstance(experiment, Experiment)
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
-    with working(experiment, out, quiet_stdout=as_json) as session:
+    with working(experiment, out, chosen, quiet_stdout=as_json) as session:
         comparison = compare(
             session.bench, chosen, numbers, watcher=session.display, say=session.say, lockstep=lockstep
         )
+        save_pictures(collect_pictures(session.bench, comparison), out)
         files = write_report(comparison, out)
         if as_json:
             click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))

@@ -18,7 +18,7 @@ from i2ikd.config import apply_override, check_experiment
 @options.overrides
 @options.as_json
 def command(out: Path, task: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Train a teacher, a plain student, an equal-budget control and distilled students on simulated data; print the table.
+    """Train teacher, plain student, equal-budget control and distilled students on simulated data; print the table.
 
     Takes a few minutes on two CPU cores. Run again, it shows the table at once.
     """

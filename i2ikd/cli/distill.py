@@ -14,7 +14,9 @@ from i2ikd.errors import UserError
 @click.command("distill")
 @options.experiment_file
 @options.out_folder
-@click.option("--arm", "arm_name", metavar="NAME", help="Which arm; the one named kd-mri, or the only one, unless given.")
+@click.option(
+    "--arm", "arm_name", metavar="NAME", help="Which arm; the one named kd-mri, or the only one, unless given."
+)
 @click.option("--seeds", type=int, metavar="N", help="The first N seeds.")
 @options.overrides
 @options.as_json
@@ -31,8 +33,7 @@ def command(
     if chosen is None:
         raise UserError(f"say which arm with --arm: {', '.join(names)}")
     arm = checked.arm(chosen)
-    with working(checked, out, quiet_stdout=as_json) as session:
-        session.bench.check([arm])
+    with working(checked, out, [arm], quiet_stdout=as_json) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
             (run,) = train_arms(session.bench, [arm], seed, session.display, session.say)

@@ -13,7 +13,12 @@ from i2ikd.errors import UserError
 
 @click.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--experiment", type=click.Path(path_type=Path), metavar="FILE", help="The experiment whose task judges; the run's own unless given.")
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The experiment whose task judges; the run's own unless given.",
+)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--records", type=click.Path(path_type=Path), metavar="CSV", help="Write a line per slice.")
 @options.overrides

@@ -57,12 +57,16 @@ def describe(component: Component) -> dict[str, str]:
 def _print(components: list[Component]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     facts = [fact for fact in ("paper", "formula", "suffixes", "role") if any(fact in c.facts for c in components)]
     table = Table(box=None, header_style="bold")
-    for heading in ("name", "summary", *facts, "plugin"):
+    several = len({c.plugin.name for c in components}) > 1
+    table.add_column("name", no_wrap=True)
+    for heading in ("summary", *facts):
         table.add_column(heading, overflow="fold")
     for component in components:
         cells = [component.facts.get(fact, "") for fact in facts]
-        table.add_row(component.name, component.summary, *cells, component.plugin.name)
-    Console().print(table, highlight=False, markup=False)
+        owner = f" [{component.plugin.name}]" if several else ""
+        table.add_row(component.name, Text(component.summary + owner), *map(Text, cells))
+    Console().print(table)

@@ -19,7 +19,7 @@ class Commands(click.Group):
     """The registered commands, of the core and of plugins; help does not import them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, in the order in which a person needs them."""
+        """Names."""
         return [component.name for component in default_host().components("command")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -27,7 +27,8 @@ class Commands(click.Group):
         names = self.list_commands(ctx)
         if cmd_name.rpartition(":")[2] not in names:
             raise UserError(f"there is no command {cmd_name!r}; {nearest(cmd_name, names)}")
-        command = default_host().get("command", cmd_name).resolve()
+        shadowed = names.count(cmd_name) > 1 and cmd_name in _own_commands()
+        command = default_host().get("command", f"builtin:{cmd_name}" if shadowed else cmd_name).resolve()
         if not isinstance(command, click.Command):
             raise UserError(f"the command {cmd_name!r} of a plugin is a {type(command).__name__}, not a click.Command")
         return command
@@ -37,6 +38,11 @@ class Commands(click.Group):
         rows = [(component.name, component.summary) for component in default_host().components("command")]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _own_commands() -> set[str]:
+    """Names that a plugin cannot take away: its own command of that name is reached as ``plugin:name``."""
+    return {c.name for c in default_host().components("command") if c.plugin.name == "builtin"}
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,6 +65,9 @@ def run(arguments: list[str] | None = None) -> int:
         return _say(str(error))
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.Abort:
         click.echo("i2ikd: stopped", err=True)
         return 130

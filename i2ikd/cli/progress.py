@@ -79,7 +79,8 @@ class Display:
         if now - self._said >= 10 or self._done >= self._steps:
             rate = (self._done - self._before) / max(now - self._start, 1e-9)
             left = (self._steps - self._done) / max(rate, 1e-9)
-            self._console.print(f"{text}  [{rate:.2f} steps/s, {_duration(left)} left]", highlight=False, markup=False)
+            line = f"{text}  [{rate:.2f} steps/s, {_duration(left)} left]"
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             self._said = now
 
     def ended(self) -> None:

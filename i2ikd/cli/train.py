@@ -22,8 +22,7 @@ def command(experiment: Path, out: Path, seeds: int | None, overrides: tuple[str
     from i2ikd.compare.grid import train_teacher
 
     checked = options.load_experiment(experiment, overrides)
-    with working(checked, out, quiet_stdout=as_json) as session:
-        session.bench.check([])
+    with working(checked, out, [], quiet_stdout=as_json) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
             run = train_teacher(session.bench, seed, session.display, session.say)

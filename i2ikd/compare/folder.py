@@ -11,18 +11,16 @@ from typing import Any
 
 from i2ikd.config import Experiment
 from i2ikd.errors import UserError
-from i2ikd.files import write_atomically
+from i2ikd.files import read_json, write_atomically
 
 _MARK = "experiment.json"
 
 
-def claim(out: Path, experiment: Experiment) -> None:
-    """Make ``out`` the folder of this experiment, or find that it is.
-
-    Settings may change between calls (what they touch is trained again); the name may not.
+def refuse_foreign(out: Path, experiment: Experiment) -> None:
+    """Look whether ``out`` can be the folder of this experiment; nothing is written.
 
     Raises:
-        UserError: the folder belongs to another experiment, holds something else, or cannot be written.
+        UserError: the folder belongs to another experiment, or holds something else.
     """
     mark = out / _MARK
     if mark.is_file():
@@ -35,12 +33,27 @@ def claim(out: Path, experiment: Experiment) -> None:
         raise UserError(f"{out} is a file; --out names a folder")
     elif out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
         raise UserError(f"{out} holds something else than a comparison; give a new or empty --out folder")
+
+
+def claim(out: Path, experiment: Experiment) -> None:
+    """Make ``out`` the folder of this experiment, or find that it is.
+
+    Settings may change between calls (what they touch is trained again); the name may not.
+
+    Raises:
+        UserError: the folder belongs to another experiment, holds something else, or cannot be written.
+    """
+    refuse_foreign(out, experiment)
+    _make(out)
+    content = experiment.model_dump(mode="json")
+    write_atomically(out / _MARK, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _make(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}") from None
-    content = experiment.model_dump(mode="json")
-    write_atomically(mark, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_owner(out: Path) -> dict[str, Any]:
@@ -52,11 +65,10 @@ def read_owner(out: Path) -> dict[str, Any]:
     mark = out / _MARK
     if not mark.is_file():
         raise UserError(f"{out} is no folder of a comparison: it has no {_MARK}")
-    try:
-        content = json.loads(mark.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{mark} is not JSON: {error}") from None
-    return dict(content)
+    content = read_json(mark)
+    if not isinstance(content, dict):
+        raise UserError(f"{mark} holds no experiment; put back the one that belongs there, or give another folder")
+    return content
 
 
 @contextlib.contextmanager
@@ -66,7 +78,7 @@ def locked(out: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     with (out / ".lock").open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from i2ikd.compare.folder import read_owner
 from i2ikd.compare.workbench import Workbench
 from i2ikd.config import Experiment, apply_override, check_experiment, read_experiment
 from i2ikd.engine.run import load_network
@@ -55,7 +55,7 @@ def _experiment_of(run: Path, experiment: Path | None, overrides: Sequence[str])
     for parent in run.resolve().parents:
         mark = parent / "experiment.json"
         if mark.is_file():
-            document = json.loads(mark.read_text(encoding="utf-8"))
+            document = read_owner(parent)
             for override in overrides:
                 apply_override(document, override)
             return check_experiment(document, str(mark))

@@ -31,7 +31,7 @@ def compare(
     say: Say = print,
     lockstep: bool = False,
 ) -> Comparison:
-    """Train what is missing, evaluate each network from its saved weights, and write ``results.json`` and ``records.csv``.
+    """Train what is missing, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
 
     Args:
         bench: the experiment.

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from i2ikd.config import Arm, Experiment, Network, Training, merge_training
+from i2ikd.config import Arm, Experiment, Network, Training
 from i2ikd.engine.batches import SampleBatches, ordered
 from i2ikd.engine.build import build_network, load_weights
 from i2ikd.engine.device import keep_large_blocks, resolve_device
 from i2ikd.engine.ground import Ground
 from i2ikd.engine.knowledge import KnowledgeBank
 from i2ikd.engine.objective import build_objective
-from i2ikd.engine.plan import PlannedStage, plan_stages
-from i2ikd.engine.precision import resolve_precision
+from i2ikd.engine.optimiser import make_optimiser, make_schedule
+from i2ikd.engine.plan import PlannedStage, own_training, plan_stages
+from i2ikd.engine.precision import Precision, resolve_precision
 from i2ikd.engine.run import Run, load_network, save_weights
-from i2ikd.engine.store import RunSpecification, Store
+from i2ikd.engine.store import RunFolder, RunSpecification, Store
+from i2ikd.engine.trainee import shared_layers
 from i2ikd.errors import UserError, nearest
+from i2ikd.network import apply
 from i2ikd.plugins import Host
 from i2ikd.recipe import Stage
 from i2ikd.sample import Batch
@@ -49,11 +52,13 @@ class Workbench:
         self.training = experiment.training
         self._check_views()
         self.device = resolve_device(self.training.device)
-        self.precision = resolve_precision(self.training.precision, self.device)
+        self._measured = RunFolder(out / "store")
+        self.precision = self._resolve_precision()
         self._datasets: dict[str, SampleDataset] = {}
         self._identity: dict[str, Any] | None = None
         self._banks: dict[str, KnowledgeBank] = {}
         self._weights_digest: str | None = None
+        self._checked: set[str] = set()
 
     def _make_task(self) -> Task:
         section = self.experiment.task
@@ -70,6 +75,19 @@ class Workbench:
                     + nearest(view, self.task.views)
                 )
 
+    def _resolve_precision(self) -> Precision:
+        """What ``auto`` stands for is measured once a folder: what goes on later must compute as it began."""
+        if self.training.precision == "auto":
+            known = (self._measured.read("precision") or {}).get(self.device.type)
+            if known in ("fp32", "bf16"):
+                return known
+        return resolve_precision(self.training.precision, self.device)
+
+    def _remember_precision(self) -> None:
+        known = self._measured.read("precision") or {}
+        if self.training.precision == "auto" and self.device.type not in known:
+            self._measured.write("precision", {**known, self.device.type: self.precision})
+
     def dataset(self, split: str) -> SampleDataset:
         """Return the samples of a split, opened once; the training split has the random views."""
         if split not in self._datasets:
@@ -83,9 +101,9 @@ class Workbench:
             self._identity = {"name": self.experiment.task.name, **self.task.identity()}
         return self._identity
 
-    def validation(self) -> list[Batch]:
+    def validation(self) -> Iterator[Batch]:
         """The validation batches, in order."""
-        return list(ordered(self.dataset("val"), self.training.batch))
+        return ordered(self.dataset("val"), self.training.batch)
 
     def example(self) -> Batch:
         """The first slice of the test split, deterministic view, for shapes and costs."""
@@ -93,6 +111,7 @@ class Workbench:
 
     def ground(self, seed: int, teacher: nn.Module | None = None, teacher_digest: str = "") -> Ground:
         """Return what the runs of one seed stand on."""
+        self._remember_precision()
         pin = self.device.type == "cuda"
         batches = SampleBatches(self.dataset("train"), self.training.batch, seed, self.training.workers, pin)
         if teacher is not None:
@@ -117,7 +136,7 @@ class Workbench:
         if network.weights is not None:
             specification = self._specification("teacher", network, 0, [], self.training, None, self._given_weights())
             return Run(name, specification, (), self.store.folder(specification))
-        training = self._validated(merge_training(self.training, network.training, "teacher.training"))
+        training = self._validated(own_training(self.training, network.training, "teacher.training"))
         planned = plan_stages(self._recipe("student", {}, "teacher"), training, "teacher")
         specification = self._specification("teacher", network, seed, planned, training, None, None)
         return Run(name, specification, tuple(planned), self.store.folder(specification))
@@ -125,22 +144,24 @@ class Workbench:
     def arm_run(self, arm: Arm, seed: int) -> Run:
         """Return the run that makes the student of an arm and a seed."""
         who = f"arm {arm.name!r}"
-        network = Network.model_validate({**self.experiment.student.model_dump(), **arm.student})
-        training = self._validated(merge_training(self.training, network.training, f"{who}, student.training"))
+        network = self.experiment.student_of(arm)
+        training = self._validated(own_training(self.training, network.training, f"{who}, student.training"))
         planned = plan_stages(self._recipe(arm.recipe, arm.options, who), training, who)
         teacher = self.teacher_run(seed).specification.digest if self._listens(planned) else None
         specification = self._specification("student", network, seed, planned, training, teacher, None)
         return Run(f"students/{arm.name}/seed{seed}", specification, tuple(planned), self.store.folder(specification))
 
     def _validated(self, training: Training) -> Training:
-        """Choose how often to validate, so that it costs at most a tenth of the training (forward is a third of a step)."""
+        """Choose how often to validate, to cost at most a tenth of the training (a forward is a third of a step)."""
         if training.validate_every is not None:
             return training
         share = len(self.dataset("val")) / (3 * max(len(self.dataset("train")), 1))
         return training.model_copy(update={"validate_every": max(1, round(share / 0.1 + 0.49))})
 
     def _recipe(self, name: str, options: dict[str, Any], who: str) -> list[Stage]:
-        stages: list[Stage] = self.host.create("recipe", name, options, where=f"{who} (recipe {name!r})")
+        stages = self.host.create("recipe", name, options, where=f"{who} (recipe {name!r})")
+        if not isinstance(stages, list) or not all(isinstance(stage, Stage) for stage in stages):
+            raise UserError(f"{who}: the recipe {name!r} gave {type(stages).__name__}, not a list of i2ikd.Stage")
         return stages
 
     def _listens(self, planned: Sequence[PlannedStage]) -> bool:
@@ -208,36 +229,56 @@ class Workbench:
         return load_network(self.host, run.folder)
 
     def check(self, arms: Sequence[Arm]) -> None:
-        """Build every network and every distiller once, and compare shapes, before anything is trained.
+        """Build and run every network once, build every distiller and optimiser, before anything is trained.
 
         Raises:
             UserError: the first thing that cannot work.
         """
         experiment = self.experiment
         for split in ("train", "val", "test"):
-            self.dataset(split)
-        teacher_run = self.teacher_run(experiment.seeds[0])
-        specification = teacher_run.specification
-        teacher = build_network(self.host, specification.model, specification.options, 0, "teacher")
+            if len(self.dataset(split)) == 0:
+                raise UserError(f"the split {split!r} has no slices")
+        examples = [next(iter(ordered(self.dataset(split), 2))) for split in ("train", "val", "test")]
+        run = self.teacher_run(experiment.seeds[0])
+        teacher = build_network(self.host, run.specification.model, run.specification.options, 0, "teacher")
         if experiment.teacher.weights is not None:
             load_weights(teacher, experiment.teacher.weights)
-        example = next(iter(ordered(self.dataset("train"), 2)))
-        size = min(self.training.batch, len(self.dataset("train")))
+        for example in examples:
+            _try(teacher, example)
+        _check_optimisers(run, teacher)
         for arm in arms:
-            run = self.arm_run(arm, experiment.seeds[0])
-            listens = run.specification.teacher is not None
-            where = f"student (arm {arm.name!r})"
-            student = build_network(self.host, run.specification.model, run.specification.options, 0, where)
-            for stage in run.stages:
-                build_objective(
-                    stage.stage,
-                    host=self.host,
-                    task=self.task,
-                    teacher=teacher if listens else None,
-                    student=student,
-                    models=(specification.model, run.specification.model),
-                    pairs=experiment.pairs,
-                    example=example,
-                    batch_size=size,
-                    seed=0,
-                )
+            if arm.name not in self._checked:
+                self._check_arm(arm, teacher, examples[0])
+                self._checked.add(arm.name)
+
+    def _check_arm(self, arm: Arm, teacher: nn.Module, example: Batch) -> None:
+        run = self.arm_run(arm, self.experiment.seeds[0])
+        model, listens = run.specification.model, run.specification.teacher is not None
+        student = build_network(self.host, model, run.specification.options, 0, f"student (arm {arm.name!r})")
+        _try(student, example)
+        _check_optimisers(run, student)
+        for stage in run.stages:
+            build_objective(
+                stage.stage,
+                host=self.host,
+                task=self.task,
+                teacher=teacher if listens else None,
+                student=student,
+                models=(self.experiment.teacher.model, model),
+                pairs=self.experiment.pairs,
+                example=example,
+                batch_size=min(self.training.batch, len(self.dataset("train"))),
+                seed=0,
+            )
+            if stage.stage.start == "teacher":
+                shared_layers(teacher, student, stage.stage.name)
+
+
+@torch.inference_mode()
+def _try(network: nn.Module, example: Batch) -> None:
+    apply(network.eval(), example)
+
+
+def _check_optimisers(run: Run, network: nn.Module) -> None:
+    for stage in run.stages:
+        make_schedule(make_optimiser(network.parameters(), stage.training), stage.training, stage.epochs)

@@ -47,8 +47,8 @@ class _Views(Dataset[Sample]):
 class SampleBatches:
     """Shuffled batches of a task's samples.
 
-    A last batch that is not full is left out when there are others, so that every batch has the same size; which samples that
-    concerns changes from epoch to epoch.
+    A last batch that is not full is left out when there are others, so that every batch has the same size; which
+    samples that concerns changes from epoch to epoch.
 
     Raises:
         UserError: a dataset without samples.

@@ -22,7 +22,8 @@ def build_network(host: Host, model: str, options: dict[str, Any], seed: int, wh
 
     Args:
         host: the registry.
-        model: a registered name, or ``import:package.module:factory`` (the folder where the command runs is on the path).
+        model: a registered name, or ``import:package.module:factory`` (the folder where the command runs is on the
+            path).
         options: keyword arguments of the factory, checked against its types.
         seed: of the initial weights.
         where: ``teacher`` or ``student``, for messages.
@@ -82,7 +83,8 @@ def read_state(file: Path) -> dict[str, Any]:
                 content = torch.load(file, map_location="cpu", weights_only=True)
             except Exception:
                 content = {}
-        if not content or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        plain = isinstance(content, dict) and len(content) > 0
+        if not plain or not all(isinstance(value, torch.Tensor) for value in content.values()):
             raise
         return content
     state = content.get("state")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise UserError(f"there is no checkpoint {path}")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # bytes that are no checkpoint can make the unpickler raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is no checkpoint that can be read safely: {reason[:160]}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -54,11 +53,12 @@ def load_state(network: nn.Module, state: Mapping[str, Any], where: str) -> None
         UserError: they are another network's; the message names the first differences.
     """
     own = network.state_dict()
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(map(str, state.keys() - own.keys()))
+    shapes = {name: tuple(getattr(state[name], "shape", ())) for name in own.keys() & state.keys()}
     unequal = [
-        f"{name} is {tuple(state[name].shape)} there and {tuple(own[name].shape)} here"
-        for name in own.keys() & state.keys()
-        if own[name].shape != state[name].shape
+        f"{name} is {shape} there and {tuple(own[name].shape)} here"
+        for name, shape in shapes.items()
+        if shape != tuple(own[name].shape)
     ]
     if missing or unknown or unequal:
         parts = [

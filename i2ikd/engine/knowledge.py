@@ -12,15 +12,15 @@ from i2ikd.engine.batches import BatchSource
 from i2ikd.engine.objective import ActiveTerm
 from i2ikd.engine.precision import Precision, autocast
 from i2ikd.errors import UserError
-from i2ikd.network import Teacher
+from i2ikd.network import Observed, Teacher
 from i2ikd.sample import Batch, SampleKey
 
 
 class KnowledgeBank:
     """Knowledge per sample, in memory, up to a limit for each term.
 
-    It is filled by one pass over the samples in their own order, so that what it holds does not depend on when a run was
-    interrupted or on which other arms share the pass. It belongs to one teacher and one set of samples.
+    It is filled by one pass over the samples in their own order, so that what it holds does not depend on when a run
+    was interrupted or on which other arms share the pass. It belongs to one teacher and one set of samples.
     """
 
     def __init__(self, limit_mb: int) -> None:
@@ -81,7 +81,7 @@ class KnowledgeBank:
 
 
 class Listening:
-    """The teacher in the training loop: run at most once a batch, for all terms of all trainees, and only if need be."""
+    """The teacher in the training loop: run at most once a batch, for all terms of all trainees, if need be."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Listening:
 
 
 @torch.no_grad()
-def _said(term: ActiveTerm, told: Teacher, output: Tensor, batch: Batch) -> Knowledge:
+def _said(term: ActiveTerm, told: Observed, output: Tensor, batch: Batch) -> Knowledge:
     return term.distiller.knowledge(told.features(term.teacher_paths, output), batch)
 
 

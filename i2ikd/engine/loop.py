@@ -12,11 +12,12 @@ from typing import Protocol
 from i2ikd.engine.ground import Ground
 from i2ikd.engine.knowledge import Listening
 from i2ikd.engine.objective import ActiveTerm
+from i2ikd.engine.seeds import seed_torch
 from i2ikd.engine.trainee import Trainee
 from i2ikd.lifecycle import EpochContext
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
     """Ctrl-C or SIGTERM: a checkpoint was saved, and the same command goes on from it."""
 
 
@@ -115,6 +116,9 @@ def train(
             for epoch in range(first, max(t.epochs for t in trainees)):
                 active = [t for t in trainees if t.epoch == epoch < t.epochs]
                 _run_epoch(epoch, active, ground, stop, saver, watcher)
+                if stop.requested:  # while it was validated or saved, after the last look between two steps
+                    saver.save(active)
+                    raise Interrupted
     finally:
         for trainee in trainees:
             trainee.close()
@@ -139,6 +143,7 @@ def _run_epoch(
             for trainee in active:
                 if trainee.step == index:
                     own: list[ActiveTerm] = terms[id(trainee)]
+                    seed_torch(trainee.run.seed, "knowledge", epoch, index)
                     trainee.learn(there, [listening.knowledge(term, there) for term in own])
             watcher.stepped()
             if stop.requested:

@@ -39,7 +39,10 @@ class ActiveTerm:
 
 
 class Objective(nn.Module):
-    """The weighted terms of one stage; its state are the weights (calibrated ones too) and the distillers' own parameters."""
+    """The weighted terms of one stage.
+
+    Its state are the weights, calibrated ones too, and the distillers' own parameters.
+    """
 
     weights: Tensor
 
@@ -89,7 +92,8 @@ class Objective(nn.Module):
             if term.term.ratio is not None:
                 if not math.isfinite(means[index]) or means[index] <= 0:
                     raise UserError(
-                        f"the term {term.name!r} cannot be given as a ratio: its loss at the start is {means[index]}; use weight"
+                        f"the term {term.name!r} cannot be given as a ratio: its loss at the start is {means[index]}; "
+                        "use weight"
                     )
                 self.weights[index] = term.term.ratio * reconstruction / means[index]
         self._scales = self.weights.tolist()

@@ -42,8 +42,8 @@ def choose_pairs(
         if (facts.get("teacher"), facts.get("student")) == models and facts.get("role", "features") == role:
             return _expanded(networks, component.resolve()(*networks))
     raise UserError(
-        f"{who} needs pairs of taps ({role}) between {models[0]!r} and {models[1]!r}, and none are registered for these models: "
-        'give pairs = [["teacher path", "student path"]]; `i2ikd show model NAME --taps` lists the paths'
+        f"{who} needs pairs of taps ({role}) between {models[0]!r} and {models[1]!r}, and none are registered for "
+        'these models: give pairs = [["teacher path", "student path"]]; `i2ikd show model NAME --taps` lists the paths'
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from i2ikd.config import Training, merge_training
 from i2ikd.errors import UserError, nearest
@@ -21,6 +22,21 @@ class PlannedStage:
     epochs: int
 
 
+def own_training(base: Training, changes: Mapping[str, Any], where: str) -> Training:
+    """Return ``base`` with the settings that a network or a stage has of its own.
+
+    Raises:
+        UserError: an unknown setting, or one that all runs of an experiment share.
+    """
+    allowed = set(Training.model_fields) - _SHARED
+    for name in changes:
+        if name in _SHARED:
+            raise UserError(f"{where}: {name} is the same for the whole experiment; set training.{name}")
+        if name not in allowed:
+            raise UserError(f"{where}: there is no setting training.{name}; {nearest(name, allowed)}")
+    return merge_training(base, changes, where)
+
+
 def plan_stages(stages: Sequence[Stage], training: Training, who: str) -> list[PlannedStage]:
     """Merge each stage's own settings into ``training``; stages without an active term are left out.
 
@@ -30,11 +46,7 @@ def plan_stages(stages: Sequence[Stage], training: Training, who: str) -> list[P
     planned = []
     for stage in active_stages(list(stages)):
         where = f"{who}, stage {stage.name!r}"
-        allowed = set(Training.model_fields) - _SHARED
-        for name in stage.training:
-            if name not in allowed:
-                raise UserError(f"{where}: a stage cannot set training.{name}; {nearest(name, allowed)}")
-        own = merge_training(training, stage.training, where)
+        own = own_training(training, stage.training, where)
         epochs = own.epochs if stage.epochs is None else stage.epochs
         if epochs > 0:
             planned.append(PlannedStage(stage, own, epochs))

@@ -29,9 +29,10 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 @cache
 def _faster(device_type: str) -> Precision:
-    """Time one training step of a small convolution in both; bfloat16 must win by a quarter to be worth its rounding."""
+    """Time a training step of a small convolution in both; bfloat16 must win by a quarter to be worth its rounding."""
     device = torch.device(device_type)
-    layer = nn.Conv2d(32, 32, 3, padding=1).to(device, memory_format=torch.channels_last)
+    layer = nn.Conv2d(32, 32, 3, padding=1).to(device)
+    layer.to(memory_format=torch.channels_last)
     image = torch.randn(2, 32, 96, 96, device=device).to(memory_format=torch.channels_last)
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(6):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -44,14 +45,15 @@ def _calibrate(objective: Objective, ground: Ground, network: nn.Module) -> None
     sums, reconstruction, count = [0.0] * len(objective.terms), 0.0, 0
     training = network.training
     network.eval()
-    assert ground.teacher is not None
     paths = [path for term in objective.terms for path in term.teacher_paths]
-    with Teacher(ground.teacher, paths) as told, Student(network, objective.student_paths) as own:
+    teacher = None if ground.teacher is None else Teacher(ground.teacher, paths)
+    with teacher or nullcontext(), Student(network, objective.student_paths) as own:
         for batch in ground.first_batches(_CALIBRATION_BATCHES):
             with autocast(ground.device, ground.precision):
-                said, output = told(batch), own(batch)
+                said, output = None if teacher is None else teacher(batch), own(batch)
             for index, term in enumerate(objective.terms):
-                knowledge = term.distiller.knowledge(told.features(term.teacher_paths, said), batch)
+                told = Features() if teacher is None else teacher.features(term.teacher_paths, said)
+                knowledge = term.distiller.knowledge(told, batch) if term.distiller.uses_teacher else {}
                 loss = term.distiller(own.features(term.student_paths, output), knowledge, batch)
                 sums[index] += float(loss["loss"] if isinstance(loss, dict) else loss)
             reconstruction += float(ground.task.loss(output.float(), batch.target))

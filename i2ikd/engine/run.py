@@ -82,8 +82,8 @@ def _start(run: Run, ground: Ground) -> Trainee:
     trainee = Trainee(context, network, run.stages, ground, specification.model, fresh)
     if run.folder.checkpoint.is_file():
         content = checkpoint.load(run.folder.checkpoint, ground.device)
-        if content.get("digest") != specification.digest:
-            raise UserError(f"{run.folder.checkpoint} belongs to another run; move it away to train {run.name}")
+        if content.get("digest") != specification.digest or "trainee" not in content:
+            raise UserError(f"{run.folder.checkpoint} is no checkpoint of this run; move it away to train {run.name}")
         trainee.load_state_dict(content["trainee"], str(run.folder.checkpoint))
     else:
         run.folder.write("run", {"name": run.name, "specification": settings})

@@ -127,7 +127,7 @@ class Store:
         link = self.root / name
         link.parent.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(folder.path, link.parent)
-        if link.is_symlink() and os.readlink(link) == target:
+        if link.is_symlink() and str(link.readlink()) == target:
             return
         fresh = link.with_name(f".{link.name}.{os.getpid()}")
         fresh.unlink(missing_ok=True)

@@ -27,11 +27,25 @@ from i2ikd.sample import Batch
 History = list[dict[str, Any]]
 
 
+def shared_layers(teacher: nn.Module, student: nn.Module, stage: str) -> dict[str, Tensor]:
+    """Return the teacher's weights of equal name and shape, which a stage that starts from the teacher takes.
+
+    Raises:
+        UserError: there are none.
+    """
+    own = student.state_dict()
+    same = {k: v for k, v in teacher.state_dict().items() if k in own and own[k].shape == v.shape}
+    if not same:
+        raise UserError(f"the stage {stage!r}: teacher and student share no layer of equal name and shape")
+    return same
+
+
 class Trainee:
     """A network, its recipe, and where it stands in it.
 
-    ``epoch`` counts over all stages and ``step`` within the epoch; together with the weights, the optimiser and the objective's state they
-    say everything that the next step depends on, because random choices are functions of the seed and the position.
+    ``epoch`` counts over all stages and ``step`` within the epoch; together with the weights, the optimiser and the
+    objective's state they say everything that the next step depends on, because random choices are functions of the
+    seed and the position.
 
     Args:
         run: names the run to hooks and messages.
@@ -142,13 +156,8 @@ class Trainee:
         elif start == "teacher":
             if self._ground.teacher is None:
                 raise UserError(f"the stage {planned.stage.name!r} starts from the teacher, and this run has none")
-            own, teacher = self.network.state_dict(), self._ground.teacher.state_dict()
-            same = {k: v for k, v in teacher.items() if k in own and own[k].shape == v.shape}
-            if not same:
-                raise UserError(
-                    f"the stage {planned.stage.name!r}: teacher and student share no layer of equal name and shape"
-                )
-            self.network.load_state_dict({**own, **same})
+            same = shared_layers(self._ground.teacher, self.network, planned.stage.name)
+            self.network.load_state_dict({**self.network.state_dict(), **same})
 
     def learn(self, batch: Batch, knowledge: Sequence[Knowledge]) -> None:
         """Make one optimiser step.
@@ -196,7 +205,7 @@ class Trainee:
         rate = float(self._optimiser.param_groups[0]["lr"])
         context = EpochContext(self._stage_context(index), epoch, losses, learning_rate=rate)
         if self._is_validated(planned, epoch):
-            context.validation = self._ground.validation_loss(self.result())
+            context.validation = self._validate()
             self._keep_if_best(context.validation)
         row = {
             "stage": planned.stage.name,
@@ -220,6 +229,15 @@ class Trainee:
             return False
         every = planned.training.validate_every or 1
         return (epoch + 1) % every == 0 or epoch + 1 == planned.epochs
+
+    def _validate(self) -> float:
+        """Return the validation loss; the taps are off meanwhile, or they would keep the whole split's features."""
+        assert self.objective is not None
+        self._student.close()
+        loss = self._ground.validation_loss(self.result())
+        self._student = Student(self.network, self.objective.student_paths)
+        self._refuse_not_finite({"validation": torch.tensor(loss)})
+        return loss
 
     def _keep_if_best(self, value: float) -> None:
         if self._best is None or value < self._best["value"]:

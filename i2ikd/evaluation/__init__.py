@@ -1,1 +1,1 @@
-"""."""
+"""Scores: metrics, per-sample records, statistics, and what a network costs."""

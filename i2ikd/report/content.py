@@ -73,7 +73,7 @@ def tabulate(comparison: Comparison, host: Host | None = None) -> Content:
         host: where metrics say their unit and direction; the default host unless given.
     """
     known = {column: judged(metric, host) for column, metric in comparison.columns.items()}
-    digits = {column: _decimals(comparison.rows, column) for column in comparison.columns}
+    digits = {column: metric_decimals(comparison, column) for column in comparison.columns}
     best = {column: _best(comparison.rows, column, known[column].higher_is_better) for column in comparison.columns}
     student = roles(comparison).student
     columns = _columns(comparison, known, student)
@@ -119,8 +119,9 @@ def _costs(row: Row) -> dict[str, Cell]:
     return cells
 
 
-def _decimals(rows: Sequence[Row], column: str) -> int:
-    return numbers.decimals(row.metrics[column].mean for row in rows if column in row.metrics)
+def metric_decimals(comparison: Comparison, column: str) -> int:
+    """Return how many decimals a metric's column has."""
+    return numbers.decimals(row.metrics[column].mean for row in comparison.rows if column in row.metrics)
 
 
 def _estimate(estimate: Estimate | None, digits: int) -> Cell:

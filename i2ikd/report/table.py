@@ -99,11 +99,9 @@ def _table(content: Content, columns: Sequence[Column], stacked: bool) -> Table:
 def _text(line: Line, column: Column, stacked: bool) -> Text:
     cell: Cell = line.cells[column.key]
     text = Text(cell.text, style="bold" if column.key in line.best else "")
-    if stacked:
-        parts = (("  ", cell.remark), ("\n", cell.interval))
-    else:
-        parts = ((" ", cell.interval), (" ", cell.remark))
-    for gap, part in parts:
+    below = (("  ", cell.remark), ("\n", cell.interval))
+    beside = ((" ", cell.interval), (" ", cell.remark))
+    for gap, part in below if stacked else beside:
         if part:
             text.append(gap).append(part, style="dim")
     return text

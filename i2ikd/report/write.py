@@ -5,18 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from i2ikd.compare.comparison import Comparison
+from i2ikd.errors import UserError
 from i2ikd.files import write_atomically
+from i2ikd.plugins import Host
+from i2ikd.report.csv_table import csv_table
+from i2ikd.report.latex import latex
 from i2ikd.report.markdown import markdown
+from i2ikd.report.page import page
+from i2ikd.report.pictures import load_pictures
 
 
-def write_report(comparison: Comparison, out: Path) -> list[Path]:
-    """Write ``out``/report/ and return its files.
+def write_report(comparison: Comparison, out: Path, host: Host | None = None) -> list[Path]:
+    """Write ``out``/report/: the page, and the table as Markdown, CSV and LaTeX; return the files, the page first.
+
+    Pictures are shown if ``out`` has them (``pictures.save_pictures``).
+
+    Args:
+        comparison: what was found.
+        out: the comparison's folder.
+        host: whose metrics and figures are used; the default host unless given.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: a file cannot be written, or the pictures are damaged.
     """
+    forms = {
+        "index.html": page(comparison, load_pictures(out), host),
+        "table.md": markdown(comparison, host),
+        "table.csv": csv_table(comparison),
+        "table.tex": latex(comparison, host),
+    }
     folder = out / "report"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "table.md"
-    write_atomically(file, markdown(comparison))
-    return [file]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+    for name, text in forms.items():
+        write_atomically(folder / name, text)
+    return [folder / name for name in forms]

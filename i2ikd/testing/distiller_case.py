@@ -111,7 +111,7 @@ class Case:
         value = total(self.distiller(student, knowledge, batch))
         assert value.ndim == 0, f"the loss must be a scalar, not of shape {list(value.shape)}"
         assert value.requires_grad, "the loss has no gradient: nothing in it depends on the student"
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         output = student.output
         return Loss(
             value.detach(), student, [tap.grad for tap in student.taps], output.grad if output is not None else None

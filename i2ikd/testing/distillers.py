@@ -38,7 +38,8 @@ def check_distiller(
         pairs: number of pairs of taps.
         image_channels: channels of input, target and output.
         exact_at_teacher: whether the loss is least where a student of the teacher's shape gives what the teacher
-            gives. False for one that starts from random adapters, draws masks or has a margin: say why in its docstring.
+            gives. False for one that starts from random adapters, draws masks or has a margin; its
+            docstring says so.
         reaches: where the gradient must arrive: every tap, or the output. By default what ``uses_taps`` says.
         enlarge: how features are made twice as high and wide without changing the loss: ``tile`` them 2 x 2, or
             ``repeat`` each pixel (for those that look at an even grid of positions). ``None``: no such way.
@@ -92,7 +93,7 @@ def _is_least_at_the_teacher(case: Case) -> None:
     generator = torch.Generator().manual_seed(3)
     steepest = 0.0
     for step in (0.01, 0.1, 1.0):
-        moved = mapped(case.teacher, lambda t, s=step: t + s * torch.randn(t.shape, generator=generator))  # type: ignore[misc]
+        moved = _displaced(case.teacher, step, generator)
         away = case.run(case.teacher, moved)
         steepest = max(steepest, _norm([*away.taps, away.output]))
         assert float(at.value) <= float(away.value) + 1e-5 * abs(float(at.value)) + 1e-7, (
@@ -106,13 +107,17 @@ def _is_least_at_the_teacher(case: Case) -> None:
     )
 
 
+def _displaced(features: Features, step: float, generator: torch.Generator) -> Features:
+    return mapped(features, lambda tensor: tensor + step * torch.randn(tensor.shape, generator=generator))
+
+
 def _gives_finite_gradients_on_an_empty_background(case: Case) -> None:
     def background(tensor: Tensor) -> Tensor:
         kept = torch.zeros_like(tensor)
         kept[..., 4:8, 4:8] = tensor[..., 4:8, 4:8]
         return kept
 
-    scenes = {
+    scenes: dict[str, Callable[[Tensor], Tensor]] = {
         "zero but for a small object": background,
         "zero everywhere": torch.zeros_like,
         "1e-7 everywhere": lambda t: torch.full_like(t, 1e-7),
@@ -162,16 +167,20 @@ def _has_constant_knowledge(case: Case) -> None:
 def _has_knowledge_by_sample(case: Case, knowledge: Knowledge) -> None:
     for name, tensor in knowledge.items():
         assert tensor.ndim > 0 and tensor.shape[0] == len(case.batch), (
-            f"{_name(case)} is cacheable, but the first axis of its knowledge {name!r} {list(tensor.shape)} is not the batch"
+            f"{_name(case)} is cacheable, but its knowledge {name!r} {list(tensor.shape)} has another first axis "
+            f"than the batch of {len(case.batch)}"
         )
     for index in range(len(case.batch)):
-        single = mapped(case.teacher, lambda t, i=index: t[i : i + 1])  # type: ignore[misc]
-        alone = case.distiller.knowledge(single, _only(case.batch, index))
+        alone = case.distiller.knowledge(_part(case.teacher, index, index + 1), _only(case.batch, index))
         assert alone.keys() == knowledge.keys(), f"{_name(case)}: the names of its knowledge depend on the batch"
         for name, tensor in knowledge.items():
             assert torch.allclose(alone[name][0].float(), tensor[index].float(), rtol=1e-4, atol=1e-6), (
                 f"{_name(case)} is cacheable, but its knowledge {name!r} about a sample depends on the batch mates"
             )
+
+
+def _part(features: Features, start: int, stop: int) -> Features:
+    return mapped(features, lambda tensor: tensor[start:stop])
 
 
 def _only(batch: Batch, index: int) -> Batch:
@@ -192,8 +201,8 @@ def _keeps_what_it_learnt_in_its_state(case: Case) -> None:
     finally:
         case.distiller = kept
     assert torch.equal(before, after), (
-        f"{_name(case)}: the loss is {float(before):.6g}, and {float(after):.6g} after its state was loaded into a fresh "
-        "one: what build and prepare make must live in parameters or buffers"
+        f"{_name(case)}: the loss is {float(before):.6g}, and {float(after):.6g} after its state was loaded into a "
+        "fresh one: what build and prepare make must live in parameters or buffers"
     )
 
 
@@ -207,8 +216,8 @@ def _computes_in_float32(case: Case) -> None:
         assert value.dtype == torch.float32, f"{_name(case)}: the loss is {value.dtype} under autocast, not float32"
         assert torch.isfinite(value), f"{_name(case)}: the loss is not finite under bfloat16 autocast"
     assert torch.allclose(plain, inside, rtol=1e-5, atol=1e-8), (
-        f"{_name(case)}: the loss is {float(plain):.7g}, and {float(inside):.7g} under bfloat16 autocast: turn autocast "
-        "off inside knowledge and forward"
+        f"{_name(case)}: the loss is {float(plain):.7g}, and {float(inside):.7g} under bfloat16 autocast: turn "
+        "autocast off inside knowledge and forward"
     )
 
 
@@ -242,8 +251,8 @@ def _does_not_depend_on_the_image_size(case: Case, way: str, tolerance: float) -
     large = case.run(mapped(case.teacher, larger), mapped(case.student, larger), batch).value
     allowed = tolerance * max(abs(float(small)), 1e-6)
     assert abs(float(large) - float(small)) <= allowed, (
-        f"{_name(case)}: the loss is {float(small):.6g}, and {float(large):.6g} for the same features made twice as high "
-        f"and wide ({way}): it must not depend on the image size"
+        f"{_name(case)}: the loss is {float(small):.6g}, and {float(large):.6g} for the same features made twice as "
+        f"high and wide ({way}): it must not depend on the image size"
     )
 
 
@@ -251,7 +260,7 @@ def _takes_one_sample_or_says_why_not(factory: Callable[[], Distiller], situatio
     least = factory().least_batch
     case = Case(factory, replace(situation, batch=max(2, least)))
     for size in sorted({1, max(1, least - 1)}):
-        teacher, student = (mapped(f, lambda t, n=size: t[:n]) for f in (case.teacher, case.student))  # type: ignore[misc]
+        teacher, student = _part(case.teacher, 0, size), _part(case.student, 0, size)
         batch = Batch(case.batch.input[:size], case.batch.target[:size], keys=case.batch.keys[:size])
         try:
             loss = case.run(teacher, student, batch)

@@ -37,7 +37,7 @@ def check_model(
         f"{name} gives {output.dtype}, the target is {sample_batch.target.dtype}"
     )
     assert torch.isfinite(output).all(), f"{name}: the output of a fresh network is not finite"
-    output.square().mean().backward()  # type: ignore[no-untyped-call]
+    output.square().mean().backward()
     for path, parameter in network.named_parameters():
         reached = parameter.grad is not None or not parameter.requires_grad
         assert reached, f"{name}: no gradient reaches its parameter {path!r}"
@@ -50,7 +50,8 @@ def check_model(
     fresh.load_state_dict(network.state_dict())
     fresh.eval()
     assert torch.equal(first, _see(fresh, sample_batch)), (
-        f"{name}: a fresh network with its state_dict loaded gives another output: keep everything in parameters or buffers"
+        f"{name}: a fresh network with its state_dict loaded gives another output: keep everything in parameters or "
+        "buffers"
     )
     assert len(sample_batch) > 1, "check_model needs a batch of at least 2 samples"
     if not relates_samples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from i2ikd import hookspecs
@@ -52,13 +51,10 @@ def _resolves(plugin: str, component: Component) -> None:
         target = component.resolve()
     except UserError as error:
         raise AssertionError(str(error)) from error
-    assert callable(target), f"{place}: {component.target!r} is a {type(target).__name__}, not callable"
     if component.kind == "command":
         return
     try:
         check(target, {}, place)
     except UserError as error:
-        required = re.search(r"is missing$", str(error))
-        assert required, f"{place}: its defaults are not valid options: {error}"
-    except Exception as error:
-        raise AssertionError(f"{place}: its options cannot be read from its type hints: {error}") from error
+        has_required_options = str(error).endswith("is missing")
+        assert has_required_options, str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -56,7 +57,7 @@ def _has_ordered_keys(dataset: SampleDataset, place: str) -> None:
     assert all(isinstance(key, SampleKey) for key in keys), f"{place}: keys are SampleKey(volume, index)"
     assert len(set(keys)) == len(keys), f"{place}: a key occurs twice"
     order = [key.volume for key in keys]
-    changes = 1 + sum(a != b for a, b in zip(order, order[1:]))
+    changes = 1 + sum(a != b for a, b in pairwise(order))
     assert changes == len(set(order)), f"{place}: slices of one volume are not neighbours"
 
 
@@ -113,7 +114,7 @@ def _same(one: Sample, other: Sample, complaint: str) -> None:
 def _judges_images(task: Task, batch: Batch) -> None:
     name = type(task).__name__
     output = batch.target.clone().requires_grad_(True)
-    loss = task.loss(output, batch.target)
+    loss = task.loss(output, batch.target).detach()
     assert loss.ndim == 0, f"{name}.loss gives {list(loss.shape)}, not a scalar"
     noise = torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(2))
     worse = task.loss(batch.target + 0.1 * noise, batch.target)

@@ -67,16 +67,15 @@ class Factor(PairedDistiller):
             raise UserError("factor: there is no training batch to train the paraphrasers on")
         with full_precision(examples[0][0]):
             for index, (paraphraser, decoder) in enumerate(zip(self.paraphrasers, self.decoders)):
-                autoencoder = nn.Sequential(paraphraser, decoder)
                 features = [example[index] for example in examples]
-                fit(
-                    autoencoder,
-                    features,
-                    lambda feature, network=autoencoder: F.mse_loss(network(feature), feature),  # type: ignore[misc]
-                    self.steps,
-                    self.learning_rate,
-                )
+                self._train(nn.Sequential(paraphraser, decoder), features)
         self.prepared.fill_(True)
+
+    def _train(self, autoencoder: nn.Module, features: Sequence[Tensor]) -> None:
+        def error(feature: Tensor) -> Tensor:
+            return F.mse_loss(autoencoder(feature), feature)
+
+        fit(autoencoder, features, error, self.steps, self.learning_rate)
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """Return the factors."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from i2ikd import UserError
 from i2ikd_mri.fourier import from_channels, inverse_fourier, to_channels
+from i2ikd_mri.precision import full_precision
 
 Mode = Literal["real", "complex"]
 
@@ -71,7 +71,7 @@ class DataConsistency(nn.Module):
             UserError: a mask that does not fit the k-space.
         """
         axes = _axes(kspace, mask)
-        with _full_precision(kspace):
+        with full_precision(kspace):
             weights = mask.to(_real_dtype(dtype))
             measured = inverse_fourier(kspace.to(_real_dtype(dtype).to_complex()) * weights, self.centered)
             missing = 1 - (torch.fft.ifftshift(weights, (-2, -1)) if self.centered else weights)
@@ -84,7 +84,7 @@ class DataConsistency(nn.Module):
 
     def forward(self, image: Tensor, measurement: Measurement) -> Tensor:
         """Return the image [B, C, H, W] with the measured k-space in it, float32 (float64 for float64)."""
-        with _full_precision(image):
+        with full_precision(image):
             image = image.to(_real_dtype(image.dtype))
             return measurement.image + keep_missing(image, measurement.missing, measurement.axes, self.mode)
 
@@ -128,11 +128,6 @@ class _SelfAdjoint(torch.autograd.Function):
 
 def _real_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
-
-
-def _full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def _axes(kspace: Tensor, mask: Tensor) -> tuple[int, ...]:

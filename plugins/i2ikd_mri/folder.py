@@ -16,7 +16,7 @@ import i2ikd
 from i2ikd import UserError
 from i2ikd.errors import nearest
 from i2ikd.source import Reader
-from i2ikd_mri.readers import SUFFIXES, candidates, stem
+from i2ikd_mri.readers import candidates, known_suffixes, stem
 from i2ikd_mri.readers.image import STACKED
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
 from i2ikd_mri.volumes import SPLITS, Count, PreparedVolume, SliceChoice, Split, natural_key
@@ -33,8 +33,8 @@ class FolderDataset:
 
     Args:
         root: the folder.
-        reader: name of a registered reader, or a table of its name and options; ``None`` chooses a bundled one by
-            the files' suffix and, where several fit, the first that can read the first such file.
+        reader: name of a registered reader, or a table of its name and options; ``None`` chooses by the
+            files' suffix and, where several fit, the first that can read the first such file.
         size: (height, width) that slices are resampled to through k-space; ``None`` keeps their own.
         normalise: ``volume`` divides a volume by its largest magnitude (of the fully sampled image), which gives
             0..1; ``none`` leaves the values.
@@ -100,7 +100,7 @@ class FolderDataset:
         """
         path = Path(path)
         if self._reader is None and not path.is_dir() and not candidates(path.name):
-            raise UserError(f"{path}: no reader knows such a file; the bundled ones read {' '.join(self._suffixes())}")
+            raise UserError(f"{path}: no reader knows such a file; those installed read {' '.join(self._suffixes())}")
         name = path.name if path.is_dir() else stem(path.name)
         return PreparedVolume(self._reader_of(path)(path), name, self._size, self._normalise)
 
@@ -194,7 +194,7 @@ class FolderDataset:
 
     def _suffixes(self) -> tuple[str, ...]:
         if self._reader is None:
-            return tuple(dict.fromkeys(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
+            return tuple(dict.fromkeys(suffix for suffixes in known_suffixes().values() for suffix in suffixes))
         return tuple(getattr(self._named_reader(self._reader), "suffixes", ()))
 
     def _prepare(self, entry: Entry) -> PreparedVolume:

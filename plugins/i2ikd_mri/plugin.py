@@ -46,7 +46,8 @@ def register_readers(register: Register) -> None:
     register(
         "complex-hdf5",
         "i2ikd_mri.readers.complex_hdf5:ComplexHdf5Reader",
-        summary="complex images or single-coil k-space in HDF5; chosen by name",
+        summary="complex images [slices, H, W] in HDF5 (`image`)",
+        suffixes=".h5 .hdf5",
     )
 
 

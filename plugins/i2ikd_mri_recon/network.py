@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import pairwise
 from typing import Annotated, Literal
 
+from i2ikd_mri.convolution import convolution_block
 from i2ikd_mri.data_consistency import DataConsistency, Measurement
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2ikd import UserError
-
-
-def _block(inputs: int, outputs: int, kernel: int, activated: bool) -> nn.Sequential:
-    """A convolution, then a ReLU that is not in place, so that a tap on the convolution sees what went into it."""
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    parts["convolution"] = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
-    if activated:
-        parts["activation"] = nn.ReLU()
-    return nn.Sequential(parts)
 
 
 class Cascade(nn.Module):
@@ -31,7 +22,7 @@ class Cascade(nn.Module):
         super().__init__()
         widths = [images, *[channels] * (depth - 1), images]
         self.layers = nn.ModuleList(
-            _block(inputs, outputs, kernel, activated=index < depth - 1)
+            convolution_block(inputs, outputs, kernel, activated=index < depth - 1)
             for index, (inputs, outputs) in enumerate(pairwise(widths))
         )
         self.consistency = consistency

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from i2ikd_mri.convolution import middle
 from torch import nn
 
 from i2ikd import UserError
@@ -42,18 +43,13 @@ def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], st
     return [(path(t, large[t]), path(s, small[s])) for t, s in positions]
 
 
-def _middle(depth: int) -> int:
-    """Index of the middle block, and never the last one, which gives an image and not features."""
-    return min(depth // 2, depth - 2)
-
-
 def features(teacher: nn.Module, student: nn.Module) -> Pairs:
     """Pair the middle blocks, after their activation: conv 3 of 5 with conv 2 of 3, as KD-MRI does.
 
     Raises:
         UserError: one of the networks is no DC-CNN.
     """
-    return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{_middle(depth)}")
+    return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{middle(depth)}")
 
 
 def preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
@@ -62,7 +58,7 @@ def preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
     Raises:
         UserError: one of the networks is no DC-CNN.
     """
-    return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{_middle(depth)}.convolution")
+    return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{middle(depth)}.convolution")
 
 
 def images(teacher: nn.Module, student: nn.Module) -> Pairs:

@@ -18,6 +18,8 @@ def register_tasks(register: Register) -> None:
         "i2ikd_mri_recon.task:MriRecon",
         summary="reconstruct fully sampled slices from undersampled single-coil k-space",
         paper="arXiv:2004.05319",
+        template="i2ikd_mri_recon:template.toml",
+        demo="i2ikd_mri_recon:demo.toml",
     )
 
 

@@ -13,7 +13,6 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
-from i2ikd_mri.readers import SUFFIXES, candidates, stem
 from i2ikd_mri.readers.budget import Budget
 from i2ikd_mri.readers.complex_hdf5 import ComplexHdf5Reader
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
@@ -22,7 +21,6 @@ from i2ikd_mri.readers.kdmri import KdMriReader, KdMriVolume
 from i2ikd_mri.readers.nifti import NiftiReader
 from PIL import Image
 
-import i2ikd
 from i2ikd import UserError
 from i2ikd.source import Volume
 
@@ -423,33 +421,3 @@ class TestImage:
             ImageReader()(tmp_path)[1]
         with pytest.raises(UserError, match=r"c\.tif: it has 2 pages"):
             ImageReader()(tmp_path)[2]
-
-
-def test_a_stem_loses_the_whole_suffix() -> None:
-    assert stem("a.b.NII.GZ") == "a.b"
-    assert stem("volume.mha") == "volume"
-    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5"]
-    assert candidates("x.mha") == []
-
-
-@pytest.mark.parametrize("name", SUFFIXES)
-def test_every_bundled_reader_is_registered(name: str) -> None:
-    assert i2ikd.create("reader", name).suffixes == SUFFIXES[name]
-    with pytest.raises(UserError, match="unknown option"):
-        i2ikd.create("reader", name, axes=1)
-
-
-REAL = os.environ.get("I2IKD_TEST_DATA")
-
-
-@pytest.mark.skipif(not REAL, reason="I2IKD_TEST_DATA names no folder of real data")
-def test_real_files_read_like_h5py_reads_them() -> None:
-    for folder, reader, key, axis in (
-        ("brain", KdMriReader(), "volfs", 2),
-        ("knee", KdMriReader(), "volfs", 2),
-        ("complex", ComplexHdf5Reader(), "image", 0),
-    ):
-        path = sorted(Path(str(REAL), folder, "test").glob("*.h5"))[0]
-        with h5py.File(path) as file:
-            expected = np.moveaxis(file[key][()], axis, 0)
-        np.testing.assert_array_equal([s["image"] for s in reader(path)], expected)

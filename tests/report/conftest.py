@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from i2ikd.compare.comparison import Comparison, Costs, condense
 from i2ikd.evaluation.records import NO_SEED, Record
+from i2ikd.report.pictures import Picture, telling_volumes
 
 COLUMNS = {"psnr": "psnr-volume-max", "ssim": "ssim-volume-max", "nmse": "nmse-volume", "hfn": "hfn-slice"}
 ARMS = {
@@ -107,3 +109,38 @@ def make_comparison() -> Callable[..., Comparison]:
 def comparison() -> Comparison:
     """The full one; tests do not change it."""
     return make()
+
+
+def _head(volume: int, size: int) -> np.ndarray:
+    """A skull, two ventricles and some small blobs; values in [0, 1]."""
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    draw = np.random.default_rng(volume)
+    image = 0.55 * (x**2 / 0.6 + y**2 / 0.8 < 1) + 0.4 * (np.abs(x**2 / 0.64 + y**2 / 0.85 - 1) < 0.06)
+    for centre in (-0.25, 0.25):
+        image -= 0.4 * ((x - centre) ** 2 / 0.02 + (y + 0.05) ** 2 / 0.1 < 1)
+    for _ in range(25):
+        place, radius = draw.uniform(-0.5, 0.5, 2), draw.uniform(0.001, 0.01)
+        image += draw.uniform(-0.2, 0.3) * ((x - place[0]) ** 2 + (y - place[1]) ** 2 < radius)
+    return np.clip(image, 0, 1).astype(np.float32)
+
+
+def pictures(comparison: Comparison, size: int = 96) -> list[Picture]:
+    """Return invented images for the comparison's telling volumes: the target, blurred the more the worse an arm is."""
+    found = []
+    for place, (label, volume) in enumerate(telling_volumes(comparison).items()):
+        target = _head(place, size)
+        images, scores = {}, {}
+        for row in comparison.rows:
+            score = row.metrics["psnr"].mean
+            noise = np.random.default_rng([place, len(row.arm)]).standard_normal((size, size))
+            sigma = 0.4 + (33 - score) / 4
+            images[row.arm] = gaussian_filter(target + 0.03 * noise, sigma).astype(np.float32)
+            scores[row.arm] = score + place
+        found.append(Picture(label, volume, 1, target, images, scores))
+    return found
+
+
+@pytest.fixture
+def make_pictures() -> Callable[..., list[Picture]]:
+    """The factory."""
+    return pictures

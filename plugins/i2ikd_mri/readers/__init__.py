@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from i2ikd import offered
+
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "kdmri-hdf5": (".h5", ".hdf5"),
     "complex-hdf5": (".h5", ".hdf5"),
@@ -11,13 +13,19 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 """The bundled readers by name, in the order in which they are tried."""
 
 
+def known_suffixes() -> dict[str, tuple[str, ...]]:
+    """Return the suffixes of every registered reader: the bundled ones first, then what plugins say in the fact ``suffixes``."""
+    stated = {name: tuple(facts.get("suffixes", "").split()) for name, facts in offered("reader").items()}
+    return {**SUFFIXES, **{name: suffixes for name, suffixes in stated.items() if suffixes and name not in SUFFIXES}}
+
+
 def candidates(file_name: str) -> list[str]:
     """Return the names of the readers whose suffix ``file_name`` has.
 
     >>> candidates("subject.nii.gz")
     ['nifti']
     """
-    return [name for name, suffixes in SUFFIXES.items() if file_name.lower().endswith(suffixes)]
+    return [name for name, suffixes in known_suffixes().items() if file_name.lower().endswith(suffixes)]
 
 
 def stem(file_name: str) -> str:
@@ -26,8 +34,8 @@ def stem(file_name: str) -> str:
     >>> stem("sub-01.T2.nii.gz")
     'sub-01.T2'
     """
-    known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
-    for suffix in sorted(known, key=len, reverse=True):
+    every = {suffix for suffixes in known_suffixes().values() for suffix in suffixes}
+    for suffix in sorted(every, key=len, reverse=True):
         if file_name.lower().endswith(suffix):
             return file_name[: -len(suffix)]
     return file_name.rpartition(".")[0] or file_name

@@ -1,0 +1,139 @@
+"""``i2ikd profile``: what a network costs for one slice; teacher and student side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from i2ikd.cli import options
+from i2ikd.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from i2ikd.compare.workbench import Workbench
+    from i2ikd.evaluation.profile import Profile
+
+
+@click.command("profile")
+@click.argument("what", type=click.Path(path_type=Path), metavar="RUN-or-EXPERIMENT.toml")
+@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Timed runs.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@options.overrides
+@options.as_json
+def command(what: Path, repeats: int, device: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Measure parameters, multiply-adds (MACs), latency and peak memory for one slice.
+
+    RUN is the folder of a trained network; for an experiment, its teacher and its student are timed in turns.
+    """
+    from i2ikd.compare.workbench import Workbench
+    from i2ikd.engine.device import resolve_device
+    from i2ikd.plugins import default_host
+
+    where = resolve_device(device)
+    if what.is_dir():
+        bench = Workbench(_owner(what, overrides), default_host(), what)
+        networks = {what.name: _trained(bench, what)}
+    else:
+        bench = Workbench(options.load_experiment(what, overrides), default_host(), Path())
+        networks = _teacher_and_student(bench)
+    profiles = _measure(networks, bench, repeats, str(where))
+    ratios = _ratios(*profiles.values()) if len(profiles) == 2 else None
+    if as_json:
+        rows = [{"network": name, **profile.as_json()} for name, profile in profiles.items()]
+        whole: dict[str, Any] = {"networks": rows, "teacher_over_student": ratios}
+        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
+    else:
+        _show(profiles, ratios, repeats)
+
+
+def _owner(run: Path, overrides: tuple[str, ...]) -> Any:
+    """Return the experiment in whose folder the run lies.
+
+    Raises:
+        UserError: it lies in none.
+    """
+    from i2ikd.compare.folder import read_owner
+    from i2ikd.config import apply_override, check_experiment
+
+    for parent in run.resolve().parents:
+        if (parent / "experiment.json").is_file():
+            document = read_owner(parent)
+            for override in overrides:
+                apply_override(document, override)
+            return check_experiment(document, str(parent / "experiment.json"))
+    raise UserError(
+        f"{run} lies in no comparison's folder, whose task gives a slice to measure on; give the experiment"
+    )
+
+
+def _trained(bench: Workbench, run: Path) -> nn.Module:
+    from i2ikd.compare.judge import finished_run
+    from i2ikd.engine.run import load_network
+
+    return load_network(bench.host, finished_run(run))
+
+
+def _teacher_and_student(bench: Workbench) -> dict[str, nn.Module]:
+    """Build both afresh: what they cost does not depend on their weights."""
+    from i2ikd.engine.build import build_network
+
+    sections = {"teacher": bench.experiment.teacher, "student": bench.experiment.student}
+    return {
+        name: build_network(bench.host, section.model, section.options, 0, name) for name, section in sections.items()
+    }
+
+
+def _measure(networks: dict[str, nn.Module], bench: Workbench, repeats: int, device: str) -> dict[str, Profile]:
+    """Count each, then time all in interleaved rounds."""
+    from i2ikd.evaluation.latency import latency_of_many
+    from i2ikd.evaluation.profile import profile
+
+    example = bench.example()
+    counted = {name: profile(net, example, repeats=1, warm_up=0, device=device) for name, net in networks.items()}
+    times = latency_of_many(networks, example, repeats=repeats, device=device)
+    return {
+        name: dataclasses.replace(one, latency_ms=times[name].median_ms, latency_spread_ms=times[name].spread_ms)
+        for name, one in counted.items()
+    }
+
+
+def _ratios(teacher: Profile, student: Profile) -> dict[str, float]:
+    parts = ("parameters", "macs", "latency_ms", "peak_memory_mb")
+    pairs = {part: (getattr(teacher, part), getattr(student, part)) for part in parts}
+    return {part: large / small for part, (large, small) in pairs.items() if small > 0}
+
+
+def _show(profiles: dict[str, Profile], ratios: dict[str, float] | None, repeats: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from i2ikd.report import numbers
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for heading in ("parameters", "MACs", "of them Fourier", "latency (ms)", "quartiles apart", "peak memory (MB)"):
+        table.add_column(heading, justify="right")
+    for name, one in profiles.items():
+        table.add_row(
+            name,
+            f"{one.parameters:,}",
+            numbers.count(one.macs),
+            numbers.count(one.fourier_macs),
+            numbers.milliseconds(one.latency_ms),
+            numbers.milliseconds(one.latency_spread_ms),
+            f"{one.peak_memory_mb:.1f}",
+        )
+    if ratios is not None:
+        written = {part: f"{ratio:.2f}×" for part, ratio in ratios.items()}
+        order = ("parameters", "macs", "", "latency_ms", "", "peak_memory_mb")
+        table.add_section()
+        table.add_row("teacher / student", *(written.get(part, "") for part in order))
+    Console().print(table)
+    one = next(iter(profiles.values()))
+    click.echo(f"one slice on {one.device}, {one.threads} threads; latency: median of {repeats} interleaved runs")

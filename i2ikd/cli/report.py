@@ -1,0 +1,37 @@
+"""``i2ikd report``: print the table of a finished comparison and write its report again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from i2ikd.cli import options
+
+
+@click.command("report")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--by", metavar="COLUMN", help="Sort the arms: a metric, params, latency_ms, closure, ...; best first.")
+@click.option("--arms", metavar="A,B", help="Only these arms; ranks and p-values stay those among all.")
+@options.as_json
+def command(folder: Path, by: str | None, arms: str | None, as_json: bool) -> None:
+    """Show the comparison in the folder DIR (the --out of `compare`) and write DIR/report; nothing is trained."""
+    from rich.console import Console
+
+    from i2ikd.report.load import load_comparison
+    from i2ikd.report.select import only, sorted_by
+    from i2ikd.report.table import print_comparison
+    from i2ikd.report.write import write_report
+
+    comparison = load_comparison(folder)
+    if arms is not None:
+        comparison = only(comparison, [name.strip() for name in arms.split(",") if name.strip()])
+    if by is not None:
+        comparison = sorted_by(comparison, by)
+    files = write_report(comparison, folder)
+    if as_json:
+        click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
+    else:
+        print_comparison(comparison, Console())
+    click.echo("written: " + ", ".join(str(file) for file in files), err=as_json)

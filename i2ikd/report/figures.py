@@ -1,0 +1,146 @@
+"""Figures of quality: against parameters, against latency, and differences to the student."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from i2ikd.compare.comparison import Comparison, Row
+from i2ikd.errors import UserError
+from i2ikd.report import numbers
+from i2ikd.report.legend import judged, roles
+from i2ikd.report.style import INK, looks, put_legend, sheet
+
+_WIDE_RANGE = 30
+"""Ratio of the largest cost to the least from which on the axis is logarithmic."""
+
+
+def quality_against_parameters(comparison: Comparison) -> Figure:
+    """The first column's metric with its interval, against the number of parameters."""
+    return _scatter(comparison, lambda row: row.costs.params if row.costs else None, "parameters")
+
+
+def quality_against_latency(comparison: Comparison) -> Figure:
+    """The first column's metric with its interval, against CPU milliseconds a slice.
+
+    Raises:
+        UserError: no latency was measured.
+    """
+    return _scatter(
+        comparison, lambda row: row.costs.latency_ms if row.costs else None, "CPU latency of one slice (ms)"
+    )
+
+
+def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label: str) -> Figure:
+    first = next(iter(comparison.columns))
+    rows = [row for row in comparison.rows if cost(row) and math.isfinite(row.metrics[first].mean)]
+    if not rows:
+        raise UserError(f"there is nothing to draw: no row has a value of {label}")
+    figure, (axes,) = sheet(6.4, 4.4)
+    costs = {row.arm: float(cost(row) or 0) for row in rows}
+    logarithmic = max(costs.values()) > _WIDE_RANGE * min(costs.values())
+    places = _side_by_side(costs, logarithmic)
+    known = looks(comparison)
+    for row in rows:
+        estimate, look = row.metrics[first], known[row.arm]
+        ends = [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
+        axes.errorbar(
+            [places[row.arm]],
+            [estimate.mean],
+            yerr=ends if math.isfinite(estimate.low) else None,
+            fmt=look.marker,
+            markersize=11 if row.kind == "teacher" else 6,
+            color=look.colour,
+            elinewidth=1.3,
+            capsize=2.5,
+            label=row.arm,
+        )
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.grid(False, which="minor")
+    else:
+        axes.set_xlim(left=0, right=1.12 * max(places.values()))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: numbers.count(round(value)) if value >= 1000 else f"{value:g}")
+    )
+    axes.set_xlabel(label)
+    axes.set_ylabel(_label(comparison, first))
+    put_legend(figure, loc="outside right upper")
+    return figure
+
+
+def _side_by_side(costs: dict[str, float], logarithmic: bool) -> dict[str, float]:
+    """Set arms of equal cost side by side, so that their intervals can be told apart."""
+    largest, least = max(costs.values()), min(costs.values())
+    groups: dict[float, list[str]] = {}
+    for arm, cost in costs.items():
+        groups.setdefault(cost, []).append(arm)
+    placed = {}
+    for cost, arms in groups.items():
+        for index, arm in enumerate(arms):
+            offset = index - (len(arms) - 1) / 2
+            shifted = cost * (largest / least) ** (0.02 * offset) if logarithmic else cost + 0.02 * largest * offset
+            placed[arm] = shifted
+    return placed
+
+
+def differences_to_student(comparison: Comparison) -> Figure:
+    """Paired differences to the student with their intervals, sorted; a line marks the teacher's lead.
+
+    Raises:
+        UserError: no differences were taken.
+    """
+    student = roles(comparison).student
+    rows = [row for row in comparison.rows if student in row.differences]
+    if student is None or not rows:
+        raise UserError("there is nothing to draw: no arm was compared with a student")
+    first = next(iter(comparison.columns))
+    upward = judged(comparison.columns[first]).higher_is_better is not False
+    rows.sort(key=lambda row: row.differences[student].mean, reverse=not upward)
+    figure, (axes,) = sheet(6.4, 1.5 + 0.34 * len(rows))
+    known = looks(comparison)
+    for place, row in enumerate(rows):
+        found, look = row.differences[student], known[row.arm]
+        ends = [[found.mean - found.low], [found.high - found.mean]] if math.isfinite(found.low) else None
+        axes.errorbar(
+            [found.mean],
+            [place],
+            xerr=ends,
+            fmt=look.marker,
+            color=look.colour,
+            markersize=6,
+            elinewidth=1.6,
+            capsize=3,
+        )
+    axes.set_yticks(range(len(rows)), [row.arm for row in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.grid(False, axis="y")
+    axes.axvline(0, color=INK, linewidth=0.9)
+    _mark_teacher(axes, comparison, first, student)
+    unit = judged(comparison.columns[first]).unit
+    axes.set_xlabel(f"{first}: arm minus {student}" + (f" ({unit})" if unit else ""))
+    return figure
+
+
+def _mark_teacher(axes: Axes, comparison: Comparison, first: str, student: str) -> None:
+    teacher, plain = comparison.row("teacher"), comparison.row(student)
+    if teacher is None or plain is None:
+        return
+    lead = teacher.metrics[first].mean - plain.metrics[first].mean
+    if math.isfinite(lead):
+        axes.axvline(lead, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.text(
+            lead, 1.01, "teacher", transform=axes.get_xaxis_transform(), color=INK, fontsize=9, ha="center", va="bottom"
+        )
+        axes.text(
+            0, 1.01, student, transform=axes.get_xaxis_transform(), color=INK, fontsize=9, ha="center", va="bottom"
+        )
+
+
+def _label(comparison: Comparison, column: str) -> str:
+    metric = judged(comparison.columns[column])
+    return f"{column} ({metric.unit})" if metric.unit else column

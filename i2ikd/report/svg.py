@@ -1,0 +1,54 @@
+"""A matplotlib figure as SVG that can stand inside a page: deterministic, self-contained, in the page's colours."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from i2ikd.report.style import GRID, INK
+
+_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "i2ikd", "axes.unicode_minus": True}
+
+
+def inline(figure: Figure, prefix: str, title: str) -> str:
+    """Return an ``<svg>`` element.
+
+    Args:
+        figure: what to draw; without a background (``facecolor="none"``) it is in the page's colours, else as it is.
+        prefix: makes the element's ids unique in the page.
+        title: what a screen reader says.
+    """
+    stream = io.StringIO()
+    FigureCanvasSVG(figure)
+    with matplotlib.rc_context(_SETTINGS):
+        figure.savefig(stream, format="svg", facecolor=figure.get_facecolor(), metadata={"Date": None})
+    return _embedded(stream.getvalue(), prefix, title)
+
+
+def follows_page(figure: Figure) -> bool:
+    """Whether a figure has no background of its own."""
+    return to_rgba(figure.get_facecolor())[3] == 0.0
+
+
+def _embedded(text: str, prefix: str, title: str) -> str:
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href=", "href=")
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    text = text.replace(INK, "currentColor").replace(GRID, "var(--grid)")
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height|version)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{_attribute(title)}">{rest}'
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,1 @@
+"""MRI super-resolution: the task `mri-sr` and the networks VDSR and upsampling-cnn."""

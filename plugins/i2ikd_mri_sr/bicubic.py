@@ -1,0 +1,50 @@
+"""Bicubic enlargement of a low-resolution image whose pixels lie where cropping k-space puts them."""
+
+from __future__ import annotations
+
+import torch
+from i2ikd_mri.precision import full_precision
+from torch import Tensor
+
+_SHARPNESS = -0.5
+"""Of Keys' kernel: the value that reproduces every quadratic exactly, as MATLAB and Pillow have it."""
+
+
+def enlarge(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate with Keys' cubic convolution (IEEE Trans. ASSP 29, 1981), separable, borders repeated.
+
+    Resampling through k-space keeps pixel n // 2 in place, on either grid: pixel i of the large image lies at
+    (i - N // 2) * n / N + n // 2 of the small one. The usual alignment of image corners would move the image by half
+    a low-resolution pixel, and a network that adds its output to it would have to move it back.
+
+    Args:
+        image: [..., h, w], real; half precision is computed in float32, also under autocast.
+        size: (H, W), not smaller.
+
+    Returns:
+        [..., H, W], float32 (float64 for float64).
+
+    >>> enlarge(torch.tensor([[0.0, 1.0, 2.0, 3.0]]), (1, 8))[0, :6]
+    tensor([0.0000, 0.4375, 1.0000, 1.5000, 2.0000, 2.5625])
+    """
+    with full_precision(image):
+        image = image.to(torch.float64 if image.dtype == torch.float64 else torch.float32)
+        rows, columns = (_weights(n, wanted, image) for n, wanted in zip(image.shape[-2:], size))
+        return rows @ image @ columns.T
+
+
+def _weights(length: int, wanted: int, like: Tensor) -> Tensor:
+    """Return [wanted, length]: each row holds four taps, those beyond the border added to the border's."""
+    position = (torch.arange(wanted, dtype=torch.float64) - wanted // 2) * length / wanted + length // 2
+    first = position.floor()
+    taps = first[:, None] + torch.arange(-1, 3)
+    weights = _cubic((position[:, None] - taps).abs())
+    chosen = taps.clamp(0, length - 1)[..., None] == torch.arange(length)
+    return (weights[..., None] * chosen).sum(1).to(like)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    a = _SHARPNESS
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))

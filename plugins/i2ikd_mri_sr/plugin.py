@@ -1,0 +1,72 @@
+"""What this package registers: the super-resolution task, its networks, and which of their taps go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import i2ikd
+
+if TYPE_CHECKING:
+    from i2ikd.hookspecs import Register
+
+
+@i2ikd.hookimpl
+def register_tasks(register: Register) -> None:
+    """The task."""
+    register(
+        "mri-sr",
+        "i2ikd_mri_sr.task:MriSuperResolution",
+        summary="give slices of low resolution (the centre of k-space) the resolution of fully sampled ones",
+        paper="arXiv:2004.05319",
+        template="i2ikd_mri_sr:template.toml",
+        demo="i2ikd_mri_sr:demo.toml",
+    )
+
+
+@i2ikd.hookimpl
+def register_models(register: Register) -> None:
+    """Networks for either grid."""
+    register(
+        "vdsr",
+        "i2ikd_mri_sr.vdsr:VDSR",
+        summary="convolutions whose output is added to the zero-filled image",
+        paper="arXiv:1511.04587",
+    )
+    register(
+        "upsampling-cnn",
+        "i2ikd_mri_sr.upsampling:UpsamplingCNN",
+        summary="plain or residual blocks on the low-resolution grid, then a sub-pixel convolution",
+        paper="ESPCN, arXiv:1609.05158; EDSR, arXiv:1707.02921",
+    )
+
+
+@i2ikd.hookimpl
+def register_pairs(register: Register) -> None:
+    """Taps of two VDSRs, or of two upsampling-cnns."""
+    for name, target, model, role, summary in (
+        ("vdsr", "vdsr", "vdsr", "features", "the middle block, after its activation"),
+        (
+            "vdsr-preactivations",
+            "vdsr_preactivations",
+            "vdsr",
+            "preactivations",
+            "the middle convolution, before its activation",
+        ),
+        ("vdsr-images", "vdsr_images", "vdsr", "images", "what is added to the input"),
+        ("upsampling-cnn", "upsampling", "upsampling-cnn", "features", "the middle block and the last one"),
+        (
+            "upsampling-cnn-preactivations",
+            "upsampling_preactivations",
+            "upsampling-cnn",
+            "preactivations",
+            "the convolutions of the middle and the last block",
+        ),
+        (
+            "upsampling-cnn-images",
+            "upsampling_images",
+            "upsampling-cnn",
+            "images",
+            "what is added to the enlarged input",
+        ),
+    ):
+        register(name, f"i2ikd_mri_sr.pairs:{target}", summary=summary, teacher=model, student=model, role=role)

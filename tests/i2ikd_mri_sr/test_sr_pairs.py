@@ -1,0 +1,62 @@
+"""The registered pairs name modules that exist and fire: the middle of each network, whatever the depths."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from i2ikd_mri_sr.upsampling import UpsamplingCNN
+from i2ikd_mri_sr.vdsr import VDSR
+from torch import nn
+
+import i2ikd
+from i2ikd import Taps, UserError
+
+
+def _pairs(name: str, teacher: nn.Module, student: nn.Module) -> list[tuple[str, str]]:
+    return i2ikd.get("pairs", name)(teacher, student)
+
+
+def _shapes(network: nn.Module, paths: list[str]) -> list[tuple[int, ...]]:
+    with Taps(network, paths) as taps:
+        network(torch.zeros(1, 1, 4, 6))
+        return [tuple(tap.shape[1:]) for tap in taps.take(paths)]
+
+
+def test_kd_mri_pairs_conv_6_of_11_with_conv_4_of_7() -> None:
+    networks = VDSR(11, 3), VDSR(7, 3)
+    assert _pairs("vdsr", *networks) == [("layers.5", "layers.3")]
+    assert _pairs("vdsr-preactivations", *networks) == [("layers.5.convolution", "layers.3.convolution")]
+    assert _pairs("vdsr-images", *networks) == [("layers.10", "layers.6")]
+
+
+@pytest.mark.parametrize("depths", [(11, 7), (20, 2), (3, 8)])
+def test_vdsrs_of_any_depth_have_features_images_and_preactivations(depths: tuple[int, int]) -> None:
+    networks = VDSR(depths[0], 5), VDSR(depths[1], 3)
+    for name, channels in (("vdsr", (5, 3)), ("vdsr-preactivations", (5, 3)), ("vdsr-images", (1, 1))):
+        for network, count, paths in zip(networks, channels, zip(*_pairs(name, *networks))):
+            assert _shapes(network, list(paths)) == [(count, 4, 6)]
+
+
+def test_upsampling_cnns_are_paired_in_the_middle_and_before_the_tail() -> None:
+    networks = UpsamplingCNN(2, 7, 3), UpsamplingCNN(2, 4, 3, "residual")
+    assert _pairs("upsampling-cnn", *networks) == [("layers.3", "layers.2"), ("layers.6", "layers.3")]
+    short = UpsamplingCNN(2, 2, 3), UpsamplingCNN(2, 1, 3)
+    assert _pairs("upsampling-cnn", *short) == [("layers.1", "layers.0")]
+
+
+@pytest.mark.parametrize("blocks", ["plain", "residual"])
+def test_taps_of_upsampling_cnns_lie_on_the_low_grid_and_images_on_the_targets(blocks: str) -> None:
+    networks = UpsamplingCNN(3, 5, 6, blocks), UpsamplingCNN(3, 3, 4, blocks)
+    for name, channels in (("upsampling-cnn", (6, 4)), ("upsampling-cnn-preactivations", (6, 4))):
+        for network, count, paths in zip(networks, channels, zip(*_pairs(name, *networks))):
+            assert _shapes(network, list(paths)) == [(count, 4, 6)] * 2
+    assert _shapes(networks[1], [_pairs("upsampling-cnn-images", *networks)[0][1]]) == [(1, 12, 18)]
+
+
+def test_other_networks_are_refused() -> None:
+    with pytest.raises(UserError, match="two networks VDSR, but the student is a UpsamplingCNN"):
+        _pairs("vdsr", VDSR(2, 2), UpsamplingCNN())
+    with pytest.raises(UserError, match="the teacher is a Conv2d"):
+        _pairs("upsampling-cnn-images", nn.Conv2d(1, 1, 3), UpsamplingCNN())
+    with pytest.raises(UserError, match="give both one residual"):
+        _pairs("upsampling-cnn-images", UpsamplingCNN(), UpsamplingCNN(residual="none"))

@@ -1,0 +1,240 @@
+"""The page is whole, self-contained and says the comparison's numbers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import warnings
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from i2ikd.compare.comparison import Comparison
+from i2ikd.hookspecs import Register, hookimpl
+from i2ikd.plugins import Host, Plugin, default_host
+from i2ikd.report.figures import quality_against_parameters
+from i2ikd.report.page import page
+from i2ikd.report.pictures import Picture, save_pictures
+from i2ikd.report.svg import inline
+from i2ikd.report.write import write_report
+
+Make = Callable[..., Comparison]
+MakePictures = Callable[..., list[Picture]]
+VOID = {"meta", "link", "br", "img", "hr", "input", "col", "wbr"}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Reader(HTMLParser):
+    """Checks that tags are closed in order; keeps text, attributes, ids and the rows of tables."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.ids: list[str] = []
+        self.rows: list[list[tuple[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append(("", dict(attrs).get("data-value")))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.ids += [value for name, value in attrs if name == "id" and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            shown, value = self.rows[-1][-1]
+            self.rows[-1][-1] = (shown + data, value)
+
+
+@pytest.fixture(scope="module")
+def full(request: pytest.FixtureRequest) -> str:
+    comparison: Comparison = request.getfixturevalue("comparison")
+    make_pictures: MakePictures = request.getfixturevalue("make_pictures")
+    return page(comparison, make_pictures(comparison, 48))
+
+
+def test_every_tag_is_closed_and_every_id_is_unique_and_every_reference_has_one(full: str) -> None:
+    reader = Reader(full)
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+    targets = [value[1:] for _, name, value in reader.attributes if name == "href"]
+    targets += re.findall(r"url\(#([^)]+)\)", full)
+    assert targets and set(targets) <= set(reader.ids)
+
+
+def test_nothing_is_loaded_from_elsewhere(full: str) -> None:
+    reader = Reader(full)
+    sources = [value for _, name, value in reader.attributes if name in ("src", "href", "srcset", "action", "data")]
+    assert sources and all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    assert "http:" not in full and "https:" not in full and "@import" not in full
+    assert not {"link", "iframe", "object"} & {tag for tag, _, _ in reader.attributes}
+
+
+def test_the_table_shows_and_sorts_by_the_comparisons_numbers(full: str, comparison: Comparison) -> None:
+    reader = Reader(full)
+    rows = {cells[0][0].removesuffix(" control"): cells for cells in reader.rows[1 : 1 + len(comparison.rows)]}
+    for row in comparison.rows:
+        shown, value = rows[row.arm][4]
+        assert shown.startswith(f"{row.metrics['psnr'].mean:.2f} [{row.metrics['psnr'].low:.2f}, ")
+        assert value is not None and float(value) == row.metrics["psnr"].mean
+    row = comparison.rows[-1]
+    assert float(rows[row.arm][9][1] or "nan") == row.differences["student"].mean
+    assert rows["zero-filled"][1] == ("–", None)
+
+
+def test_differences_to_every_reference_are_shown(full: str, comparison: Comparison) -> None:
+    row = comparison.row("attention")
+    assert row is not None
+    for reference in ("student", "control", "kd-mri"):
+        assert f"minus {reference}" in full
+        assert f"{row.differences[reference].low:+.3f}".replace("-", "−") in full
+        assert f"p {row.corrected[reference]:.3f}" in full
+
+
+def test_names_and_facts_are_escaped(comparison: Comparison, make_comparison: Make) -> None:
+    assert "25% &amp; more" in page(comparison)
+    evil = make_comparison(epochs=2)
+    evil.name = "<script>alert(1)</script>"
+    assert "<script>alert" not in page(evil)
+
+
+def test_the_same_comparison_gives_the_same_page_byte_for_byte(comparison: Comparison, full: str) -> None:
+    make = page(comparison)
+    assert make == page(comparison)
+    assert make in full or len(full) > len(make)
+
+
+def test_images_of_three_volumes_share_one_error_scale(full: str, comparison: Comparison) -> None:
+    assert full.count('class="strip"') == 3
+    assert full.count("colour bar from 0 to") == 1
+    assert full.count('alt="error of ') == 3 * len(comparison.rows)
+    for label in ("best", "median", "worst"):
+        assert f"<h3>{label} volume: " in full
+
+
+def test_a_filtered_comparison_shows_only_its_own_images(make_comparison: Make, make_pictures: MakePictures) -> None:
+    whole = make_comparison(epochs=1)
+    pictures = make_pictures(whole, 32)
+    whole.rows = [row for row in whole.rows if row.arm in ("teacher", "student", "review")]
+    text = page(whole, pictures)
+    assert "error of review" in text and "error of attention" not in text
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        {"seeds": 1, "volumes": 1},
+        {"seeds": 1, "volumes": 2, "latency": False},
+        {"arms": {"review": 31.7}},
+        {"arms": {"student": 32.9, "kd-mri": 33.0}},
+        {"epochs": 0},
+        {"epochs": 1},
+    ],
+    ids=str,
+)
+def test_what_is_missing_costs_at_most_a_line(
+    lacking: dict[str, object], make_comparison: Make, make_pictures: MakePictures
+) -> None:
+    comparison = make_comparison(**{"epochs": 4, **lacking})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = page(comparison, make_pictures(comparison, 32))
+    reader = Reader(text)
+    assert reader.open == [] and "nan" not in reader.text.lower().split()
+
+
+def test_figures_and_teacher_and_pictures_may_all_be_missing(make_comparison: Make) -> None:
+    comparison = make_comparison(epochs=0, latency=False)
+    comparison.rows = [row for row in comparison.rows if row.kind != "teacher"]
+    text = page(comparison, None)
+    assert Reader(text).open == []
+    assert 'id="images"' not in text
+    assert "no training history was kept" in text and "CPU latency" in text
+
+
+def test_a_plugins_figure_is_shown_and_a_failing_one_costs_a_line(
+    make_comparison: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bars(comparison: Comparison) -> Figure:
+        figure = Figure(facecolor="white")
+        figure.subplots().bar([row.arm for row in comparison.rows], [1.0] * len(comparison.rows))
+        return figure
+
+    def broken(comparison: Comparison) -> Figure:
+        raise ZeroDivisionError("no arm has\na size")
+
+    class Stranger:
+        @hookimpl
+        def register_figures(self, register: Register) -> None:
+            register("bars", bars, summary="bars of a stranger")
+            register("broken", broken, summary="a broken one")
+            register("text", lambda comparison: "not a figure", summary="no figure at all")
+
+    host = Host()
+    host.plugins = list(default_host().plugins)
+    host.add(Plugin("stranger", "a-stranger", "2.0", Stranger()))
+    text = page(make_comparison(epochs=1), None, host)
+    assert '<figure id="figure-bars" class="half paper">' in text
+    assert "a broken one: no arm has a size" in text
+    assert "it gave a str, not a matplotlib Figure" in text
+    assert "a-stranger" in capsys.readouterr().err
+    assert Reader(text).open == []
+
+
+def test_a_figure_follows_the_pages_colours(comparison: Comparison) -> None:
+    text = inline(quality_against_parameters(comparison), "one", 'sizes "and" more')
+    assert "currentColor" in text and "var(--grid)" in text and "#010203" not in text
+    assert 'aria-label="sizes &quot;and&quot; more"' in text
+    assert text.startswith("<svg") and 'id="one-' in text and "<metadata" not in text
+
+
+def test_a_report_is_four_files_and_uses_kept_pictures(
+    comparison: Comparison, make_pictures: MakePictures, tmp_path: Path
+) -> None:
+    without = write_report(comparison, tmp_path)
+    assert [file.name for file in without] == ["index.html", "table.md", "table.csv", "table.tex"]
+    first = without[0].read_text(encoding="utf-8")
+    save_pictures(make_pictures(comparison, 32), tmp_path)
+    write_report(comparison, tmp_path)
+    second = without[0].read_text(encoding="utf-8")
+    assert 'class="strip"' not in first and second.count('class="strip"') == 3
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+def test_a_browser_reads_the_page_without_an_error(full: str, tmp_path: Path) -> None:
+    file = tmp_path / "index.html"
+    click = "<script>document.querySelectorAll('th button')[4].click()</script></body>"
+    file.write_text(full.replace("</body>", click), encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+    more = f"--disable-component-update --disable-sync --enable-logging=stderr --user-data-dir={tmp_path / 'profile'}"
+    ran = subprocess.run(
+        [str(CHROMIUM), *flags.split(), *more.split(), "--dump-dom", file.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "Uncaught" not in ran.stderr and "CONSOLE" not in ran.stderr
+    reader = Reader(ran.stdout)
+    arms = [cells[0][0] for cells in reader.rows[3:11]]
+    assert arms[0] == "student" and arms[-1] == "channel-wise"
+    assert 'aria-sort="ascending"' in ran.stdout

@@ -1,0 +1,180 @@
+"""The table says the comparison's numbers, in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from i2ikd.compare.comparison import Comparison
+from i2ikd.evaluation.statistics import Estimate
+from i2ikd.report.content import tabulate
+from i2ikd.report.csv_table import csv_table
+from i2ikd.report.latex import escape, latex
+from i2ikd.report.legend import legend, roles
+from i2ikd.report.markdown import markdown
+from i2ikd.report.table import print_comparison, print_scores
+
+Make = Callable[..., Comparison]
+
+
+def printed(comparison: Comparison, width: int) -> str:
+    stream = io.StringIO()
+    print_comparison(comparison, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def csv_rows(comparison: Comparison) -> dict[str, dict[str, str]]:
+    return {row["arm"]: row for row in csv.DictReader(io.StringIO(csv_table(comparison)))}
+
+
+def markdown_rows(text: str) -> dict[str, list[str]]:
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0].strip().replace("\\", ""): [cell.strip() for cell in cells] for cells in lines}
+
+
+@pytest.mark.parametrize("width", [100, 132, 220])
+def test_a_printed_table_keeps_to_the_width_and_loses_no_number(comparison: Comparison, width: int) -> None:
+    text = printed(comparison, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for row in comparison.rows:
+        for column, digits in {"psnr": 2, "ssim": 4}.items():
+            estimate = row.metrics[column]
+            assert f"{estimate.mean:.{digits}f}" in text
+            assert f"[{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]" in text
+
+
+def test_output_that_is_no_terminal_is_at_least_100_columns_wide(comparison: Comparison) -> None:
+    assert printed(comparison, 40) == printed(comparison, 100)
+
+
+def test_on_a_wide_terminal_every_arm_has_one_line(comparison: Comparison) -> None:
+    lines = [line for line in printed(comparison, 220).splitlines() if line.startswith(" channel-wise ")]
+    row = comparison.row("channel-wise")
+    assert row is not None and row.closure is not None and len(lines) == 1
+    assert f"{100 * row.closure.mean:.0f} [{100 * row.closure.low:.0f}, {100 * row.closure.high:.0f}]" in lines[0]
+    assert f"{row.differences['student'].mean:+.3f}" in lines[0]
+    assert f"p {row.corrected['student']:.3f}" in lines[0]
+    assert "49.28 k" in lines[0] and "5.31" in lines[0]
+
+
+def test_facts_stand_above_the_table(comparison: Comparison) -> None:
+    head = printed(comparison, 220).splitlines()[1]
+    assert "measured acceleration 4.05" in head and "seeds 0, 1" in head
+
+
+def test_the_legend_explains_metrics_intervals_closure_control_and_correction(comparison: Comparison) -> None:
+    found = dict(legend(comparison))
+    assert found["psnr"].startswith("psnr-volume-max; PSNR of a volume; peak: the target volume's maximum")
+    assert found["psnr"].endswith("higher is better") and found["nmse"].endswith("lower is better")
+    assert "95 % bootstrap interval over volumes and seeds" in found["[low, high]"]
+    assert "gap too small" in found["closure"] and "equal-budget" in found["control"]
+    assert "Holm" in found["Δ student"]
+    assert "6 volumes cannot give a p below 0.0312 before correction" in found["Δ student"]
+
+
+def test_a_single_seed_is_spoken_of(make_comparison: Make) -> None:
+    assert "one seed" in dict(legend(make_comparison(seeds=1)))["[low, high]"]
+
+
+def test_csv_has_every_number_in_full(comparison: Comparison) -> None:
+    rows = csv_rows(comparison)
+    assert list(rows) == [row.arm for row in comparison.rows]
+    for row in comparison.rows:
+        found = rows[row.arm]
+        for column, estimate in row.metrics.items():
+            assert float(found[f"{column}_mean"]) == estimate.mean
+            assert float(found[f"{column}_high"]) == estimate.high
+            assert int(found[f"{column}_n"]) == estimate.n
+        for reference, difference in row.differences.items():
+            assert float(found[f"difference_to_{reference}_low"]) == difference.low
+            assert float(found[f"difference_to_{reference}_p_holm"]) == row.corrected[reference]
+        assert found["closure_mean"] == (repr(row.closure.mean) if row.closure else "")
+        assert found["rank"] == ("" if row.rank is None else str(row.rank))
+    assert rows["zero-filled"]["params"] == "" and rows["teacher"]["params"] == "141765"
+
+
+def test_markdown_has_the_same_numbers_and_escapes_names(comparison: Comparison) -> None:
+    text = markdown(comparison)
+    rows = markdown_rows(text)
+    for row in comparison.rows:
+        assert f"{row.metrics['psnr'].mean:.2f}" in rows[row.arm][4]
+        assert f"{row.metrics['nmse'].high:.5f}" in rows[row.arm][6]
+    assert "| gram\\_fsp |" in text
+    assert len({len(cells) for cells in rows.values()}) == 1
+    assert "**31.85**" in rows["channel-wise"][4] and text.count("**31.") == 1
+
+
+def test_latex_has_the_same_numbers_and_as_many_cells_in_every_row(comparison: Comparison) -> None:
+    text = latex(comparison)
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    columns = len(tabulate(comparison).columns)
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {columns - 1}
+    row = comparison.row("review")
+    assert row is not None
+    line = next(line for line in body if line.startswith("review"))
+    assert f"{row.metrics['ssim'].mean:.4f} {{\\scriptsize {{[}}{row.metrics['ssim'].low:.4f}" in line
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    assert text.count("{") == text.count("}")
+    assert text.isascii()
+
+
+def test_latex_escapes_what_it_would_read_as_a_command(comparison: Comparison) -> None:
+    assert escape("a_b 50% & c#d {$} ~^ \\x") == (
+        r"a\_b 50\% \& c\#d \{\$\} \textasciitilde{}\textasciicircum{} \textbackslash{}x"
+    )
+    text = latex(comparison)
+    assert r"gram\_fsp" in text and r"25\% \& more" in text and r"cartesian\_1d" in text
+
+
+def test_what_is_undefined_is_a_dash_in_the_table_and_empty_in_csv(make_comparison: Make) -> None:
+    comparison = make_comparison(seeds=1, volumes=1, latency=False)
+    row = comparison.row("kd-mri")
+    assert row is not None and math.isnan(row.metrics["psnr"].low)
+    assert csv_rows(comparison)["kd-mri"]["psnr_low"] == ""
+    assert csv_rows(comparison)["kd-mri"]["latency_ms"] == ""
+    cells = next(line for line in tabulate(comparison).lines if line.arm == "kd-mri").cells
+    assert cells["psnr"].interval == "" and "latency_ms" not in cells
+    assert "nan" not in printed(comparison, 100) + markdown(comparison) + latex(comparison)
+
+
+def test_a_gap_that_is_too_small_is_said_instead_of_a_share(make_comparison: Make) -> None:
+    comparison = make_comparison(arms={"student": 32.9, "kd-mri": 33.0})
+    row = comparison.row("kd-mri")
+    assert row is not None and row.closure is not None and row.closure.gap_too_small
+    assert "gap too small" in markdown_rows(markdown(comparison))["kd-mri"]
+    assert csv_rows(comparison)["kd-mri"]["closure_gap_too_small"] == "true"
+
+
+def test_without_a_student_there_is_neither_closure_nor_difference(make_comparison: Make) -> None:
+    comparison = make_comparison(arms={"attention": 31.2, "review": 31.7})
+    assert roles(comparison).student is None
+    assert [column.key for column in tabulate(comparison).columns][-2:] == ["hfn", "rank"]
+    assert "closure" not in dict(legend(comparison))
+    printed(comparison, 100)
+
+
+def test_a_metric_that_is_not_installed_any_more_is_known_by_its_name(make_comparison: Make) -> None:
+    comparison = make_comparison()
+    comparison.columns["hfn"] = "gone-slice"
+    column = tabulate(comparison).column("hfn")
+    assert (column.arrow, column.unit) == ("", "")
+    assert dict(legend(comparison))["hfn"] == "gone-slice"
+
+
+def test_scores_of_one_network_are_printed_with_their_intervals() -> None:
+    scores = {
+        "zero-filled": {"psnr": Estimate(24.512, 23.1, 25.87, 6), "ssim": Estimate(0.7123, 0.7, 0.73, 6)},
+        "network": {"psnr": Estimate(31.25, math.nan, math.nan, 1)},
+    }
+    stream = io.StringIO()
+    print_scores(scores, "val", Console(file=stream))
+    text = stream.getvalue()
+    assert "val split" in text and "24.51" in text and "[23.10, 25.87]" in text and "31.25" in text
+    assert "nan" not in text

@@ -1,0 +1,398 @@
+"""The conformance checks pass what is right, and say in a sentence what is wrong with what is not."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import i2ikd
+from i2ikd import Batch, Distiller, Features, Metric, Sample, SampleDataset, SampleKey, TapShapes, Task, UserError
+from i2ikd.testing import AllocationPeak, check_distiller, check_metric, check_model, check_plugin, check_task
+
+
+class Plain(Distiller):
+    """Mean squared error of the first min(C) channels of every tap: right in every respect."""
+
+    cacheable = True
+
+    def knowledge(self, teacher: Features, batch: Batch) -> dict[str, Tensor]:
+        return {f"map{i}": tap.detach().float() for i, tap in enumerate(teacher.taps)}
+
+    def one(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if student.shape[-2:] != teacher.shape[-2:]:
+            raise UserError("sizes differ")
+        channels = min(student.shape[1], teacher.shape[1])
+        return self.measure(student.float()[:, :channels], teacher[:, :channels])
+
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student, teacher)
+
+    def forward(self, student: Features, knowledge: dict[str, Tensor], batch: Batch) -> Tensor:
+        losses = [self.one(tap, knowledge[f"map{i}"]) for i, tap in enumerate(student.taps)]
+        return torch.stack(losses).mean()
+
+
+class NeverLeast(Plain):
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student, teacher + 1)
+
+
+class Sums(Plain):
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student, teacher, reduction="sum")
+
+
+class DividesByZero(Plain):
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        energies = [side.flatten(1).norm(dim=1)[:, None, None, None] for side in (student, teacher)]
+        return F.mse_loss(student / energies[0], teacher / energies[1])
+
+
+class OverTheBatch(Plain):
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student - student.mean(dim=0), teacher - teacher.mean(dim=0))
+
+
+class Leaks(Plain):
+    def knowledge(self, teacher: Features, batch: Batch) -> dict[str, Tensor]:
+        return {f"map{i}": tap.float() for i, tap in enumerate(teacher.taps)}
+
+
+class KnowsTheBatch(Plain):
+    def knowledge(self, teacher: Features, batch: Batch) -> dict[str, Tensor]:
+        return {f"map{i}": tap.detach().float() - tap.detach().float().mean() for i, tap in enumerate(teacher.taps)}
+
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student - student.mean(), teacher)
+
+
+class Deaf(Plain):
+    def forward(self, student: Features, knowledge: dict[str, Tensor], batch: Batch) -> Tensor:
+        return self.one(student.taps[0], knowledge["map0"])
+
+
+class Idle(Plain):
+    def build(self, pairs: Sequence[TapShapes]) -> None:
+        self.unused = nn.Linear(2, 2)
+
+
+class Forgets(Plain):
+    def build(self, pairs: Sequence[TapShapes]) -> None:
+        self.scale = 1.0
+
+    def prepare(self, teacher: Any) -> None:
+        self.scale = 2.0
+
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return self.scale * F.mse_loss(student, teacher)
+
+
+class LowPrecision(Plain):
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student.flatten(2) @ student.flatten(2).mT, teacher.flatten(2) @ teacher.flatten(2).mT) / 1e4
+
+
+class Crashes(Plain):
+    def one(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return F.mse_loss(student.float() * 1, teacher[:, : student.shape[1]])
+
+
+class Hungry(Plain):
+    def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return torch.stack([(student - teacher) * k for k in range(1, 5)]).square().mean()
+
+
+class Undeclared(Plain):
+    least_batch = 3
+    relates_samples = True
+
+
+def test_a_right_distiller_passes() -> None:
+    check_distiller(Plain)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (NeverLeast, "must be least at the teacher"),
+        (Sums, "must not depend on the image size"),
+        (DividesByZero, "not finite when the student's features are zero everywhere"),
+        (OverTheBatch, "declare relates_samples"),
+        (Leaks, "a gradient reaches the teacher"),
+        (KnowsTheBatch, "depends on the batch mates"),
+        (Deaf, "no gradient reaches the student's tap 1"),
+        (Idle, "its parameter 'unused.weight' gets no gradient"),
+        (Forgets, "must live in parameters or buffers"),
+        (LowPrecision, "under bfloat16 autocast"),
+        (Crashes, "ends in RuntimeError"),
+        (Hungry, "feature maps a pair at its peak"),
+        (Undeclared, "declares least_batch = 3 but takes a batch of 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_wrong_distiller_is_told_what_is_wrong(wrong: type[Distiller], sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_distiller(wrong)
+
+
+def test_the_peak_counts_what_lives_at_once_and_not_what_was_given() -> None:
+    given = torch.zeros(250, requires_grad=True)
+    with AllocationPeak([given]) as memory:
+        kept = given * 2
+        (given + 1).detach().exp_()
+        assert memory.current == 1000
+        kept.square().sum().backward()
+    assert 2000 <= memory.peak <= 4100
+
+
+class Noise(SampleDataset):
+    def __init__(self, split: str, varies: bool = False) -> None:
+        self.split = split
+        self.varies = varies
+
+    @property
+    def keys(self) -> Sequence[SampleKey]:
+        return [SampleKey(f"{self.split}-{volume}", index) for volume in range(2) for index in range(2)]
+
+    def view(self, index: int, seed: int | None) -> Sample:
+        target = torch.rand(1, 10, 8, generator=torch.Generator().manual_seed(index))
+        if self.varies and seed is not None and seed % 2:
+            target = target.flip(-1)
+        return Sample(target + 0.1, target, {"level": torch.tensor(0.1)}, self.keys[index])
+
+
+class Denoise(Task):
+    views = frozenset({"flip"})
+
+    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
+        if split not in ("train", "val", "test") or not set(views) <= self.views:
+            raise UserError("splits are train, val, test; the only view is flip")
+        return self.make(split, bool(views))
+
+    make: Callable[[str, bool], SampleDataset] = staticmethod(Noise)
+
+    def identity(self) -> dict[str, Any]:
+        return {"task": "denoise", "level": 0.1}
+
+
+def variant(base: type, **attributes: Any) -> Any:
+    return type(f"Wrong{base.__name__}", (base,), attributes)
+
+
+def task_on(**attributes: Any) -> Task:
+    wrong: Task = variant(Denoise, make=staticmethod(variant(Noise, **attributes)))()
+    return wrong
+
+
+def drawn(self: Noise, index: int, seed: int | None) -> Sample:
+    return Sample(torch.rand(1, 4, 4), torch.zeros(1, 4, 4), {}, self.keys[index])
+
+
+def doubled(self: Noise, index: int, seed: int | None) -> Sample:
+    sample = Noise.view(self, index, seed)
+    return Sample(sample.input.double(), sample.target, {}, sample.key)
+
+
+def secretly_varying(self: Noise, index: int, seed: int | None) -> Sample:
+    sample = Noise.view(self, index, None)
+    return Sample(sample.input + (seed or 0), sample.target, {}, sample.key)
+
+
+def test_a_right_task_passes() -> None:
+    check_task(Denoise())
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        (task_on(view=drawn), "differs from call to call"),
+        (task_on(view=doubled), "the input is torch.float64, not float32"),
+        (task_on(view=secretly_varying), "set varies = True"),
+        (task_on(keys=[SampleKey("a", 0), SampleKey("b", 0), SampleKey("a", 1)]), "are not neighbours"),
+        (task_on(keys=[SampleKey("a", 0), SampleKey("a", 0)]), "occurs twice"),
+        (task_on(keys=[SampleKey("a", 0), SampleKey("a", 1)]), "is also in 'train'"),
+        (task_on(keys=[]), "has no samples"),
+        (variant(Denoise, identity=lambda self: {"root": "/data/brain"})(), "holds a path"),
+        (variant(Denoise, identity=lambda self: {"root": object()})(), "cannot be written as JSON"),
+        (variant(Denoise, loss=lambda self, a, b: -F.l1_loss(a, b))(), "not least where the output is the target"),
+        (variant(Denoise, baseline=lambda self, b: {"half": b.input[..., ::2]})(), "baseline 'half' is"),
+        (variant(Denoise, view=lambda self, image: image.numpy())(), "no 2-D array"),
+        (variant(Denoise, views=frozenset({"flip", "shift"}), make=lambda self, s, v: Noise(s))(), "must say varies"),
+        (
+            variant(Denoise, dataset=lambda self, split, views=(): Noise(split, bool(views)))(),
+            "does not exist is accepted",
+        ),
+    ],
+)
+def test_a_wrong_task_is_told_what_is_wrong(task: Task, sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_task(task)
+
+
+class MeanSquare(Metric):
+    higher_is_better = False
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        assert prediction.ndim == 2
+        return float(np.mean((prediction - target) ** 2))
+
+
+class OwnPeak(Metric):
+    """PSNR with the peak of the prediction: a known mistake."""
+
+    scope = "volume"
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        assert prediction.ndim == 3
+        error = np.mean(np.abs(prediction - target)) ** 2 + 1e-12
+        return float(10 * math.log10(prediction.max() ** 2 / error))
+
+
+def clip(self: Metric, prediction: np.ndarray, target: np.ndarray) -> float:
+    prediction *= 0.5
+    return float(np.mean(prediction))
+
+
+def test_a_right_metric_passes() -> None:
+    check_metric(MeanSquare())
+
+
+@pytest.mark.parametrize(
+    ("metric", "sentence"),
+    [
+        (variant(MeanSquare, higher_is_better=True)(), "a perfect prediction is not the best"),
+        (OwnPeak(), "take the peak from the target"),
+        (variant(MeanSquare, __call__=clip)(), "changes the arrays"),
+        (variant(MeanSquare, __call__=lambda self, p, t: 0.0)(), "does not make it worse"),
+        (variant(MeanSquare, __call__=lambda self, p, t: float("nan"))(), "is NaN"),
+        (variant(MeanSquare, __call__=lambda self, p, t: p - t)(), "gives a ndarray, not a float"),
+        (variant(MeanSquare, scope="pixel")(), "scope is"),
+    ],
+)
+def test_a_wrong_metric_is_told_what_is_wrong(metric: Metric, sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_metric(metric)
+
+
+class Convolution(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, input: Tensor, level: Tensor) -> Tensor:
+        return self.layer(input) - level.view(-1, 1, 1, 1)
+
+
+class Dropping(Convolution):
+    def forward(self, input: Tensor, level: Tensor) -> Tensor:
+        return F.dropout(super().forward(input, level), training=True)
+
+
+class Averaging(Convolution):
+    def forward(self, input: Tensor, level: Tensor) -> Tensor:
+        return super().forward(input - input.mean(), level)
+
+
+class Unregistered(Convolution):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = torch.rand(1)
+
+    def forward(self, input: Tensor, level: Tensor) -> Tensor:
+        return super().forward(input, level) + self.hidden
+
+
+class Spare(Convolution):
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(1, 1)
+
+
+class InPlace(Convolution):
+    def forward(self, input: Tensor, level: Tensor) -> Tensor:
+        return super().forward(input.mul_(0.5), level)
+
+
+def noise_batch() -> Batch:
+    data = Noise("train")
+    return Batch.collate([data[i] for i in range(3)])
+
+
+def test_a_right_model_passes() -> None:
+    check_model(Convolution, noise_batch())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (Dropping, "two outputs for one input in eval mode"),
+        (Averaging, "depends on its batch mates"),
+        (Unregistered, "keep everything in parameters or buffers"),
+        (Spare, "no gradient reaches its parameter 'spare.weight'"),
+        (InPlace, "changes the input"),
+    ],
+)
+def test_a_wrong_model_is_told_what_is_wrong(wrong: type[nn.Module], sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_model(wrong, noise_batch())
+
+
+def module(**attributes: Any) -> types.ModuleType:
+    made = types.ModuleType("some_plugin")
+    vars(made).update(attributes)
+    return made
+
+
+def registering(*entries: Mapping[str, Any]) -> Callable[..., None]:
+    @i2ikd.hookimpl
+    def register_models(register: Any) -> None:
+        for entry in entries:
+            register(**{"name": "net", "target": Convolution, "summary": "a network", **entry})
+
+    return register_models
+
+
+@i2ikd.hookimpl
+def register_modles(register: Any) -> None: ...
+
+
+def unmarked(register: Any) -> None: ...
+
+
+def unknown_type(depth: Nowhere) -> nn.Module:  # noqa: F821
+    raise NotImplementedError
+
+
+def needs_an_option(depth: int) -> nn.Module:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("target", [Convolution, "i2ikd.sample:Batch", needs_an_option])
+def test_a_right_plugin_passes(target: Any) -> None:
+    check_plugin(module(register_models=registering({"target": target})))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (module(), "as a plugin it does nothing"),
+        (module(register_models=unmarked), "is not marked with @i2ikd.hookimpl"),
+        (module(register_modles=register_modles), "did you mean 'register_models'"),
+        (module(register_models=registering({}, {})), "registered twice"),
+        (module(register_models=registering({"target": "i2ikd.sample:Bach"})), "cannot be loaded"),
+        (module(register_models=registering({"target": "i2ikd:__version__"})), "is a str, which cannot be called"),
+        (module(register_models=registering({"summary": ""})), "has no summary"),
+        (module(register_models=registering({"target": unknown_type})), "its type hints cannot be read"),
+    ],
+)
+def test_a_wrong_plugin_is_told_what_is_wrong(wrong: types.ModuleType, sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_plugin(wrong)
