@@ -37,15 +37,18 @@ _WHERE = {
     "Term": "i2ikd.recipe",
     "Volume": "i2ikd.source",
     "VolumeSource": "i2ikd.source",
+    "Distilled": "i2ikd.api",
     "create": "i2ikd.components",
+    "distill": "i2ikd.api",
+    "load": "i2ikd.api",
     "get": "i2ikd.components",
     "offered": "i2ikd.components",
 }
 
 __all__ = [
-    "Batch", "Distiller", "Features", "Knowledge", "Metric", "Reader", "Reference", "Sample", "SampleDataset",
-    "SampleKey", "Stage", "TapShapes", "Taps", "Task", "Term", "UserError", "Volume", "VolumeSource", "create", "get",
-    "hookimpl", "offered",
+    "Batch", "Distilled", "Distiller", "Features", "Knowledge", "Metric", "Reader", "Reference", "Sample",
+    "SampleDataset", "SampleKey", "Stage", "TapShapes", "Taps", "Task", "Term", "UserError", "Volume", "VolumeSource",
+    "create", "distill", "get", "hookimpl", "load", "offered",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from i2ikd.errors import UserError, nearest
 from i2ikd.options import explain
-from i2ikd.recipe import Pairs, Reference
+from i2ikd.recipe import ComponentRef, Pairs, Reference
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -115,6 +115,8 @@ class Experiment(BaseModel):
     pairs: Pairs | None = None
     arms: Annotated[list[Arm], Field(min_length=1)]
     comparison: Comparison = Comparison()
+    trackers: list[ComponentRef] = Field(default_factory=list)
+    """Where every epoch's numbers go besides the history, e.g. ``[{ name = "json-lines", path = "log.jsonl" }]``."""
 
     @field_validator("seeds")
     @classmethod

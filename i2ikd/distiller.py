@@ -79,8 +79,8 @@ class Distiller(nn.Module):
     def prepare(self, teacher: Iterable[tuple[Features, Batch]]) -> None:
         """Measure or pre-train on the teacher's features, once, before the first step of a stage.
 
-        ``teacher`` yields a limited number of training batches, without gradient, in a fixed order. What is learnt here must live in buffers
-        or parameters, so that a checkpoint keeps it.
+        ``teacher`` yields a limited number of training batches, without gradient, in a fixed order. What is learnt
+        here must live in buffers or parameters, so that a checkpoint keeps it.
         """
 
     @abstractmethod

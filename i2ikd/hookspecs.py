@@ -32,7 +32,7 @@ class Register(Protocol):
     """The callback that a registration hook receives; it remembers which plugin called it."""
 
     def __call__(self, name: str, target: Callable[..., Any] | str, *, summary: str = "", **facts: str) -> None:
-        """Offer ``target`` under ``name``. ``facts`` (``paper``, ``formula``, ...) are shown by ``list`` and ``show``."""
+        """Offer ``target`` under ``name``; ``facts`` (``paper``, ``formula``, ...) are shown by ``list``, ``show``."""
 
 
 @hookspec

@@ -69,7 +69,7 @@ class Stage(BaseModel):
 
 
 def active_stages(stages: list[Stage]) -> list[Stage]:
-    """Drop terms of weight 0, and stages that have no other; so a recipe whose teacher terms are all 0 *is* plain training."""
+    """Drop terms of weight 0, and stages without others: with its teacher terms at 0 a recipe *is* plain training."""
     kept = []
     for stage in stages:
         terms = [term for term in stage.terms if term.active]

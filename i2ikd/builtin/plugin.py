@@ -61,7 +61,11 @@ def register_metrics(register: Register) -> None:
         ("psnr-volume-max", "PsnrVolumeMax", "PSNR of a volume; peak: the target volume's maximum (dB)"),
         ("psnr-slice-max", "PsnrSliceMax", "PSNR of a slice; peak: the target slice's maximum (dB)"),
         ("psnr-slice-unit", "PsnrSliceUnit", "PSNR of a slice; peak 1 (dB)"),
-        ("ssim-volume-max", "SsimVolumeMax", "SSIM of a volume, 7x7 uniform window; range: the target volume's maximum"),
+        (
+            "ssim-volume-max",
+            "SsimVolumeMax",
+            "SSIM of a volume, 7x7 uniform window; range: the target volume's maximum",
+        ),
         ("ssim-slice-max", "SsimSliceMax", "SSIM of a slice; range: the target slice's maximum"),
         ("nmse-volume", "NmseVolume", "squared error over the target's energy, per volume"),
         ("nmse-slice", "NmseSlice", "squared error over the target's energy, per slice"),
@@ -81,6 +85,9 @@ def register_commands(register: Register) -> None:
         ("distill", "train one arm, with the teacher it needs"),
         ("evaluate", "score a trained network on a split"),
         ("compare", "train what is missing, evaluate, print the table"),
+        ("report", "print a finished comparison again and rewrite its report"),
+        ("profile", "parameters, MACs, latency and memory of a run, or of teacher and student"),
+        ("export", "write a trained student for deployment"),
         ("plugins", "which plugins there are, and what they provide"),
         ("list", "what there is of a kind: models, tasks, distillers, ..."),
         ("show", "one component: formula, options, source"),
@@ -93,9 +100,33 @@ def register_figures(register: Register) -> None:
     """Figures of a report."""
     for name, target, summary in (
         ("differences", "figures:differences_to_student", "paired differences to the student, 95 % intervals"),
-        ("latency", "figures:quality_against_latency", "quality against CPU latency, 95 % intervals"),
-        ("parameters", "figures:quality_against_parameters", "quality against parameters, 95 % intervals"),
+        (
+            "latency",
+            "figures:quality_against_latency",
+            "quality against CPU latency, 95 % intervals",
+        ),
+        (
+            "parameters",
+            "figures:quality_against_parameters",
+            "quality against parameters, 95 % intervals",
+        ),
         ("training", "curves:training_losses", "training losses by arm, term and stage; means over seeds"),
         ("validation", "curves:validation_losses", "validation loss; means over seeds, faint lines: single seeds"),
     ):
         register(name, f"i2ikd.report.{target}", summary=summary)
+
+
+@hookimpl
+def register_trackers(register: Register) -> None:
+    """Where numbers can go besides the history."""
+    register("json-lines", "i2ikd.builtin.trackers:JsonLines", summary="every epoch as a JSON object a line")
+
+
+@hookimpl
+def register_exporters(register: Register) -> None:
+    """How a student leaves."""
+    register(
+        "torch-export",
+        "i2ikd.builtin.exporters:torch_export",
+        summary="a torch.export program (.pt2) that runs without i2ikd",
+    )

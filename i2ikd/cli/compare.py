@@ -48,7 +48,7 @@ def run(experiment: object, out: Path, arms: str | None, seeds: int | None, lock
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
     with working(experiment, out, chosen, quiet_stdout=as_json) as session:
         comparison = compare(
-            session.bench, chosen, numbers, watcher=session.display, say=session.say, lockstep=lockstep
+            session.bench, chosen, numbers, watcher=session.watcher, say=session.say, lockstep=lockstep
         )
         save_pictures(collect_pictures(session.bench, comparison), out)
         files = write_report(comparison, out)

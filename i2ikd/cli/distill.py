@@ -36,7 +36,7 @@ def command(
     with working(checked, out, [arm], quiet_stdout=as_json) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
-            (run,) = train_arms(session.bench, [arm], seed, session.display, session.say)
+            (run,) = train_arms(session.bench, [arm], seed, session.watcher, session.say)
             made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
         if as_json:
             click.echo(json.dumps(made, indent=1))

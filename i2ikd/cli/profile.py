@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,24 +117,20 @@ def _show(profiles: dict[str, Profile], ratios: dict[str, float] | None, repeats
     from i2ikd.report import numbers
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("network", no_wrap=True)
-    for heading in ("parameters", "MACs", "of them Fourier", "latency (ms)", "quartiles apart", "peak memory (MB)"):
+    table.add_column("one slice")
+    for heading in [*profiles, *(["teacher / student"] if ratios else [])]:
         table.add_column(heading, justify="right")
-    for name, one in profiles.items():
-        table.add_row(
-            name,
-            f"{one.parameters:,}",
-            numbers.count(one.macs),
-            numbers.count(one.fourier_macs),
-            numbers.milliseconds(one.latency_ms),
-            numbers.milliseconds(one.latency_spread_ms),
-            f"{one.peak_memory_mb:.1f}",
-        )
-    if ratios is not None:
-        written = {part: f"{ratio:.2f}×" for part, ratio in ratios.items()}
-        order = ("parameters", "macs", "", "latency_ms", "", "peak_memory_mb")
-        table.add_section()
-        table.add_row("teacher / student", *(written.get(part, "") for part in order))
+    lines: list[tuple[str, str, Callable[[Profile], str]]] = [
+        ("parameters", "parameters", lambda one: f"{one.parameters:,}"),
+        ("MACs", "macs", lambda one: numbers.count(one.macs)),
+        ("of them Fourier transforms", "", lambda one: numbers.count(one.fourier_macs)),
+        ("latency, median (ms)", "latency_ms", lambda one: numbers.milliseconds(one.latency_ms)),
+        ("distance of the quartiles (ms)", "", lambda one: numbers.milliseconds(one.latency_spread_ms)),
+        ("peak memory (MB)", "peak_memory_mb", lambda one: f"{one.peak_memory_mb:.1f}"),
+    ]
+    for label, part, written in lines:
+        ratio = f"{ratios[part]:.2f}×" if ratios and part in ratios else ""
+        table.add_row(label, *(written(one) for one in profiles.values()), *([ratio] if ratios else []))
     Console().print(table)
     one = next(iter(profiles.values()))
-    click.echo(f"one slice on {one.device}, {one.threads} threads; latency: median of {repeats} interleaved runs")
+    click.echo(f"on {one.device}, {one.threads} threads; latency: {repeats} interleaved rounds")

@@ -16,8 +16,8 @@ from rich.console import Console
 from i2ikd.config import Arm, Experiment
 
 if TYPE_CHECKING:
-    from i2ikd.cli.progress import Display
     from i2ikd.compare.workbench import Workbench
+    from i2ikd.engine.loop import Watcher
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Session:
     bench: Workbench
     console: Console
     """Where progress and messages go: stderr when stdout carries JSON."""
-    display: Display
+    watcher: Watcher
     say: Callable[[str], None]
 
 
@@ -40,6 +40,7 @@ def working(experiment: Experiment, out: Path, arms: Sequence[Arm], quiet_stdout
     """
     from i2ikd.cli.progress import Display
     from i2ikd.compare.folder import claim, locked, refuse_foreign
+    from i2ikd.compare.tracking import tracked
     from i2ikd.compare.workbench import Workbench
     from i2ikd.engine.loop import Interrupted
     from i2ikd.plugins import default_host
@@ -55,7 +56,8 @@ def working(experiment: Experiment, out: Path, arms: Sequence[Arm], quiet_stdout
     with locked(out):
         claim(out, experiment)
         try:
-            yield Session(bench, console, Display(console), say)
+            with tracked(Display(console), experiment.trackers, bench.host) as watcher:
+                yield Session(bench, console, watcher, say)
         except Interrupted:
             command = shlex.join(["i2ikd", *sys.argv[1:]])
             click.echo(f"i2ikd: stopped; a checkpoint was saved. Go on with: {command}", err=True)

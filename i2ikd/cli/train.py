@@ -25,7 +25,7 @@ def command(experiment: Path, out: Path, seeds: int | None, overrides: tuple[str
     with working(checked, out, [], quiet_stdout=as_json) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
-            run = train_teacher(session.bench, seed, session.display, session.say)
+            run = train_teacher(session.bench, seed, session.watcher, session.say)
             made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
         if as_json:
             click.echo(json.dumps(made, indent=1))

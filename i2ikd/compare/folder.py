@@ -45,7 +45,7 @@ def claim(out: Path, experiment: Experiment) -> None:
     """
     refuse_foreign(out, experiment)
     _make(out)
-    content = experiment.model_dump(mode="json")
+    content = experiment.model_dump(mode="json", exclude_unset=True)
     write_atomically(out / _MARK, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -25,7 +25,7 @@ def judge(run: Path, experiment: Path | None, overrides: Sequence[str], split: s
     Raises:
         UserError: no finished run there, no experiment to judge by, or wrong data.
     """
-    bench = Workbench(_experiment_of(run, experiment, overrides), default_host(), run)
+    bench = bench_of(run, experiment, overrides)
     metrics = make_metrics(bench.host, bench.task)
     dataset = bench.dataset(split)
     network = load_network(bench.host, finished_run(run))
@@ -34,6 +34,15 @@ def judge(run: Path, experiment: Path | None, overrides: Sequence[str], split: s
     tables = {column: tabulate(records, metric) for column, metric in bench.task.columns.items()}
     arms = list(dict.fromkeys(record.arm for record in records))
     return {arm: {column: interval(table[arm]) for column, table in tables.items()} for arm in arms}, records
+
+
+def bench_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> Workbench:
+    """Return the experiment that a run belongs to, or another, made ready.
+
+    Raises:
+        UserError: none is found, or it cannot work.
+    """
+    return Workbench(_experiment_of(run, experiment, overrides), default_host(), run)
 
 
 def finished_run(run: Path) -> RunFolder:

@@ -42,7 +42,7 @@ def training_losses(comparison: Comparison) -> Figure:
             panel.plot(
                 epochs, values, color=colour, linewidth=1.8 if term == _VALIDATION else 1.2, label=term, **_dot(epochs)
             )
-        logarithmic_loss(panel, [value for _, values in lines.values() for value in values], headroom=2.2)
+        logarithmic_loss(panel, [value for _, values in lines.values() for value in values], headroom=0.55)
         panel.set_title(arm, loc="left", fontweight="bold")
         _mark_stages(panel, _longest(histories))
         put_legend(panel, loc="upper right")
@@ -140,5 +140,5 @@ def _mark_stages(axes: Axes, history: History) -> None:
     for place in starts[1:]:
         axes.axvline(place + 0.5, color=GRID, linewidth=1.4)
     for place in starts if len(starts) > 1 else ():
-        where = (place + 0.8, 0.03)
+        where = (place + 1, 0.03)
         axes.annotate(history[place]["stage"], where, xycoords=axes.get_xaxis_transform(), color=INK, fontsize=9)

@@ -78,7 +78,7 @@ def legend(comparison: Comparison, host: Host | None = None) -> list[tuple[str, 
     if found.control is not None:
         text = "the equal-budget control: no teacher, but as many optimiser steps and restarts as a distilled arm"
         entries.append((found.control, text))
-    ranked = f"1 + the number of arms whose whole interval in {first} is better: equal ranks are not told apart"
+    ranked = f"1 + the number of arms whose whole interval in {first} is better; equal ranks: intervals overlap"
     entries.append(("rank", f"{ranked}; bold: the best mean"))
     entries.append(("MACs, CPU", "multiply-adds and milliseconds for one slice; latency: median of interleaved rounds"))
     return entries

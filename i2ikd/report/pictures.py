@@ -168,7 +168,7 @@ def load_pictures(out: Path) -> Pictures:
     if not file.is_file():
         return []
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             facts = json.loads(str(arrays["facts"]))
             return [_picture(place, fact, arrays) for place, fact in enumerate(facts)]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

@@ -80,16 +80,21 @@ def put_legend(target: Figure | Axes, **options: Any) -> None:
     title.set_fontsize(9)
 
 
-def logarithmic_loss(axes: Axes, values: Sequence[float], headroom: float = 1.2) -> None:
+def logarithmic_loss(axes: Axes, values: Sequence[float], headroom: float = 0.1) -> None:
     """Make the vertical axis logarithmic, with plain numbers, and enough of them where a loss changes little.
 
-    ``headroom`` is how far above the largest value the axis ends, as a factor: room for a legend.
+    ``headroom`` is the room for a legend above the largest value, as a share of the losses' (logarithmic) range.
     """
     drawn = [value for value in values if math.isfinite(value) and value > 0]
     axes.set_yscale("log")
+    narrow = True
     if drawn:
-        axes.set_ylim(0.8 * min(drawn), headroom * max(drawn))
-    narrow = bool(drawn) and headroom * max(drawn) < 6 * min(drawn)
+        least, largest = min(drawn), max(drawn)
+        span = max(largest / least, 2.0)
+        top = largest * span**headroom
+        axes.set_ylim(least / span**0.12, top)
+        narrow = top < 6 * least
     axes.yaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -25,13 +26,13 @@ _ORDER = ("metric", "closure", "difference", "rank", "cost")
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print what was measured on, the table, and what its columns mean."""
-    width = console.width if console.is_terminal else max(console.width, _PLAIN_WIDTH)
     content = tabulate(comparison)
-    console.print(Text(comparison.name, style="bold"), width=width)
-    console.print(Text(facts_line(comparison)), width=width, soft_wrap=False)
-    for table in _fitting(content, console, width):
-        console.print(table, width=width)
-    console.print(_legend(comparison), width=width)
+    with _wide_enough(console):
+        console.print(Text(comparison.name, style="bold"))
+        console.print(Text(facts_line(comparison)))
+        for table in _fitting(content, console):
+            console.print(table)
+        console.print(_legend(comparison))
 
 
 def print_scores(scores: Mapping[str, Mapping[str, Estimate]], split: str, console: Console | None = None) -> None:
@@ -45,9 +46,21 @@ def print_scores(scores: Mapping[str, Mapping[str, Estimate]], split: str, conso
         table.add_column(column, justify="right", no_wrap=True)
     for name, estimates in scores.items():
         table.add_row(name, *(_score(estimates.get(column), digits[column]) for column in columns))
-    width = console.width if console.is_terminal else max(console.width, _PLAIN_WIDTH)
-    console.print(table, width=width)
-    console.print(Text("[low, high]: 95 % bootstrap interval over volumes", style="dim"), width=width)
+    with _wide_enough(console):
+        console.print(table)
+        console.print(Text("[low, high]: 95 % bootstrap interval over volumes", style="dim"))
+
+
+@contextlib.contextmanager
+def _wide_enough(console: Console) -> Iterator[None]:
+    """Give output that is no terminal at least ``_PLAIN_WIDTH`` columns."""
+    width = console.width
+    if not console.is_terminal:
+        console.width = max(width, _PLAIN_WIDTH)
+    try:
+        yield
+    finally:
+        console.width = width
 
 
 def _score(estimate: Estimate | None, digits: int) -> str:
@@ -56,8 +69,9 @@ def _score(estimate: Estimate | None, digits: int) -> str:
     return f"{numbers.fixed(estimate.mean, digits)}\n{numbers.span(estimate.low, estimate.high, digits)}".rstrip()
 
 
-def _fitting(content: Content, console: Console, width: int) -> list[Table]:
+def _fitting(content: Content, console: Console) -> list[Table]:
     """Return one table if it fits, with intervals beside or below the means; else as few as hold all columns."""
+    width = console.width
     for stacked in (False, True):
         table = _table(content, content.columns, stacked)
         if _width(table, console) <= width:
@@ -68,13 +82,13 @@ def _fitting(content: Content, console: Console, width: int) -> list[Table]:
         taken = [waiting.pop(0)]
         while waiting and _width(_table(content, [arm, *taken, waiting[0]], stacked=True), console) <= width:
             taken.append(waiting.pop(0))
-        tables.append(_narrow(content, [arm, *taken], console, width))
+        tables.append(_narrow(content, [arm, *taken], console))
     return tables
 
 
-def _narrow(content: Content, columns: Sequence[Column], console: Console, width: int) -> Table:
+def _narrow(content: Content, columns: Sequence[Column], console: Console) -> Table:
     table = _table(content, columns, stacked=False)
-    return table if _width(table, console) <= width else _table(content, columns, stacked=True)
+    return table if _width(table, console) <= console.width else _table(content, columns, stacked=True)
 
 
 def _width(table: Table, console: Console) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from i2ikd import UserError
 from i2ikd_mri_sr.bicubic import enlarge
+from i2ikd_mri_sr.initial import start_from_the_input
 
 
 class ResidualBlock(nn.Module):
@@ -29,7 +30,7 @@ class ResidualBlock(nn.Module):
 
 
 class UpsamplingCNN(nn.Module):
-    """3x3 convolutions on the low-resolution grid, then a sub-pixel convolution.
+    """3x3 convolutions on the low-resolution grid, then a sub-pixel convolution, which starts at 0.
 
     For the task ``mri-sr`` with grid = "low" and the same factor. A pixel of the low-resolution grid costs as much as
     one of the target's grid, and there are factor² times fewer.
@@ -67,9 +68,10 @@ class UpsamplingCNN(nn.Module):
         for _ in range(depth - 1):
             self.layers.append(convolution_block(channels, channels) if blocks == "plain" else ResidualBlock(channels))
         parts: OrderedDict[str, nn.Module] = OrderedDict()
-        parts["convolution"] = nn.Conv2d(channels, factor**2, 3, padding=1)
+        parts["convolution"] = last = nn.Conv2d(channels, factor**2, 3, padding=1)
         parts["shuffle"] = nn.PixelShuffle(factor)
         self.tail = nn.Sequential(parts)
+        start_from_the_input([m for path, m in self.layers.named_modules() if path.endswith(".convolution")], last)
 
     def forward(self, input: Tensor) -> Tensor:
         """Enlarge an image [B, 1, h, w] to [B, 1, factor * h, factor * w].

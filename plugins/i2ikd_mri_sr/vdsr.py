@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2ikd import UserError
+from i2ikd_mri_sr.initial import start_from_the_input
 
 
 class VDSR(nn.Module):
-    """3x3 convolutions with ReLU on the target's grid, learning what to add to the zero-filled image.
+    """3x3 convolutions with ReLU on the target's grid, learning what to add to the zero-filled image; nothing at first.
 
     KD-MRI's teacher has 11 convolutions (333,569 parameters), its student 7 (185,857).
 
@@ -37,6 +38,8 @@ class VDSR(nn.Module):
             convolution_block(inputs, outputs, activated=index < depth - 1)
             for index, (inputs, outputs) in enumerate(pairwise(widths))
         )
+        *activated, last = (module for module in self.modules() if isinstance(module, nn.Conv2d))
+        start_from_the_input(activated, last)
 
     def forward(self, input: Tensor) -> Tensor:
         """Sharpen an image [B, 1, H, W] of the target's size.

@@ -33,7 +33,9 @@ def _image(size: tuple[int, int], kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["real", "complex"])
 @pytest.mark.parametrize(("size", "kept"), CASES)
-def test_it_is_the_sum_of_the_kept_waves_on_either_grid(size: tuple[int, int], kept: tuple[int, int], kind: str) -> None:
+def test_it_is_the_sum_of_the_kept_waves_on_either_grid(
+    size: tuple[int, int], kept: tuple[int, int], kind: str
+) -> None:
     image = _image(size, kind)
     made = LowResolution(None, kept, "target")
     given = torch.from_numpy(image)
@@ -59,7 +61,7 @@ def test_a_factor_that_does_not_divide_is_rounded_on_the_targets_grid_and_refuse
     assert LowResolution(4, None, "target").kept((150, 241)) == (38, 60)
     assert LowResolution(1.5, None, "target").kept((8, 3)) == (5, 2)
     assert LowResolution(3, None, "low").kept((15, 21)) == (5, 7)
-    with pytest.raises(UserError, match="150x241.*38x60.*integer multiple"):
+    with pytest.raises(UserError, match=r"150x241.*38x60.*integer multiple"):
         LowResolution(4, None, "low").kept((150, 241))
 
 
@@ -67,7 +69,7 @@ def test_what_cannot_be_enlarged_is_refused() -> None:
     with pytest.raises(UserError, match="leave one of them out"):
         LowResolution(4, (64, 64), "target")
     for kept in ((8, 8), (9, 4)):
-        with pytest.raises(UserError, match="8x8.*nothing to enlarge"):
+        with pytest.raises(UserError, match=r"8x8.*nothing to enlarge"):
             LowResolution(None, kept, "target").kept((8, 8))
     with pytest.raises(UserError, match="give factor instead"):
         LowResolution(None, (4, 4), "target").enlarged((4, 4))

@@ -10,7 +10,7 @@ from i2ikd_mri_sr.bicubic import enlarge
 from torch import nn
 
 import i2ikd
-from i2ikd import Batch, UserError
+from i2ikd import Batch, Taps, UserError
 from i2ikd.testing import check_model
 
 
@@ -22,13 +22,12 @@ def _convolution(inputs: int, outputs: int) -> int:
     return 9 * inputs * outputs + outputs
 
 
-def _without_correction(name: str, **options: Any) -> nn.Module:
-    """A network whose last convolution gives 0."""
+def _drawn(name: str, **options: Any) -> nn.Module:
+    """A network whose last convolution is not 0 any more."""
     network: nn.Module = i2ikd.create("model", name, **options)
-    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
-    nn.init.zeros_(last.weight)
-    assert last.bias is not None
-    nn.init.zeros_(last.bias)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
     return network
 
 
@@ -44,13 +43,24 @@ def test_upsampling_cnn_has_the_convolutions_that_it_says(blocks: str) -> None:
     assert _parameters(network) == _convolution(1, 5) + inner + _convolution(5, 9)
 
 
-def test_vdsr_adds_to_its_input() -> None:
+def test_vdsr_starts_as_its_input() -> None:
     image = torch.randn(2, 1, 7, 9)
-    assert torch.equal(_without_correction("vdsr", depth=3, channels=4)(image), image)
+    assert torch.equal(i2ikd.create("model", "vdsr", depth=3, channels=4)(image), image)
+    assert not torch.allclose(_drawn("vdsr", depth=3, channels=4)(image), image)
+
+
+@pytest.mark.parametrize(("name", "options"), [("vdsr", {"depth": 21}), ("upsampling-cnn", {"depth": 20})])
+def test_the_signal_keeps_its_size_through_many_layers(name: str, options: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    network = i2ikd.create("model", name, **options)
+    with torch.no_grad(), Taps(network, ["layers.0", "layers.19"]) as taps:
+        network(torch.randn(2, 1, 24, 24))
+        first, last = taps.take(["layers.0", "layers.19"])
+    assert 0.2 < last.std() / first.std() < 5
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 5])
-def test_upsampling_cnn_adds_to_the_enlarged_input(factor: int) -> None:
+def test_upsampling_cnn_starts_as_the_enlarged_input(factor: int) -> None:
     image = torch.randn(2, 1, 5, 7)
     expected = {
         "bicubic": enlarge(image, (5 * factor, 7 * factor)),
@@ -58,12 +68,12 @@ def test_upsampling_cnn_adds_to_the_enlarged_input(factor: int) -> None:
         "none": torch.zeros(2, 1, 5 * factor, 7 * factor),
     }
     for residual, output in expected.items():
-        network = _without_correction("upsampling-cnn", factor=factor, depth=2, channels=3, residual=residual)
+        network = i2ikd.create("model", "upsampling-cnn", factor=factor, depth=2, channels=3, residual=residual)
         assert torch.equal(network(image), output)
 
 
 def test_the_tail_gives_each_pixel_its_own_square_of_the_output() -> None:
-    network = _without_correction("upsampling-cnn", factor=2, depth=1, channels=3, residual="none")
+    network = i2ikd.create("model", "upsampling-cnn", factor=2, depth=1, channels=3, residual="none")
     network.tail.convolution.bias.data = torch.arange(4.0)
     expected = torch.tensor([[0.0, 1, 0, 1, 0, 1], [2, 3, 2, 3, 2, 3]])
     assert torch.equal(network(torch.rand(1, 1, 1, 3))[0, 0], expected)
@@ -79,7 +89,7 @@ def test_the_tail_gives_each_pixel_its_own_square_of_the_output() -> None:
 )
 def test_conforms(name: str, options: dict[str, Any], scale: int) -> None:
     batch = Batch(torch.rand(2, 1, 6, 9), torch.rand(2, 1, 6 * scale, 9 * scale))
-    check_model(lambda: i2ikd.create("model", name, **options), batch)
+    check_model(lambda: _drawn(name, **options), batch)
 
 
 @pytest.mark.parametrize("name", ["vdsr", "upsampling-cnn"])

@@ -99,7 +99,7 @@ def make(
     return comparison
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_comparison() -> Callable[..., Comparison]:
     """The factory, for comparisons that lack something."""
     return make
@@ -140,7 +140,7 @@ def pictures(comparison: Comparison, size: int = 96) -> list[Picture]:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_pictures() -> Callable[..., list[Picture]]:
     """The factory."""
     return pictures

@@ -42,7 +42,7 @@ class Attention(Distiller):
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """One map [B, H, W] per tap: normalised per sample, or raw for the normalisation over a batch."""
-        maps = [self._map(feature) for feature in teacher.taps]
+        maps = [self._map(feature.detach()) for feature in teacher.taps]
         if not self.relates_samples:
             maps = [_normalise_pixels(m) for m in maps]
         return {f"map{i}": m for i, m in enumerate(maps)}

@@ -76,7 +76,7 @@ class Imitation(Distiller):
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """The teacher's image [B, C, H, W]."""
-        return {"image": teacher.image().float()}
+        return {"image": teacher.image().detach().float()}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return rho(y_S - y_T)."""

@@ -14,7 +14,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 
 
 def known_suffixes() -> dict[str, tuple[str, ...]]:
-    """Return the suffixes of every registered reader: the bundled ones first, then what plugins say in the fact ``suffixes``."""
+    """Return the suffixes of every registered reader: the bundled ones first, then what plugins state as a fact."""
     stated = {name: tuple(facts.get("suffixes", "").split()) for name, facts in offered("reader").items()}
     return {**SUFFIXES, **{name: suffixes for name, suffixes in stated.items() if suffixes and name not in SUFFIXES}}
 

@@ -1,0 +1,174 @@
+"""From Python: distil two plain networks on a loader, and load what a run trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from i2ikd.compare.judge import finished_run
+from i2ikd.config import Training, merge_training
+from i2ikd.engine import loop
+from i2ikd.engine.batches import LoaderBatches, as_batch
+from i2ikd.engine.device import keep_large_blocks, resolve_device
+from i2ikd.engine.ground import Ground
+from i2ikd.engine.loop import Watcher
+from i2ikd.engine.plan import plan_stages
+from i2ikd.engine.precision import autocast, resolve_precision
+from i2ikd.engine.run import load_network
+from i2ikd.engine.trainee import Trainee
+from i2ikd.errors import UserError
+from i2ikd.lifecycle import RunContext
+from i2ikd.metric import Metric
+from i2ikd.network import apply
+from i2ikd.plugins import default_host
+from i2ikd.recipe import Stage
+from i2ikd.sample import Batch
+from i2ikd.task import SampleDataset, Task
+
+_METRICS = {"psnr": "psnr-slice-max", "ssim": "ssim-slice-max", "nmse": "nmse-slice"}
+
+
+@dataclass
+class Distilled:
+    """What ``distill`` gives back.
+
+    Attributes:
+        student: the trained student, in eval mode; the very module that was given.
+        history: a row per epoch: stage, epoch, mean of every term, learning rate, validation loss.
+        metrics: means over the validation slices, by network (``student``, ``teacher``) and metric (``psnr``: dB,
+            peak the target's maximum; ``ssim``; ``nmse``); empty without validation data.
+    """
+
+    student: nn.Module
+    history: list[dict[str, Any]]
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class _LoaderTask(Task):
+    """The judgement of a task whose data comes from a loader: mean absolute error, or what a person gives."""
+
+    def __init__(self, loss: Any) -> None:
+        self._loss = loss
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss that was given."""
+        result: torch.Tensor = self._loss(output, target)
+        return result
+
+    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
+        """There is none: the loaders are the data."""
+        raise UserError("the data of this task comes from loaders")
+
+    def identity(self) -> dict[str, Any]:
+        """Nothing is known of a loader."""
+        return {}
+
+
+def distill(
+    teacher: nn.Module | None,
+    student: nn.Module,
+    train: Iterable[Any],
+    validation: Iterable[Any] | None = None,
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    recipe: str = "kd-mri",
+    options: Mapping[str, Any] | None = None,
+    epochs: int = 20,
+    training: Mapping[str, Any] | None = None,
+    loss: Any = torch.nn.functional.l1_loss,
+    seed: int = 0,
+    watcher: Watcher | None = None,
+) -> Distilled:
+    """Train ``student`` on ``train``, taught by ``teacher``.
+
+    Args:
+        teacher: a trained network, called as ``teacher(input, **conditions)``; it is left as it is. ``None`` for
+            recipes without a teacher.
+        student: the network to train; it is trained in place.
+        train: a loader with a length, of ``i2ikd.Batch`` or ``(input, target)`` pairs, [B, C, H, W] each.
+        validation: likewise; chooses each stage's best weights and gives the metrics.
+        pairs: taps (teacher path, student path), with ``*``; needed by recipes that compare features.
+        recipe: name of a recipe.
+        options: of the recipe, e.g. ``{"distiller": "fitnet", "alpha": 0.3}``.
+        epochs: of each stage.
+        training: settings as in an experiment's ``[training]``, e.g. ``{"lr": 3e-4, "schedule": "cosine"}``.
+        loss: the reconstruction loss ``(output, target) -> scalar``.
+        seed: of everything random.
+        watcher: is told how the work goes on.
+
+    Raises:
+        UserError: unknown names, wrong options, taps that match nothing, shapes that do not fit.
+    """
+    keep_large_blocks()
+    host = default_host()
+    batches = LoaderBatches(train, seed)
+    settings = merge_training(Training(epochs=epochs), {"batch": batches.size, **(training or {})}, "training")
+    stages: list[Stage] = host.create("recipe", recipe, dict(options or {}), f"recipe {recipe!r}")
+    planned = plan_stages(stages, settings, f"recipe {recipe!r}")
+    device = resolve_device(settings.device)
+    kept = None if validation is None else [as_batch(item) for item in validation]
+    ground = Ground(
+        host=host,
+        task=_LoaderTask(loss),
+        batches=batches,
+        validation=None if kept is None else lambda: kept,
+        device=device,
+        precision=resolve_precision(settings.precision, device),
+        teacher=None if teacher is None else teacher.to(device),
+        teacher_model=type(teacher).__name__,
+        pairs=None if pairs is None else [(left, right) for left, right in pairs],
+    )
+    context = RunContext("student", seed, None, {"recipe": recipe, "epochs": epochs}, student)
+    trainee = Trainee(context, student, planned, ground, type(student).__name__)
+    _train(trainee, ground, watcher)
+    metrics: dict[str, dict[str, float]] = {}
+    for name, network in (("teacher", teacher), ("student", student)):
+        if network is not None and kept:
+            metrics[name] = _scores(network, kept, ground)
+    return Distilled(student.eval(), trainee.history, metrics)
+
+
+def _train(trainee: Trainee, ground: Ground, watcher: Watcher | None) -> None:
+    """Run the loop; life-cycle hooks hear of the run's start and end, on failure too."""
+    ground.host.notify("run_started", trainee.run)
+    try:
+        loop.train(trainee.run.name, [trainee], ground, watcher=watcher)
+    except BaseException as error:
+        trainee.run.error = error
+        raise
+    finally:
+        ground.host.notify("run_ended", trainee.run)
+
+
+@torch.no_grad()
+def _scores(network: nn.Module, batches: Iterable[Batch], ground: Ground) -> dict[str, float]:
+    """Mean over slices and channels of every metric."""
+    metrics: dict[str, Metric] = {name: ground.host.create("metric", full) for name, full in _METRICS.items()}
+    values: dict[str, list[float]] = {name: [] for name in metrics}
+    flags = {module: module.training for module in network.modules()}
+    network.eval()
+    for batch in batches:
+        there = ground.there(batch)
+        with autocast(ground.device, ground.precision):
+            output = apply(network, there).float().cpu().numpy()
+        target = batch.target.float().cpu().numpy()
+        for image, wanted in zip(output.reshape(-1, *output.shape[-2:]), target.reshape(-1, *target.shape[-2:])):
+            for name, metric in metrics.items():
+                values[name].append(metric(image, wanted))
+    for module, flag in flags.items():
+        module.training = flag
+    return {name: sum(scores) / len(scores) for name, scores in values.items()}
+
+
+def load(run: str | Path) -> nn.Module:
+    """Return the trained network of a run's folder, e.g. ``runs/brain-4x/students/kd-mri/seed0``, in eval mode.
+
+    Raises:
+        UserError: it is no finished run, or the plugin that has its model is not installed.
+    """
+    return load_network(default_host(), finished_run(Path(run)))

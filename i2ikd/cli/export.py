@@ -1,0 +1,30 @@
+"""``i2ikd export``: write a trained network for somewhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from i2ikd.cli import options
+from i2ikd.errors import UserError
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to write.")
+@click.option("--format", "name", default="torch-export", show_default=True, help="`i2ikd list exporters` shows them.")
+@options.overrides
+def command(run: Path, output: Path, name: str, overrides: tuple[str, ...]) -> None:
+    """Export the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) for a slice of its test split."""
+    from i2ikd.compare.judge import bench_of, finished_run
+    from i2ikd.engine.run import load_network
+
+    if output.exists():
+        raise UserError(f"{output} exists; give another file")
+    if not output.resolve().parent.is_dir():
+        raise UserError(f"there is no folder {output.resolve().parent}")
+    bench = bench_of(run, None, overrides)
+    exporter = bench.host.get("exporter", name).resolve()
+    exporter(load_network(bench.host, finished_run(run)), bench.example(), output)
+    click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {name}")

@@ -1,0 +1,60 @@
+"""Trackers beside the display: every epoch's numbers go to them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from i2ikd.engine.loop import Watcher
+from i2ikd.lifecycle import EpochContext
+from i2ikd.plugins import Host
+from i2ikd.recipe import Reference
+
+
+class Tracked:
+    """A watcher that passes everything on to another, and the epochs' numbers to trackers."""
+
+    def __init__(self, watcher: Watcher, trackers: Sequence[Any]) -> None:
+        self._watcher = watcher
+        self._trackers = trackers
+        self._epochs: dict[str, int] = {}
+
+    def started(self, name: str, steps: int, done: int) -> None:
+        """Pass on."""
+        self._watcher.started(name, steps, done)
+
+    def stepped(self) -> None:
+        """Pass on."""
+        self._watcher.stepped()
+
+    def epoch_ended(self, trainee: str, context: EpochContext, epochs: int) -> None:
+        """Log ``trainee/stage/term`` to every tracker; the step is the number of the stage's epochs done."""
+        values = dict(context.losses, lr=context.learning_rate)
+        if context.validation is not None:
+            values["validation"] = context.validation
+        prefix = f"{trainee}/{context.stage.stage.name}"
+        for tracker in self._trackers:
+            tracker.log(context.epoch + 1, {f"{prefix}/{name}": value for name, value in values.items()})
+        self._watcher.epoch_ended(trainee, context, epochs)
+
+    def ended(self) -> None:
+        """Pass on."""
+        self._watcher.ended()
+
+
+@contextlib.contextmanager
+def tracked(watcher: Watcher, wanted: Sequence[Reference], host: Host) -> Iterator[Watcher]:
+    """Create the trackers of an experiment; they are closed at the end, on failure too.
+
+    Raises:
+        UserError: an unknown tracker, or wrong options.
+    """
+    trackers: list[Any] = []
+    try:
+        for reference in wanted:
+            trackers.append(host.create("tracker", reference.name, reference.options, f"tracker {reference.name!r}"))
+        yield Tracked(watcher, trackers) if trackers else watcher
+    finally:
+        for tracker in trackers:
+            tracker.close()

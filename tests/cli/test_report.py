@@ -1,0 +1,75 @@
+"""``i2ikd report`` shows a finished comparison again, without data and without training."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from i2ikd.cli.report import command
+from i2ikd.compare.comparison import Comparison, Costs, condense
+from i2ikd.errors import UserError
+from i2ikd.evaluation.records import NO_SEED, Record, write_records
+
+LEVELS = {"student": 30.0, "kd-mri": 31.0, "review": 30.5}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    metric = "psnr-volume-max"
+    records = [Record("zero-filled", NO_SEED, volume, 0, {metric: 20.0 + n}) for n, volume in enumerate("abc")]
+    for arm, level in {"teacher": 32.0, **LEVELS}.items():
+        records += [Record(arm, 0, volume, 0, {metric: level + n * n}) for n, volume in enumerate("abc")]
+    kinds = {"zero-filled": "baseline", "teacher": "teacher", **dict.fromkeys(LEVELS, "arm")}
+    comparison: Comparison = condense(
+        "small",
+        {"measured acceleration": "4.05"},
+        {"psnr": metric},
+        records,
+        kinds,  # type: ignore[arg-type]
+        {arm: Costs(1000 * n, 5000, 1.5) for n, arm in enumerate(["teacher", *LEVELS], 1)},
+        ["student"],
+        "student",
+        {metric: True},
+    )
+    (tmp_path / "experiment.json").write_text('{"name": "small"}', encoding="utf-8")
+    (tmp_path / "results.json").write_text(json.dumps(comparison.as_json()), encoding="utf-8")
+    write_records(tmp_path / "records.csv", records)
+    return tmp_path
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_it_prints_the_table_and_writes_the_report(folder: Path) -> None:
+    text = run(folder, "--by", "psnr")
+    places = [text.index(f"\n {arm} ") for arm in ("zero-filled", "teacher", "kd-mri", "review", "student")]
+    assert places == sorted(places)
+    assert "measured acceleration 4.05" in text and "32.67" in text
+    written = {file.name for file in (folder / "report").iterdir()}
+    assert written == {"index.html", "table.md", "table.csv", "table.tex"}
+
+
+def test_arms_are_filtered_in_every_form(folder: Path) -> None:
+    rows = json.loads(run(folder, "--arms", "review, kd-mri", "--by", "params", "--json"))["rows"]
+    assert [row["arm"] for row in rows] == ["zero-filled", "teacher", "kd-mri", "review"]
+    assert rows[2]["psnr"]["mean"] == pytest.approx(31 + 5 / 3)
+    with (folder / "report" / "table.csv").open(encoding="utf-8") as stream:
+        assert [row["arm"] for row in csv.DictReader(stream)] == ["zero-filled", "teacher", "kd-mri", "review"]
+
+
+def test_wrong_names_get_a_hint(folder: Path) -> None:
+    for arguments, hint in ((["--by", "prams"], "'params'"), (["--arms", "revew"], "'review'")):
+        with pytest.raises(UserError, match=f"did you mean {hint}"):
+            CliRunner().invoke(command, [str(folder), *arguments], catch_exceptions=False)
+
+
+def test_another_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no folder of a comparison"):
+        CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False)

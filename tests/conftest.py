@@ -1,0 +1,136 @@
+"""Shared ground: one thread, and an experiment so small that all of it is trained in about a second."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from i2ikd.compare.grid import train_arms
+from i2ikd.compare.workbench import Workbench
+from i2ikd.config import Experiment, apply_override, check_experiment
+from i2ikd.engine import checkpoint
+from i2ikd.engine.loop import Silence, Watcher
+from i2ikd.engine.run import Run
+from i2ikd.plugins import Host, Plugin, default_host
+
+# One thread: these tensors are too small to share, and threads that wait for each other are slow on a busy machine.
+torch.set_num_threads(1)
+
+TINY = """
+name = "tiny"
+seeds = [0]
+teacher = { model = "dc-cnn", cascades = 2, depth = 4, channels = 4 }
+student = { model = "dc-cnn", cascades = 2, depth = 3, channels = 4 }
+training = { epochs = 2, batch = 2 }
+comparison = { latency = false }
+task.name = "mri-recon"
+
+[task.dataset]
+name = "phantom"
+train = 2
+val = 1
+test = 2
+slices = 2
+size = [32, 32]
+
+[[arms]]
+name = "student"
+
+[[arms]]
+name = "control"
+stages = 2
+
+[[arms]]
+name = "kd-mri"
+recipe = "kd-mri"
+"""
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """A folder in which the tiny experiment (4 training slices, 2 steps an epoch) is changed and run."""
+
+    folder: Path
+
+    def experiment(self, *overrides: str, arms: list[dict[str, Any]] | None = None) -> Experiment:
+        document = tomllib.loads(TINY)
+        if arms is not None:
+            document["arms"] = arms
+        for override in overrides:
+            apply_override(document, override)
+        return check_experiment(document, "tiny")
+
+    def bench(
+        self,
+        *overrides: str,
+        arms: list[dict[str, Any]] | None = None,
+        out: str = "out",
+        plugins: tuple[object, ...] = (),
+    ) -> Workbench:
+        """Build everything afresh, as a new process would."""
+        host = default_host()
+        if plugins:
+            host = Host(Plugin(p.name, module=p.module) for p in host.plugins if not p.problem)
+            for number, plugin in enumerate(plugins):
+                host.add(Plugin(f"probe-{number}", module=plugin))
+        return Workbench(self.experiment(*overrides, arms=arms), host, self.folder / out)
+
+    def train(self, bench: Workbench, arm: str, seed: int = 0, watcher: Watcher | None = None) -> Run:
+        """Train the teacher, if need be, and one arm."""
+        (run,) = train_arms(bench, [bench.experiment.arm(arm)], seed, watcher or Silence(), say=lambda _: None)
+        return run
+
+    def weights(self, run: Run) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = checkpoint.load(run.folder.weights)["state"]
+        return state
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path) -> Laboratory:
+    return Laboratory(tmp_path)
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    """The tiny experiment as a file."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def identical() -> Callable[[dict[str, Tensor], dict[str, Tensor]], bool]:
+    """Whether two state dicts agree in every bit."""
+
+    def compare(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+        return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+    return compare
+
+
+class Counter:
+    """How often something happened."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+@pytest.fixture
+def optimiser_steps() -> Iterator[Counter]:
+    """Counts the steps of every optimiser."""
+    counter = Counter()
+
+    def step(*_: object) -> None:
+        counter.count += 1
+
+    handle = register_optimizer_step_post_hook(step)
+    yield counter
+    handle.remove()

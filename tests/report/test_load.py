@@ -1,0 +1,113 @@
+"""A finished comparison comes back from its folder as it was, and can be sorted and filtered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from i2ikd.compare.comparison import Comparison
+from i2ikd.errors import UserError
+from i2ikd.evaluation.records import write_records
+from i2ikd.report.load import load_comparison
+from i2ikd.report.select import only, sort_keys, sorted_by
+
+
+def store(comparison: Comparison, out: Path) -> None:
+    """Write what ``compare`` leaves, with runs behind symbolic links."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "experiment.json").write_text(json.dumps({"name": comparison.name}), encoding="utf-8")
+    (out / "results.json").write_text(json.dumps(comparison.as_json()), encoding="utf-8")
+    write_records(out / "records.csv", comparison.records)
+    for place, (name, history) in enumerate(comparison.histories.items()):
+        run = out / "store" / f"run{place}"
+        run.mkdir(parents=True)
+        (run / "history.json").write_text(json.dumps(history), encoding="utf-8")
+        link = out / (name if name.startswith("teacher/") else f"students/{name}")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(run, target_is_directory=True)
+
+
+def test_everything_comes_back(comparison: Comparison, tmp_path: Path) -> None:
+    store(comparison, tmp_path / "out")
+    loaded = load_comparison(tmp_path / "out")
+    assert loaded.as_json() == comparison.as_json()
+    assert loaded.rows == comparison.rows
+    assert loaded.records == comparison.records
+    assert loaded.histories == comparison.histories
+
+
+def test_undefined_numbers_come_back_as_such(make_comparison: Callable[..., Comparison], tmp_path: Path) -> None:
+    comparison = make_comparison(seeds=1, volumes=1, latency=False, epochs=0)
+    store(comparison, tmp_path)
+    loaded = load_comparison(tmp_path)
+    assert loaded.as_json() == comparison.as_json()
+    row = loaded.row("kd-mri")
+    assert row is not None and row.closure is not None and row.closure.gap_too_small is None
+    assert loaded.histories == {}
+
+
+def test_another_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no folder of a comparison: it has no experiment\.json"):
+        load_comparison(tmp_path)
+
+
+def test_a_comparison_that_has_not_ended_says_how_to_go_on(comparison: Comparison, tmp_path: Path) -> None:
+    store(comparison, tmp_path)
+    (tmp_path / "results.json").unlink()
+    with pytest.raises(UserError, match=r"'brain-4x' in .* has not ended: it has no results\.json; go on with"):
+        load_comparison(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damaged", ['{"name": "x"}', "[1]", '{"name": "x", "rows": 3', '{"name":1,"facts":{},"metrics":{},"rows":[{}]}']
+)
+def test_damaged_results_are_named(comparison: Comparison, tmp_path: Path, damaged: str) -> None:
+    store(comparison, tmp_path)
+    (tmp_path / "results.json").write_text(damaged, encoding="utf-8")
+    with pytest.raises(UserError, match=r"results\.json"):
+        load_comparison(tmp_path)
+
+
+def test_only_some_arms_are_kept_with_baseline_and_teacher(comparison: Comparison) -> None:
+    few = only(comparison, ["review", "kd-mri"])
+    assert [row.arm for row in few.rows] == ["zero-filled", "teacher", "kd-mri", "review"]
+    assert few.rows[2] is comparison.row("kd-mri")
+    assert len(comparison.rows) == 10
+
+
+def test_an_unknown_arm_or_none_is_refused(comparison: Comparison) -> None:
+    with pytest.raises(UserError, match=r"no arm 'kdmri'; did you mean 'kd-mri'\?"):
+        only(comparison, ["kdmri"])
+    with pytest.raises(UserError, match="names no arm"):
+        only(comparison, [])
+
+
+@pytest.mark.parametrize(
+    ("column", "first", "last"),
+    [
+        ("psnr", "channel-wise", "student"),
+        ("nmse", "channel-wise", "student"),
+        ("arm", "attention", "student"),
+        ("closure", "channel-wise", "student"),
+        ("difference", "channel-wise", "student"),
+    ],
+)
+def test_arms_are_sorted_best_first_below_baseline_and_teacher(
+    comparison: Comparison, column: str, first: str, last: str
+) -> None:
+    rows = sorted_by(comparison, column).rows
+    assert [row.arm for row in rows[:2]] == ["zero-filled", "teacher"]
+    assert (rows[2].arm, rows[-1].arm) == (first, last)
+
+
+def test_sorting_by_what_is_equal_keeps_the_order(comparison: Comparison) -> None:
+    assert sorted_by(comparison, "params").rows == comparison.rows
+    assert "latency_ms" in sort_keys(comparison)
+
+
+def test_an_unknown_column_has_the_nearest_name(comparison: Comparison) -> None:
+    with pytest.raises(UserError, match=r"no column 'pnsr' to sort by; did you mean 'psnr'\?"):
+        sorted_by(comparison, "pnsr")

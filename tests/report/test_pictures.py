@@ -1,0 +1,165 @@
+"""Pictures come from saved weights, survive being kept, and are shown on one scale."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from i2ikd.compare.comparison import Comparison
+from i2ikd.errors import UserError
+from i2ikd.report.gallery import gallery
+from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, save_pictures, telling_volumes
+from i2ikd.sample import Sample, SampleKey
+from i2ikd.task import SampleDataset, Task
+
+SHAPE = (12, 16)
+
+
+class Slices(SampleDataset):
+    """Three slices of each volume; a target's pixels say where it comes from."""
+
+    @property
+    def keys(self) -> list[SampleKey]:
+        return [SampleKey(f"subject{volume:02}", index) for volume in range(6) for index in (4, 5, 6)]
+
+    def view(self, index: int, seed: int | None) -> Sample:
+        target = torch.full((1, *SHAPE), float(index))
+        return Sample(target / 2, target, {}, self.keys[index])
+
+
+class Slicewise(Task):
+    def dataset(self, split: str, views: Any = ()) -> SampleDataset:
+        assert split == "test"
+        return Slices()
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.factor * image
+
+
+def workbench() -> Any:
+    task = Slicewise()
+    return SimpleNamespace(
+        task=task,
+        device=torch.device("cpu"),
+        dataset=task.dataset,
+        experiment=SimpleNamespace(arm=lambda name: name),
+        teacher_run=lambda seed: ("teacher", seed),
+        arm_run=lambda arm, seed: (arm, seed),
+        load=lambda run: Times({"teacher": 2.0, "channel-wise": 1.9}.get(run[0], 1.5) + run[1]),
+    )
+
+
+def decoded(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
+
+
+def test_best_median_and_worst_volume_are_by_the_mean_over_arms(comparison: Comparison) -> None:
+    scores: dict[str, list[float]] = {}
+    for record in comparison.records:
+        if record.arm not in ("zero-filled", "teacher"):
+            scores.setdefault(record.volume, []).append(record.scores["psnr-volume-max"])
+    order = sorted(scores, key=lambda volume: -sum(scores[volume]))
+    assert telling_volumes(comparison) == {"best": order[0], "median": order[3], "worst": order[5]}
+
+
+def test_two_volumes_are_two_and_one_is_one(make_comparison: Callable[..., Comparison]) -> None:
+    assert list(telling_volumes(make_comparison(volumes=2, epochs=0))) == ["best", "worst"]
+    assert telling_volumes(make_comparison(volumes=1, epochs=0)) == {"only": "subject00"}
+
+
+def test_networks_of_the_first_seed_see_the_middle_slices(comparison: Comparison) -> None:
+    pictures = collect_pictures(workbench(), comparison)
+    assert [picture.label for picture in pictures] == ["best", "median", "worst"]
+    for picture in pictures:
+        place = 3 * int(picture.volume[-2:]) + 1
+        assert picture.slice == 5 and picture.target[3, 4] == place
+        np.testing.assert_allclose(picture.images["input"], place / 2)
+        np.testing.assert_allclose(picture.images["teacher"], place)
+        np.testing.assert_allclose(picture.images["channel-wise"], 0.95 * place, rtol=1e-6)
+        record = next(r for r in comparison.records if (r.arm, r.seed, r.volume) == ("review", 0, picture.volume))
+        assert picture.scores["review"] == record.scores["psnr-volume-max"]
+
+
+def test_at_most_eight_arms_are_shown_references_first(make_comparison: Callable[..., Comparison]) -> None:
+    levels = {f"arm{number}": 31 + number / 10 for number in range(9)}
+    comparison = make_comparison(arms={**levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
+    (picture, *_) = collect_pictures(workbench(), comparison)
+    shown = [row for row in picture.images if row not in ("input", "teacher")]
+    assert shown == ["arm3", "arm4", "arm5", "arm6", "arm7", "arm8", "kd-mri", "student"]
+
+
+def test_a_volume_that_the_data_has_lost_is_named(comparison: Comparison) -> None:
+    bench = workbench()
+    bench.dataset = lambda split: SimpleNamespace(keys=[])
+    with pytest.raises(UserError, match=r"no volume 'subject0\d' any more"):
+        collect_pictures(bench, comparison)
+
+
+def test_kept_pictures_come_back_in_half_precision_of_their_errors(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    target = draw.random((7, 5)).astype(np.float32)
+    image = (target + 0.01 * draw.standard_normal((7, 5))).astype(np.float32)
+    save_pictures([Picture("only", "a/b", 3, target, {"kd-mri": image}, {"kd-mri": 31.25})], tmp_path)
+    (found,) = load_pictures(tmp_path)
+    assert (found.label, found.volume, found.slice, found.scores) == ("only", "a/b", 3, {"kd-mri": 31.25})
+    np.testing.assert_allclose(found.target, target, atol=5e-4)
+    np.testing.assert_allclose(found.images["kd-mri"], image, atol=3e-5)
+
+
+def test_no_pictures_are_none_and_damaged_ones_are_named(tmp_path: Path) -> None:
+    assert load_pictures(tmp_path) == []
+    for damage in (b"nothing", b"PK\x03\x04 half a file"):
+        (tmp_path / "pictures.npz").write_bytes(damage)
+        with pytest.raises(UserError, match=r"pictures\.npz is damaged"):
+            load_pictures(tmp_path)
+
+
+def test_error_maps_share_the_networks_scale_and_the_inset_is_where_they_err() -> None:
+    target = np.ones((40, 60), np.float32)
+    network, baseline = target.copy(), target - 0.9
+    network[28:36, 6:18] += 0.25
+    picture = Picture("only", "a", 0, target, {"input": baseline, "arm": network}, {"arm": 30.126})
+    shown = gallery([picture], ["input"], ["arm"], decimals=2, unit="dB")
+    (strip,) = shown.strips
+    assert shown.limit == "0.25"
+    assert [tile.name for tile in strip.tiles] == ["input", "target", "arm"]
+    assert strip.tiles[2].score == "30.13 dB" and strip.tiles[1].error == ""
+    region = strip.region
+    assert (region.height, region.width) == (10, 15)
+    assert region.top <= 28 and region.top + 10 >= 36 and region.left <= 6 and region.left + 15 >= 18
+    assert region.corner == "high right"
+    assert decoded(strip.tiles[2].inset).size == (15, 10)
+    error = np.asarray(decoded(strip.tiles[2].error))
+    assert set(np.unique(error)) == {0, 255} and error[30, 10] == 255
+    assert decoded(strip.tiles[0].error).convert("RGB").getpixel((0, 0)) == decoded(shown.bar).convert("RGB").getpixel(
+        (255, 0)
+    )
+
+
+def test_large_images_are_averaged_down_but_not_their_insets() -> None:
+    target = np.zeros((640, 368), np.float32)
+    target[::2] = 1
+    picture = Picture("only", "a", 0, target, {"arm": target}, {})
+    (strip,) = gallery([picture], [], ["arm"], decimals=2, unit="").strips
+    small = decoded(strip.tiles[0].image)
+    assert small.size == (184, 320) and set(np.unique(np.asarray(small))) == {128}
+    assert decoded(strip.tiles[0].inset).size == (92, 160)
