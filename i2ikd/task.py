@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from i2ikd.components import offered
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, SampleKey
 
@@ -60,6 +61,10 @@ class Task(ABC):
     }
     """Column of the table -> name of the registered metric. The first is the one that closure is about."""
 
+    tileable: ClassVar[bool] = False
+    """Whether a part of a slice can be handled alone (``i2ikd infer --tile``): the samples have no conditions, or
+    such as are given pixel by pixel."""
+
     @abstractmethod
     def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of ``train``, ``val`` or ``test``, with the named random views."""
@@ -85,6 +90,14 @@ class Task(ABC):
     def describe(self) -> dict[str, str]:
         """Facts for the head of a table (measured acceleration, dataset, size)."""
         return {}
+
+    def reads(self, path: Path) -> bool:
+        """Whether ``path``, one of many in a folder, is a volume for ``sample_from_file``, as far as its name tells.
+
+        By default a file that any installed reader states to read; a task that takes a folder as one volume says so.
+        """
+        stated = tuple(suffix for facts in offered("reader").values() for suffix in facts.get("suffixes", "").split())
+        return path.is_file() and path.name.lower().endswith(stated)
 
     def sample_from_file(self, path: Path) -> SampleDataset:
         """Open new data for ``i2ikd infer``: samples whose target may be missing (all zeros)."""

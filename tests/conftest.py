@@ -29,7 +29,7 @@ name = "tiny"
 seeds = [0]
 teacher = { model = "dc-cnn", cascades = 2, depth = 4, channels = 4 }
 student = { model = "dc-cnn", cascades = 2, depth = 3, channels = 4 }
-training = { epochs = 2, batch = 2 }
+training = { epochs = 2, batch = 2, device = "cpu" }
 comparison = { latency = false }
 task.name = "mri-recon"
 

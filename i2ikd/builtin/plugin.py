@@ -87,6 +87,7 @@ def register_commands(register: Register) -> None:
         ("compare", "train what is missing, evaluate, print the table"),
         ("report", "print a finished comparison again and rewrite its report"),
         ("profile", "parameters, MACs, latency and memory of a run, or of teacher and student"),
+        ("infer", "apply a trained network to new data"),
         ("export", "write a trained student for deployment"),
         ("plugins", "which plugins there are, and what they provide"),
         ("list", "what there is of a kind: models, tasks, distillers, ..."),

@@ -38,6 +38,8 @@ def choose_arms(experiment: Experiment, names: str | None) -> list[Arm]:
     if names is None:
         return list(experiment.arms)
     wanted = {experiment.arm(name.strip()).name for name in names.split(",") if name.strip()}
+    if not wanted:
+        raise UserError(f"--arms names no arm; the experiment has {', '.join(arm.name for arm in experiment.arms)}")
     return [arm for arm in experiment.arms if arm.name in wanted]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from i2ikd.cli.list import describe, kind_of
+from i2ikd.errors import UserError
 from i2ikd.options import parameters
 from i2ikd.plugins import default_host
 
@@ -22,6 +23,8 @@ def command(kind: str, name: str, taps: bool, as_json: bool) -> None:
     """Show the component NAME of a KIND: summary, formula, options with types and defaults, source."""
     component = default_host().get(kind_of(kind), name)
     target = component.resolve()
+    if taps and component.kind != "model":
+        raise UserError(f"only a model has taps; {component.kind} {name!r} is none")
     if taps:
         network: Any = component.create()
         for path, module in network.named_modules():

@@ -18,6 +18,7 @@ from i2ikd.evaluation.predict import make_metrics
 from i2ikd.evaluation.profile import count_macs, count_parameters
 from i2ikd.evaluation.records import Record, write_records
 from i2ikd.files import write_atomically
+from i2ikd.metric import Metric
 
 Kind = Literal["baseline", "teacher", "arm"]
 
@@ -46,12 +47,14 @@ def compare(
         UserError: what cannot work; before any training where that can be known.
     """
     bench.check(arms)
+    metrics = make_metrics(bench.host, bench.task)
+    score_baselines(bench, metrics)  # reads the whole test split: what is wrong in it shows before the training
     runs: dict[tuple[str, int], Run] = {}
     for seed in seeds:
         runs["teacher", seed] = train_teacher(bench, seed, watcher, say)
         for arm, run in zip(arms, train_arms(bench, arms, seed, watcher, _arms_only(say), lockstep)):
             runs[arm.name, seed] = run
-    records, kinds = _score(bench, arms, seeds, runs)
+    records, kinds = _score(bench, arms, seeds, runs, metrics)
     settings = bench.experiment.comparison
     references = dict.fromkeys([settings.student, settings.control, "kd-mri"])
     columns = dict(bench.task.columns)
@@ -64,7 +67,7 @@ def compare(
         _costs(bench, arms, seeds[0], runs),
         [name for name in references if name in kinds],
         settings.student,
-        {name: metric.higher_is_better for name, metric in make_metrics(bench.host, bench.task).items()},
+        {name: metric.higher_is_better for name, metric in metrics.items()},
     )
     for (name, seed), run in runs.items():
         comparison.histories[f"{name}/seed{seed}"] = run.folder.read("history") or []
@@ -85,9 +88,12 @@ def _arms_only(say: Say) -> Say:
 
 
 def _score(
-    bench: Workbench, arms: Sequence[Arm], seeds: Sequence[int], runs: Mapping[tuple[str, int], Run]
+    bench: Workbench,
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    runs: Mapping[tuple[str, int], Run],
+    metrics: Mapping[str, Metric],
 ) -> tuple[list[Record], dict[str, Kind]]:
-    metrics = make_metrics(bench.host, bench.task)
     records = score_baselines(bench, metrics)
     kinds: dict[str, Kind] = {record.arm: "baseline" for record in records}
     kinds["teacher"] = "teacher"

@@ -76,6 +76,7 @@ class Trainee:
         self._model = model
         self._fresh = fresh
         self._best: dict[str, Any] | None = None
+        self._student = Student(self.network)
         self._sums: dict[str, Tensor] = {}
 
     @property

@@ -92,6 +92,14 @@ class FolderDataset:
             self._volumes[split] = [self._prepare(entry) for entry in self._members(split)]
         return self._volumes[split]
 
+    def knows(self, path: Path) -> bool:
+        """Whether ``open`` is meant for ``path``: a file of the reader's, or a folder of nothing but pictures."""
+        if path.is_dir():
+            files = [file for file in path.iterdir() if not file.name.startswith(".")]
+            pictures = [file for file in files if file.is_file() and file.suffix.lower() in STACKED]
+            return self._stacks_pictures() and 0 < len(pictures) == len(files)
+        return path.is_file() and path.name.lower().endswith(self._suffixes())
+
     def open(self, path: Path) -> PreparedVolume:
         """Open one file, or folder of pictures, of no split as this dataset opens its own, with all of its slices.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel
 import numpy as np
+import tifffile
 from PIL import Image
 
 from i2ikd import UserError, Volume, VolumeSource, create
@@ -26,34 +28,54 @@ def open_file(source: VolumeSource, path: Path) -> Volume:
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
-    opener: Callable[[Path], Volume] | None = getattr(source, "open", None)
-    return opener(path) if opener is not None else create("dataset", "folder", root=path.parent).open(path)
+    opener: Callable[[Path], Volume] = _opening(source, path).open
+    return opener(path)
+
+
+def is_volume(source: VolumeSource, path: Path) -> bool:
+    """Whether ``open_file`` is meant for ``path``, as far as its name, or what is in the folder, tells."""
+    knows: Callable[[Path], bool] = _opening(source, path).knows
+    return knows(path)
+
+
+def _opening(source: VolumeSource, path: Path) -> Any:
+    return source if hasattr(source, "open") and hasattr(source, "knows") else create("dataset", "folder", root=path)
 
 
 def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -> None:
-    """Write a volume.
+    """Write a volume in the form that the ending of ``path`` says.
 
     Args:
         volume: float32 [H, W, slices].
-        path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, or no ending:
-            a folder of 8-bit PNGs ``slice-000.png``, scaled by the maximum of the volume.
+        path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.npy``
+            [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one slice, or no ending: a
+            folder of PNGs ``slice-000.png``. PNGs have 8 bits and are scaled by the maximum of the volume.
         source: what it was made from; a NIfTI volume lends its slice axis and affine to a NIfTI result.
 
     Raises:
-        UserError: another ending, or a path that cannot be written.
+        UserError: another ending, a picture for more than one slice, or a path that cannot be written.
     """
     try:
-        if path.suffix in (".h5", ".hdf5"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ending = path.suffix.lower()
+        if ending in (".h5", ".hdf5"):
             with h5py.File(path, "w") as file:
                 file.create_dataset("reconstruction", data=volume, compression="gzip")
-        elif path.name.endswith((".nii", ".nii.gz")):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        elif path.name.lower().endswith((".nii", ".nii.gz")):
             nibabel.save(_nifti(volume, source), path)
-        elif not path.suffix:
+        elif ending == ".npy":
+            np.save(path, np.moveaxis(volume, -1, 0), allow_pickle=False)
+        elif ending in (".tif", ".tiff"):
+            tifffile.imwrite(path, np.ascontiguousarray(np.moveaxis(volume, -1, 0)), photometric="minisblack")
+        elif ending == ".png":
+            _write_picture(volume, path)
+        elif not ending:
             _write_pictures(volume, path)
         else:
-            raise UserError(f"{path}: a volume is written to .h5, .nii, .nii.gz, or a folder of PNGs (no ending)")
+            raise UserError(
+                f"{path}: a volume is written to .h5, .nii, .nii.gz, .npy, .tif, .png (one slice), or a folder of PNGs "
+                "(no ending)"
+            )
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
 
@@ -79,9 +101,22 @@ def _regridded(old: list[int], new: tuple[int, ...]) -> np.ndarray:
     return matrix
 
 
+def _write_picture(volume: np.ndarray, path: Path) -> None:
+    if volume.shape[-1] != 1:
+        raise UserError(
+            f"{path}: a volume of {volume.shape[-1]} slices is more than one picture; write to {path.with_suffix('')} "
+            "for a folder of them"
+        )
+    Image.fromarray(_eight_bits(volume)[..., 0]).save(path)
+
+
 def _write_pictures(volume: np.ndarray, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    peak = float(volume.max()) or 1.0
+    folder.mkdir(exist_ok=True)
+    pictures = _eight_bits(volume)
     for number in range(volume.shape[-1]):
-        picture = np.round(np.clip(volume[..., number] / peak, 0, 1) * 255).astype(np.uint8)
-        Image.fromarray(picture).save(folder / f"slice-{number:03d}.png")
+        Image.fromarray(pictures[..., number]).save(folder / f"slice-{number:03d}.png")
+
+
+def _eight_bits(volume: np.ndarray) -> np.ndarray:
+    peak = float(volume.max()) or 1.0
+    return np.round(np.clip(volume / peak, 0, 1) * 255).astype(np.uint8)

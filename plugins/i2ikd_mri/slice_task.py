@@ -14,7 +14,7 @@ from torch import Tensor
 from i2ikd import Reference, SampleDataset, Task, UserError, VolumeSource, create
 from i2ikd_mri.memory import Memory
 from i2ikd_mri.references import named
-from i2ikd_mri.single_file import open_file, write_volume
+from i2ikd_mri.single_file import is_volume, open_file, write_volume
 from i2ikd_mri.slices import Slices
 from i2ikd_mri.views import VIEWS
 
@@ -89,6 +89,10 @@ class SliceTask(Task):
         height, width = self.dataset("test")[0].target.shape[-2:]
         return {"dataset": self._dataset.name, "size": f"{height} x {width}"}
 
+    def reads(self, path: Path) -> bool:
+        """Whether ``path`` is a file that the dataset's reader knows by name, or a folder of nothing but pictures."""
+        return is_volume(self._source, path)
+
     def sample_from_file(self, path: Path) -> SampleDataset:
         """Open one file, of which nothing is kept in memory; slices that are all zero are taken.
 
@@ -100,7 +104,7 @@ class SliceTask(Task):
         return self.samples(slices, (), memory, "file")
 
     def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
-        """Write magnitudes to HDF5 (``reconstruction`` [H, W, slices]), NIfTI, or a folder of PNGs.
+        """Write magnitudes to HDF5 (``reconstruction`` [H, W, slices]), NIfTI, NumPy, TIFF, PNG, or a folder of PNGs.
 
         Raises:
             UserError: an ending that is none of these.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def start_from_the_input(activated: Iterable[nn.Conv2d], last: nn.Conv2d) -> None:
@@ -25,6 +25,6 @@ def start_from_the_input(activated: Iterable[nn.Conv2d], last: nn.Conv2d) -> Non
     _zero(last.bias)
 
 
-def _zero(parameter: nn.Parameter | None) -> None:
+def _zero(parameter: Tensor | None) -> None:
     if parameter is not None:
         nn.init.zeros_(parameter)

@@ -42,6 +42,7 @@ class MriSuperResolution(SliceTask):
     """
 
     name = "mri-sr"
+    tileable = True
 
     def __init__(
         self,

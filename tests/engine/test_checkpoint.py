@@ -102,7 +102,7 @@ class TestAFileThatIsNoCheckpoint:
             with pytest.raises(UserError, match=r"c\.pt is no checkpoint"):
                 read_state(path)
 
-    def test_damage_anywhere_is_refused_or_harmless(self, tmp_path: Path) -> None:
+    def test_damage_anywhere_never_ends_in_another_error(self, tmp_path: Path) -> None:
         path = tmp_path / "c.pt"
         checkpoint.save({"state": {"weight": torch.ones(3, 2)}, "step": 7}, path)
         whole = path.read_bytes()

@@ -87,7 +87,7 @@ def test_a_request_during_the_end_of_an_epoch_is_not_lost(laboratory: Any, stop:
 
 
 def test_a_crash_goes_on_from_the_last_checkpoint(laboratory: Any, stop: Any, identical: Any) -> None:
-    class Crash(stop):  # type: ignore[misc]
+    class Crash(stop):
         def stepped(self) -> None:
             self.left -= 1
             if self.left == 0:

@@ -249,7 +249,8 @@ def test_validation_keeps_no_features(laboratory: Any) -> None:
     trained: list[bool] = []
     arms = [{"name": "arm", "recipe": "joint"}]
     bench = laboratory.bench("training.validate_every=1", arms=arms, plugins=(Probe(),))
-    hooked.clear(), trained.clear()
+    hooked.clear()
+    trained.clear()
     laboratory.train(bench, "arm")
     assert trained[-4:] == [True] * 4
     assert hooked[-1] is False

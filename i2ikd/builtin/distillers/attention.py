@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2ikd.distiller import Distiller, Features, Knowledge
+from i2ikd.errors import UserError
 from i2ikd.sample import Batch
 
 EPSILON = 1e-6
@@ -48,7 +49,13 @@ class Attention(Distiller):
         return {f"map{i}": m for i, m in enumerate(maps)}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
-        """Return the mean over pairs of the distance of the maps."""
+        """Return the mean over pairs of the distance of the maps.
+
+        Raises:
+            UserError: mode ``code`` with a single slice.
+        """
+        if len(batch) < self.least_batch:
+            raise UserError(f"attention: mode {self.mode!r} relates samples: a batch of {len(batch)} says nothing")
         losses = []
         for i, feature in enumerate(student.taps):
             told, own = knowledge[f"map{i}"], self._map(feature)

@@ -1,0 +1,98 @@
+"""The same stages through i2ikd's engine: its loop, its objective, its knowledge bank, its defaults."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from benchmarks.operations import training_operations
+from benchmarks.plain_loop import ALPHA
+from benchmarks.samples import MemoryTask
+from benchmarks.setting import Setting
+from benchmarks.turn import Turn
+from i2ikd.config import Training
+from i2ikd.engine.batches import SampleBatches
+from i2ikd.engine.build import build_network
+from i2ikd.engine.device import keep_large_blocks
+from i2ikd.engine.ground import Ground
+from i2ikd.engine.knowledge import KnowledgeBank
+from i2ikd.engine.loop import Silence, Watcher, train
+from i2ikd.engine.plan import plan_stages
+from i2ikd.engine.trainee import Trainee
+from i2ikd.lifecycle import RunContext
+from i2ikd.plugins import default_host
+from i2ikd.recipe import Stage
+
+ENDLESS = 10**6
+CACHE_MB = 4096
+
+
+def build_ground(setting: Setting, task: MemoryTask) -> Ground:
+    """Return what a comparison's workbench would give its runs, on samples in memory."""
+    host, device = default_host(), torch.device(setting.device)
+    teacher = build_network(host, "dc-cnn", setting.network("teacher"), 1, "teacher")
+    return Ground(
+        host=host,
+        task=task,
+        batches=SampleBatches(task.dataset("train"), setting.batch, seed=0, pin=setting.device == "cuda"),
+        validation=None,
+        device=device,
+        precision=setting.precision,
+        teacher=teacher.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        teacher_model="dc-cnn",
+        bank=KnowledgeBank(CACHE_MB if setting.cache else 0),
+    )
+
+
+def build_student(setting: Setting) -> nn.Module:
+    """Return the student with the weights that the plain loop's has."""
+    return build_network(default_host(), "dc-cnn", setting.network("student"), 0, "student")
+
+
+def build_trainee(setting: Setting, ground: Ground, epochs: int, alpha: float = ALPHA) -> Trainee:
+    """Return the student in one stage of KD-MRI, its attention in the mode of the reference's code."""
+    options = {"distiller": {"name": "attention", "mode": "code"}, "alpha": alpha}
+    stages: list[Stage] = ground.host.create("recipe", "kd-mri", options)
+    chosen = [stage for stage in stages if stage.name == setting.stage]
+    training = Training(epochs=epochs, batch=setting.batch, schedule="constant", select="last")
+    network = build_student(setting)
+    context = RunContext("student", 0, None, {}, network)
+    return Trainee(context, network, plan_stages(chosen, training, "benchmark"), ground, "dc-cnn")
+
+
+class Ticking(Silence):
+    """A watcher that says after every step that a unit is done."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    def stepped(self) -> None:
+        """One step is through."""
+        self._turn.done()
+
+
+def train_stage(setting: Setting, epochs: int = ENDLESS, watcher: Watcher | None = None) -> None:
+    """Train one student in one stage."""
+    ground = build_ground(setting, MemoryTask(setting))
+    train("benchmark", [build_trainee(setting, ground, epochs)], ground, watcher=watcher)
+
+
+def run(setting: Setting, turn: Turn) -> None:
+    """Make a step a unit; what is done once (the teacher's pass over the samples) is in the first."""
+    keep_large_blocks()
+    turn.note(operations=training_operations(build_student(setting), setting))
+    turn.begin()
+    train_stage(setting, watcher=Ticking(turn))
+
+
+def run_arms(setting: Setting, turn: Turn) -> None:
+    """Make a unit of training several arms to the end: in one pass, or one after the other without sharing anything."""
+    keep_large_blocks()
+    task = MemoryTask(setting)
+    alphas = [(1 + index) / (2 + setting.arms) for index in range(setting.arms)]
+    turn.begin()
+    while True:
+        for group in [alphas] if setting.lockstep else [[alpha] for alpha in alphas]:
+            ground = build_ground(setting, task)
+            train("arms", [build_trainee(setting, ground, setting.epochs, alpha) for alpha in group], ground)
+        turn.done()

@@ -1,0 +1,26 @@
+"""Evaluation of a split: the network on every slice, and the task's metrics."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.engine_loop import build_student
+from benchmarks.samples import MemoryTask
+from benchmarks.setting import Setting
+from benchmarks.turn import Turn
+from i2ikd.engine.device import keep_large_blocks
+from i2ikd.evaluation.predict import evaluate_network, make_metrics
+from i2ikd.plugins import default_host
+
+
+def run(setting: Setting, turn: Turn) -> None:
+    """Make a unit of evaluating all samples."""
+    keep_large_blocks()
+    task, network = MemoryTask(setting), build_student(setting)
+    metrics = make_metrics(default_host(), task)
+    device = torch.device(setting.device)
+    turn.note(slices=setting.samples)
+    turn.begin()
+    while True:
+        evaluate_network(network, task, task.dataset("test"), metrics, "student", 0, device, setting.precision)
+        turn.done()

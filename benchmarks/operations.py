@@ -1,0 +1,32 @@
+"""Floating-point operations of the convolutions in a step, counted by torch and not by hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.setting import Setting
+
+_SIDE = 16
+
+
+def _input() -> dict[str, torch.Tensor]:
+    image = torch.rand(1, 1, _SIDE, _SIDE)
+    return {"input": image, "kspace": torch.fft.fft2(image, norm="ortho"), "mask": torch.ones(1, 1, _SIDE, 1)}
+
+
+def training_operations(network: nn.Module, setting: Setting) -> float:
+    """Return the operations of one step's forward and backward convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        network(**_input()).abs().mean().backward()
+    network.zero_grad()
+    return counter.get_total_flops() * setting.batch * (setting.size / _SIDE) ** 2
+
+
+@torch.no_grad()
+def inference_operations(network: nn.Module, setting: Setting) -> float:
+    """Return the operations of the convolutions for one slice."""
+    with FlopCounterMode(display=False) as counter:
+        network(**_input())
+    return counter.get_total_flops() * (setting.size / _SIDE) ** 2

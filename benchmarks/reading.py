@@ -1,0 +1,78 @@
+"""The first epoch from HDF5 files: the engine's batches, a file reopened for every slice, and the bare bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from benchmarks.samples import images
+from benchmarks.setting import Setting
+from benchmarks.turn import Turn
+from i2ikd import Task, create
+from i2ikd.engine.batches import SampleBatches
+
+SLICES = 20
+_KEY = "volfs"
+
+
+def write_files(folder: Path, volumes: int, size: int) -> None:
+    """Write volumes in KD-MRI's layout: ``volfs`` [H, W, slices], contiguous, as its files are."""
+    (folder / "train").mkdir(parents=True, exist_ok=True)
+    for number in range(volumes):
+        volume = np.moveaxis(images(SLICES, size, seed=number).numpy(), 0, -1)
+        with h5py.File(folder / "train" / f"volume-{number}.h5", "w") as file:
+            file.create_dataset(_KEY, data=np.ascontiguousarray(volume))
+
+
+def _files(setting: Setting) -> list[Path]:
+    return sorted(Path(setting.folder).glob("train/*.h5"))
+
+
+def _bytes(setting: Setting) -> int:
+    return len(_files(setting)) * SLICES * setting.size**2 * 4
+
+
+def run(setting: Setting, turn: Turn) -> None:
+    """Make a unit of the first epoch of a fresh task: files opened, slices read, undersampled, batched."""
+    turn.note(bytes=_bytes(setting))
+    turn.begin()
+    while True:
+        dataset = {"name": "folder", "root": setting.folder, "reader": "kdmri-hdf5"}
+        task: Task = create("task", "mri-recon", dataset=dataset)
+        for _ in SampleBatches(task.dataset("train"), setting.batch, seed=0).epoch(0):
+            pass
+        turn.done()
+
+
+def run_raw(setting: Setting, turn: Turn) -> None:
+    """Make a unit of reading every file whole."""
+    turn.note(bytes=_bytes(setting))
+    turn.begin()
+    while True:
+        for path in _files(setting):
+            with h5py.File(path) as file:
+                file[_KEY][()]
+        turn.done()
+
+
+def run_reopened(setting: Setting, turn: Turn) -> None:
+    """Make a unit of the same slices in the plain way: the file opened for every item, transforms in complex128."""
+    turn.note(bytes=_bytes(setting))
+    turn.begin()
+    while True:
+        for _ in _reopened(setting):
+            pass
+        turn.done()
+
+
+def _reopened(setting: Setting) -> Iterator[torch.Tensor]:
+    mask = create("mask", "variable-density")((setting.size, setting.size)).double()
+    for path in _files(setting):
+        for index in range(SLICES):
+            with h5py.File(path) as file:
+                image = torch.from_numpy(np.asarray(file[_KEY][:, :, index], np.float64))
+            yield torch.fft.ifft2(torch.fft.fft2(image, norm="ortho") * mask, norm="ortho").real.float()

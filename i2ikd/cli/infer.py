@@ -1,0 +1,85 @@
+"""``i2ikd infer``: a trained network on new data."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from i2ikd.cli import options
+from i2ikd.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from i2ikd.evaluation.infer import Watch
+
+
+@click.command("infer")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--input", "source", type=click.Path(path_type=Path), required=True, metavar="FILE-or-FOLDER")
+@click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE-or-FOLDER")
+@click.option("--tile", type=click.IntRange(min=1), metavar="N", help="Divide slices into tiles of N x N pixels.")
+@click.option("--overlap", type=click.IntRange(min=0), metavar="M", help="Pixels that tiles share; N / 4 unless given.")
+@click.option("--force", is_flag=True, help="Write over existing results.")
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The experiment whose task reads and writes; the run's own unless given.",
+)
+@options.overrides
+@options.as_json
+def command(
+    run: Path,
+    source: Path,
+    output: Path,
+    tile: int | None,
+    overlap: int | None,
+    force: bool,
+    experiment: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Apply the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) to a file, or to all in a folder.
+
+    The run's task reads the input as it reads its own data, and writes by the ending of the output's name.
+    """
+    from rich.console import Console
+
+    from i2ikd.compare.judge import bench_of, finished_run
+    from i2ikd.engine.run import load_network
+    from i2ikd.evaluation.infer import Inference, plan
+    from i2ikd.evaluation.tiles import Tiling
+
+    if overlap is not None and tile is None:
+        raise UserError("--overlap is between tiles: give their size with --tile")
+    tiling = None if tile is None else Tiling(tile, overlap)
+    bench = bench_of(run, experiment, overrides)
+    jobs = plan(bench.task, source, output, force)
+    infer = Inference(load_network(bench.host, finished_run(run)), bench.task, bench.device, tiling)
+    console = Console(stderr=as_json)
+    rows: list[dict[str, Any]] = []
+    for job in jobs:
+        start = time.monotonic()
+        slices = infer(job, _bar(job.source.name, console))
+        seconds = time.monotonic() - start
+        rows.append({"input": str(job.source), "output": str(job.target), "slices": slices, "seconds": seconds})
+        if not as_json:
+            click.echo(f"{job.source} -> {job.target}: {slices} slices, {seconds:.1f} s")
+    if as_json:
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+
+
+def _bar(name: str, console: Console) -> Watch:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    from rich.progress import track
+
+    def watch(slices: range) -> Iterable[int]:
+        return track(slices, name, console=console, transient=True, disable=not console.is_terminal)
+
+    return watch

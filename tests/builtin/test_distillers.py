@@ -1,0 +1,192 @@
+"""Target, imitation and attention against loops that follow the formulas letter by letter."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2ikd import Batch, Features, TapShapes, UserError
+from i2ikd.builtin.distillers.attention import Attention
+from i2ikd.builtin.distillers.output import Imitation, Target
+from i2ikd.testing import check_distiller
+
+SIZE, OTHER = (16, 16), (8, 16)
+
+
+def draw(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def batch(count: int) -> Batch:
+    return Batch(draw(count, 1, *SIZE, seed=1), draw(count, 1, *SIZE, seed=2))
+
+
+def shapes(teacher: Features, student: Features) -> list[TapShapes]:
+    return [TapShapes(tuple(t.shape[1:]), tuple(s.shape[1:])) for t, s in zip(teacher.taps, student.taps, strict=True)]
+
+
+def loss(distiller: Any, teacher: Features, student: Features, samples: Batch) -> Tensor:
+    distiller.build(shapes(teacher, student))
+    value: Tensor = distiller(student, distiller.knowledge(teacher, samples), samples)
+    return value
+
+
+class TestOutput:
+    FORMULAS = {  # noqa: RUF012
+        "l1": lambda d: abs(d),
+        "mse": lambda d: d * d,
+        "charbonnier": lambda d: math.sqrt(d * d + 1e-6),
+    }
+
+    def expected(self, name: str, left: Tensor, right: Tensor) -> float:
+        differences = (left - right).flatten().tolist()
+        return math.fsum(self.FORMULAS[name](d) for d in differences) / len(differences)
+
+    @pytest.mark.parametrize("name", FORMULAS)
+    def test_imitation_compares_with_the_teacher(self, name: str) -> None:
+        samples, teacher, student = batch(3), draw(3, 1, *SIZE, seed=3), draw(3, 1, *SIZE, seed=4)
+        distiller = Imitation(loss=name)  # type: ignore[arg-type]
+        value = loss(distiller, Features(output=teacher), Features(output=student), samples)
+        assert float(value) == pytest.approx(self.expected(name, student, teacher), rel=1e-5)
+
+    @pytest.mark.parametrize("name", FORMULAS)
+    def test_target_compares_with_the_truth(self, name: str) -> None:
+        samples, student = batch(2), draw(2, 1, *SIZE, seed=4)
+        distiller = Target(loss=name)  # type: ignore[arg-type]
+        assert distiller.knowledge(Features(), samples) == {}
+        value = distiller(Features(output=student), {}, samples)
+        assert float(value) == pytest.approx(self.expected(name, student, samples.target), rel=1e-5)
+
+    def test_target_takes_the_loss_of_the_task(self) -> None:
+        class Task:
+            def loss(self, output: Tensor, target: Tensor) -> Tensor:
+                return (output - 2 * target).abs().max()
+
+        samples, student = batch(2), draw(2, 1, *SIZE, seed=4)
+        own, named = Target(), Target(loss="mse")
+        for distiller in (own, named):
+            distiller.attach(Task())  # type: ignore[arg-type]
+        features = Features(output=student)
+        assert float(own(features, {}, samples)) == float((student - 2 * samples.target).abs().max())
+        assert float(named(features, {}, samples)) == pytest.approx(self.expected("mse", student, samples.target))
+
+    def test_charbonnier_is_smooth_where_the_images_agree(self) -> None:
+        image = draw(1, 1, *SIZE, seed=5).requires_grad_(True)
+        value = Imitation("charbonnier")(Features(output=image), {"image": image.detach()}, batch(1))
+        value.backward()
+        assert float(value.detach()) == pytest.approx(1e-3) and not bool(image.grad.any())  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("name", FORMULAS)
+    def test_imitation_keeps_the_rules(self, name: str) -> None:
+        check_distiller(lambda: Imitation(loss=name), enlarge_tolerance=1e-3)  # type: ignore[arg-type]
+
+
+def map_of(feature: Tensor, combine: str) -> list[list[list[float]]]:
+    """The map [B][H][W]: sum or mean over channels of the squares."""
+    count, channels, height, width = feature.shape
+    values = feature.tolist()
+    divisor = channels if combine == "mean" else 1
+    return [
+        [[sum(values[b][c][y][x] ** 2 for c in range(channels)) / divisor for x in range(width)] for y in range(height)]
+        for b in range(count)
+    ]
+
+
+def by_pixels(maps: list[list[list[float]]]) -> list[list[list[float]]]:
+    """Each map over its own norm."""
+    norms = [math.sqrt(sum(v * v for row in m for v in row)) for m in maps]
+    return [[[v / max(norm, 1e-6) for v in row] for row in m] for m, norm in zip(maps, norms, strict=True)]
+
+
+def by_batch(maps: list[list[list[float]]]) -> list[list[list[float]]]:
+    """Each pixel over its norm across the batch."""
+    count, height, width = len(maps), len(maps[0]), len(maps[0][0])
+    norm = [[math.sqrt(sum(maps[b][y][x] ** 2 for b in range(count))) for x in range(width)] for y in range(height)]
+    return [
+        [[maps[b][y][x] / max(norm[y][x], 1e-6) for x in range(width)] for y in range(height)] for b in range(count)
+    ]
+
+
+def expected(mode: str, teacher: Tensor, student: Tensor) -> float:
+    combine, normalise = ("sum", by_batch) if mode == "code" else ("mean", by_pixels)
+    told, own = (normalise(map_of(feature, combine)) for feature in (teacher, student))
+    differences = [
+        [s - t for srow, trow in zip(sm, tm, strict=True) for s, t in zip(srow, trow, strict=True)]
+        for sm, tm in zip(own, told, strict=True)
+    ]
+    if mode == "code":
+        flat = [abs(d) for sample in differences for d in sample]
+        return sum(flat) / len(flat)
+    squares = [sum(d * d for d in sample) for sample in differences]
+    distances = squares if mode == "squared" else [math.sqrt(s) for s in squares]
+    return sum(distances) / len(distances)
+
+
+class TestAttention:
+    @pytest.mark.parametrize("mode", ["squared", "paper", "code"])
+    def test_it_is_the_mean_of_its_formula_over_the_pairs(self, mode: str) -> None:
+        """Two pairs of unequal size; teacher and student differ in channels."""
+        teacher = Features(taps=[draw(3, 5, *SIZE, seed=6), draw(3, 7, *OTHER, seed=7)])
+        student = Features(taps=[draw(3, 2, *SIZE, seed=8), draw(3, 3, *OTHER, seed=9)])
+        pairs = [expected(mode, t, s) for t, s in zip(teacher.taps, student.taps, strict=True)]
+        value = loss(Attention(mode=mode), teacher, student, batch(3))  # type: ignore[arg-type]
+        assert float(value) == pytest.approx(sum(pairs) / 2, rel=1e-4)
+        swapped = loss(Attention(mode=mode), student, teacher, batch(3))  # type: ignore[arg-type]
+        assert float(swapped) == pytest.approx(float(value), rel=1e-4), "a distance of maps is symmetric"
+
+    def test_a_larger_student_is_averaged_to_the_teachers_size(self) -> None:
+        teacher, student = draw(2, 4, 8, 8, seed=6), draw(2, 3, 16, 16, seed=8)
+        small = student.square().mean(1).reshape(2, 8, 2, 8, 2).mean((2, 4)).sqrt()[:, None]
+        value = loss(Attention(), Features(taps=[teacher]), Features(taps=[student]), batch(2))
+        assert float(value) == pytest.approx(expected("squared", teacher, small), rel=1e-4)
+
+    @pytest.mark.parametrize("mode", ["squared", "paper"])
+    def test_the_scale_of_features_says_nothing(self, mode: str) -> None:
+        teacher, student = draw(2, 4, *SIZE, seed=6), draw(2, 3, *SIZE, seed=8)
+        first = loss(Attention(mode=mode), Features(taps=[teacher]), Features(taps=[student]), batch(2))  # type: ignore[arg-type]
+        second = loss(Attention(mode=mode), Features(taps=[5 * teacher]), Features(taps=[student / 3]), batch(2))  # type: ignore[arg-type]
+        assert float(first) == pytest.approx(float(second), rel=1e-5)
+
+    def test_code_depends_on_the_batch_mates(self) -> None:
+        teacher, student = draw(3, 4, *SIZE, seed=6), draw(3, 4, *SIZE, seed=8)
+        together = [
+            loss(Attention("code"), Features(taps=[teacher[i]]), Features(taps=[student[i]]), batch(2))
+            for i in ([0, 1], [0, 2])
+        ]
+        assert float(together[0]) != pytest.approx(float(together[1]), rel=1e-3)
+
+    def test_code_says_nothing_about_one_slice_and_refuses_it(self) -> None:
+        teacher, student = draw(1, 4, *SIZE, seed=6), draw(1, 3, *SIZE, seed=8)
+        assert expected("code", teacher, student) == pytest.approx(0, abs=1e-9), "each pixel over itself is 1"
+        with pytest.raises(UserError, match="mode 'code' relates samples: a batch of 1 says nothing"):
+            loss(Attention("code"), Features(taps=[teacher]), Features(taps=[student]), batch(1))
+        assert (Attention("code").least_batch, Attention("code").relates_samples) == (2, True)
+        assert (Attention().least_batch, Attention().relates_samples) == (1, False)
+
+    def test_code_is_refused_with_a_batch_of_one(self, laboratory: Any) -> None:
+        arms = [{"name": "arm", "recipe": "kd-mri", "distiller": {"name": "attention", "mode": "code"}}]
+        bench = laboratory.bench("training.batch=1", arms=arms)
+        with pytest.raises(
+            UserError, match=r"relates samples and needs batches of at least 2, not 1; raise training\.batch"
+        ):
+            bench.check(bench.experiment.arms)
+
+    @pytest.mark.parametrize("mode", ["squared", "paper", "code"])
+    def test_the_gradient_reaches_the_student_alone(self, mode: str) -> None:
+        teacher, student = (
+            draw(2, 4, *SIZE, seed=6).requires_grad_(True),
+            draw(2, 3, *SIZE, seed=8).requires_grad_(True),
+        )
+        with torch.no_grad():
+            knowledge = Attention(mode=mode).knowledge(Features(taps=[teacher]), batch(2))  # type: ignore[arg-type]
+        Attention(mode=mode)(Features(taps=[student]), knowledge, batch(2)).backward()  # type: ignore[arg-type]
+        assert teacher.grad is None
+        assert float(student.grad.abs().sum()) > 0  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("mode", ["squared", "code"])
+    def test_it_keeps_the_rules(self, mode: str) -> None:
+        check_distiller(lambda: Attention(mode=mode), enlarge=None if mode == "code" else "tile")  # type: ignore[arg-type]

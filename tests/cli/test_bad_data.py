@@ -1,0 +1,115 @@
+"""Data in which something is wrong: the line names file and slice, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+
+@pytest.mark.usefixtures("undrawn")
+class TestData:
+    """A folder of HDF5 volumes in which something is wrong."""
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        for number, split in enumerate(("train", "val", "test")):
+            self.write(tmp_path / "data" / split / f"{split}-a.h5", number)
+        return tmp_path / "data"
+
+    def write(self, path: Path, seed: int = 9, shape: tuple[int, ...] = (16, 12, 4), key: str = "volfs") -> np.ndarray:
+        values = np.random.default_rng(seed).random(shape, dtype=np.float32) + 0.1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file[key] = values
+        return values
+
+    def change(self, path: Path, value: float, where: Any) -> None:
+        with h5py.File(path, "r+") as file:
+            file["volfs"][where] = value
+
+    def dataset(self, root: Path) -> str:
+        return f"task.dataset={{name='folder', root='{root}'}}"
+
+    def test_that_is_right_is_compared(self, data: Path, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+        done = i2ikd("compare", tiny_file, "--out", tmp_path / "out", "--arms", "student", "-o", self.dataset(data))
+        assert done.code == 0, done.err
+
+    def test_missing_folder(self, refused: Any, tmp_path: Path) -> None:
+        assert "nowhere: there is no such folder; set the dataset's root" in refused(self.dataset(tmp_path / "nowhere"))
+
+    def test_empty_folder(self, refused: Any, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        assert "empty: there is no file that the reader knows" in refused(self.dataset(tmp_path / "empty"))
+
+    def test_missing_split(self, refused: Any, data: Path) -> None:
+        (data / "test" / "test-a.h5").unlink()
+        (data / "test").rmdir()
+        assert "there is no folder for the split 'test'" in refused(self.dataset(data))
+
+    @pytest.mark.parametrize("split", ["train", "val", "test"])
+    def test_truncated_file(self, split: str, refused: Any, data: Path) -> None:
+        path = data / split / f"{split}-a.h5"
+        path.write_bytes(path.read_bytes()[:-700])
+        assert f"{split}-a.h5" in (line := refused(self.dataset(data))) and "truncated" in line
+
+    def test_no_hdf5_at_all(self, refused: Any, data: Path) -> None:
+        (data / "train" / "train-a.h5").write_text("not this")
+        assert "train-a.h5: this is not an HDF5 file" in refused(self.dataset(data))
+
+    def test_missing_key(self, refused: Any, data: Path) -> None:
+        self.write(data / "train" / "train-a.h5", key="image")
+        assert "there is no dataset 'volfs'; it holds 'image'" in refused(self.dataset(data))
+
+    def test_wrong_axes(self, refused: Any, data: Path) -> None:
+        self.write(data / "val" / "val-a.h5", shape=(3, 4, 5, 6))
+        assert "its shape is (3, 4, 5, 6); it should be a filled" in refused(self.dataset(data))
+
+    @pytest.mark.parametrize("split", ["train", "val", "test"])
+    def test_nan(self, split: str, refused: Any, data: Path) -> None:
+        self.change(data / split / f"{split}-a.h5", np.nan, (3, 4, 0))
+        line = refused(self.dataset(data))
+        assert f"{split}-a.h5" in line and "slice 0" in line and "finite" in line
+
+    @pytest.mark.parametrize("split", ["train", "val", "test"])
+    def test_all_zero(self, split: str, refused: Any, data: Path) -> None:
+        self.change(data / split / f"{split}-a.h5", 0, (slice(None), slice(None), 1))
+        line = refused(self.dataset(data))
+        assert f"{split}-a, slice 1: image is all zero" in line
+
+    def test_in_the_last_test_slice_before_anything_is_trained(
+        self, i2ikd: Any, tiny_file: Path, data: Path, tmp_path: Path, optimiser_steps: Any
+    ) -> None:
+        self.change(data / "test" / "test-a.h5", np.inf, (0, 0, 3))
+        line = i2ikd("compare", tiny_file, "--out", tmp_path / "out", "-o", self.dataset(data)).error
+        assert "test-a.h5" in line and "slice 3" in line
+        assert optimiser_steps.count == 0
+
+    def test_unequal_shapes_in_a_batch(self, i2ikd: Any, tiny_file: Path, data: Path, tmp_path: Path) -> None:
+        self.write(data / "train" / "train-b.h5", shape=(14, 12, 4))
+        line = i2ikd("compare", tiny_file, "--out", tmp_path / "out", "-o", self.dataset(data)).error
+        assert "slices of unequal shape in one batch" in line
+        assert "give the dataset one size, or train with batch = 1" in line
+        changes = ("--arms", "student", "-o", self.dataset(data), "-o", "training.batch=1")
+        done = i2ikd("compare", tiny_file, "--out", tmp_path / "out", *changes)
+        assert done.code == 0, "and that advice is right"
+
+    @pytest.mark.parametrize(
+        ("mask", "message"),
+        [
+            (np.ones((16, 16)), "is [16, 16], but the slices are [32, 32]; give the dataset the mask's size"),
+            (np.zeros((32, 32)), "measures nothing, all its values are 0"),
+            (np.full((32, 32), 0.5), "must hold zeros and ones only"),
+            (np.ones((2, 32, 32)), "must be an array [H, W] or [n]"),
+        ],
+    )
+    def test_mask_file(self, mask: np.ndarray, message: str, refused: Any, tmp_path: Path) -> None:
+        np.save(tmp_path / "mask.npy", mask)
+        assert message in refused(f"task.mask={{name='file', path='{tmp_path / 'mask.npy'}'}}")
+
+    def test_mask_that_would_execute_something(self, refused: Any, tmp_path: Path) -> None:
+        np.save(tmp_path / "mask.npy", np.array([{"a": 1}]), allow_pickle=True)
+        assert "cannot be read as a .npy file" in refused(f"task.mask={{name='file', path='{tmp_path / 'mask.npy'}'}}")

@@ -1,0 +1,263 @@
+"""What the commands print and write."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from i2ikd.config import read_experiment
+from i2ikd.plugins import KINDS, default_host
+
+PLURALS = [kind if kind == "pairs" else kind + "s" for kind in KINDS]
+
+
+class TestWithoutTorch:
+    def test_looking_around_imports_no_torch(self) -> None:
+        code = (
+            "import sys; from i2ikd.cli.main import run\n"
+            "for words in (['--help'], ['compare', '--help'], ['plugins'], ['list'], ['list', 'distillers'],"
+            " ['list', 'models', '--json'], ['plugins', '--json']):\n"
+            "    assert run(words) == 0, words\n"
+            "    heavy = {'torch', 'timm', 'numpy', 'matplotlib', 'h5py'} & set(sys.modules)\n"
+            "    assert not heavy, (words, heavy)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+
+    def test_the_installed_command_answers(self) -> None:
+        command = Path(sys.executable).with_name("i2ikd")
+        if not command.exists():
+            pytest.skip("the command is not installed beside this Python")
+        done = subprocess.run([command, "lsit"], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "i2ikd: error: there is no command 'lsit'; did you mean 'list'?\n"
+
+
+class TestHelp:
+    def test_it_lists_every_command_with_its_summary(self, i2ikd: Any) -> None:
+        for arguments in (["--help"], ["-h"], []):
+            answer = i2ikd(*arguments)
+            assert (answer.code, answer.err) == (0, "")
+            for component in default_host().components("command"):
+                assert component.name in answer.out and component.summary.split()[0] in answer.out
+
+    @pytest.mark.parametrize("name", [component.name for component in default_host().components("command")])
+    def test_every_command_explains_itself(self, name: str, i2ikd: Any) -> None:
+        answer = i2ikd(name, "--help")
+        assert answer.code == 0 and "Usage: i2ikd " in answer.out and "--help" in answer.out
+
+    def test_version(self, i2ikd: Any) -> None:
+        from importlib.metadata import version
+
+        assert version("i2ikd") in i2ikd("--version").out
+
+
+class TestList:
+    @pytest.mark.parametrize("word", [*PLURALS, "model", "distiller"])
+    def test_every_kind(self, word: str, i2ikd: Any) -> None:
+        kind = word if word in KINDS else word.removesuffix("s")
+        names = [component.name for component in default_host().components(kind)]
+        answer = i2ikd("list", word)
+        assert (answer.code, answer.err) == (0, "")
+        assert all(name in answer.out for name in names)
+        rows = json.loads(i2ikd("list", word, "--json").out)
+        assert [row["name"] for row in rows] == names
+        assert all(row.keys() >= {"name", "plugin", "summary"} and row["summary"] for row in rows)
+
+    def test_without_a_kind_the_kinds_are_counted(self, i2ikd: Any) -> None:
+        counts = json.loads(i2ikd("list", "--json").out)
+        assert list(counts) == list(KINDS) and counts["task"] >= 1
+        assert all(plural in i2ikd("list").out for plural in PLURALS)
+
+
+class TestPlugins:
+    def test_they_are_shown_with_what_they_provide(self, i2ikd: Any) -> None:
+        answer = i2ikd("plugins")
+        assert answer.code == 0 and "mri-recon" in answer.out and "attention" in answer.out
+        rows = {row["name"]: row for row in json.loads(i2ikd("plugins", "--json").out)}
+        assert rows["builtin"]["problem"] is None and rows["builtin"]["distribution"] == "i2ikd"
+        assert {"kind": "recipe", "name": "kd-mri"} in rows["builtin"]["provides"]
+
+
+class TestShow:
+    def test_a_distiller_with_formula_and_options(self, i2ikd: Any) -> None:
+        answer = i2ikd("show", "distiller", "attention")
+        assert (answer.code, answer.err) == (0, "")
+        assert "formula: q(F) = n(vec(mean_c F^2))" in answer.out
+        assert "mode: Literal['squared', 'paper', 'code'] = 'squared'" in answer.out
+        assert "arXiv:1612.03928" in answer.out
+        row = json.loads(i2ikd("show", "distillers", "attention", "--json").out)
+        assert row.keys() >= {"name", "plugin", "summary", "formula", "options", "text"}
+        assert row["options"][0]["default"] == "'squared'"
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_every_component_can_be_shown(self, kind: str, i2ikd: Any) -> None:
+        for component in default_host().components(kind):
+            answer = i2ikd("show", kind, component.name)
+            assert answer.code == 0, (component.name, answer.err)
+            assert answer.out.startswith(f"{kind} {component.name}  ({component.plugin.label})")
+            assert json.loads(i2ikd("show", kind, component.name, "--json").out)["name"] == component.name
+
+    def test_the_taps_of_a_model(self, i2ikd: Any) -> None:
+        lines = i2ikd("show", "model", "dc-cnn", "--taps").out.splitlines()
+        assert any(line.split() == ["cascades.4.layers.2.convolution", "Conv2d"] for line in lines)
+        assert "only a model has taps" in i2ikd("show", "recipe", "kd-mri", "--taps").error
+
+
+class TestInit:
+    def test_what_it_writes_is_an_experiment(self, i2ikd: Any, tmp_path: Path) -> None:
+        answer = i2ikd("init", tmp_path / "mine.toml")
+        assert answer.code == 0 and "mine.toml" in answer.out
+        experiment = read_experiment(tmp_path / "mine.toml")
+        assert {arm.name for arm in experiment.arms} >= {"student", "control", "kd-mri"}
+        assert "#" in (tmp_path / "mine.toml").read_text(), "it is commented"
+
+    def test_it_writes_over_nothing_unless_forced(self, i2ikd: Any, tmp_path: Path) -> None:
+        (tmp_path / "mine.toml").write_text("mine")
+        assert "mine.toml exists; --force writes over it" in i2ikd("init", tmp_path / "mine.toml").error
+        assert (tmp_path / "mine.toml").read_text() == "mine"
+        assert i2ikd("init", tmp_path / "mine.toml", "--force").code == 0
+        read_experiment(tmp_path / "mine.toml")
+
+    @pytest.mark.parametrize("task", [c.name for c in default_host().components("task") if "template" in c.facts])
+    def test_every_template_works_on_simulated_data(self, task: str, i2ikd: Any, tmp_path: Path) -> None:
+        from i2ikd.compare.workbench import Workbench
+
+        assert i2ikd("init", tmp_path / "mine.toml", "--task", task).code == 0
+        phantom = 'task.dataset={name="phantom", train=1, val=1, test=1, slices=2, size=[32, 32]}'
+        experiment = read_experiment(tmp_path / "mine.toml", [phantom, "student.channels=2", "teacher.channels=2"])
+        Workbench(experiment, default_host(), tmp_path / "out").check(experiment.arms)
+
+
+class TestTraining:
+    """One folder through all commands that train and judge."""
+
+    def test_from_teacher_to_table(self, i2ikd: Any, tiny_file: Path, tmp_path: Path, optimiser_steps: Any) -> None:
+        out = tmp_path / "out"
+        (teacher,) = json.loads(i2ikd("train", tiny_file, "--out", out, "--json").out)
+        assert teacher["name"] == "teacher/seed0" and Path(teacher["weights"]).is_file()
+        assert optimiser_steps.count == 4
+        answer = i2ikd("distill", tiny_file, "--out", out, "--json")
+        (student,) = json.loads(answer.out)
+        assert student["name"] == "students/kd-mri/seed0" and (Path(student["folder"]) / "weights.pt").is_file()
+        assert "reuse  teacher/seed0" in answer.err and optimiser_steps.count == 12
+        self.compares(i2ikd("compare", tiny_file, "--out", out, "--json"), out)
+        assert optimiser_steps.count == 24
+        self.evaluates(i2ikd, out, tmp_path)
+
+    def compares(self, answer: Any, out: Path) -> None:
+        assert answer.code == 0
+        result = json.loads(answer.out)
+        assert result == json.loads((out / "results.json").read_text())
+        assert [row["arm"] for row in result["rows"]][-3:] == ["student", "control", "kd-mri"]
+        assert "Traceback" not in answer.err and "reuse  students/kd-mri/seed0" in answer.err
+        assert (out / "report" / "index.html").is_file()
+
+    def evaluates(self, i2ikd: Any, out: Path, tmp_path: Path) -> None:
+        run, records = out / "students" / "kd-mri" / "seed0", tmp_path / "records.csv"
+        rows = {r["arm"]: r for r in json.loads(i2ikd("evaluate", run, "--records", records, "--json").out)}
+        table = {row["arm"]: row for row in json.loads((out / "results.json").read_text())["rows"]}
+        assert rows.keys() == {"zero-filled", "network"}
+        assert rows["network"]["psnr"]["mean"] == pytest.approx(table["kd-mri"]["psnr"]["mean"], abs=1e-6)
+        assert len(records.read_text().splitlines()) == 1 + 2 * 4
+        assert "records.csv exists; give another file" in i2ikd("evaluate", run, "--records", records).error
+        val = json.loads(i2ikd("evaluate", run, "--split", "val", "--json").out)
+        assert val[1]["psnr"]["mean"] != rows["network"]["psnr"]["mean"]
+        other = ("-o", "task.mask.acceleration=2")
+        assert (
+            json.loads(i2ikd("evaluate", run, "--json", *other).out)[0]["psnr"]["mean"]
+            > rows["zero-filled"]["psnr"]["mean"]
+        )
+        shown = i2ikd("evaluate", run)
+        assert shown.code == 0 and "zero-filled" in shown.out and "test split" in shown.out
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_a_run_of_another_kind_is_refused(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        assert i2ikd("train", tiny_file, "--out", out).code == 0
+        assert "is no finished run: it has no weights.pt" in i2ikd("evaluate", out / "store").error
+        (tmp_path / "alone").mkdir()
+        line = i2ikd("evaluate", tmp_path / "alone").error
+        assert "lies in no comparison's folder: say with --experiment which experiment judges it" in line
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_more_seeds_than_the_experiment_has_are_added(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        command = (
+            "compare",
+            tiny_file,
+            "--out",
+            out,
+            "--arms",
+            "student",
+            "-o",
+            "seeds=[1]",
+            "-o",
+            "training.epochs=1",
+        )
+        assert i2ikd(*command, "--seeds", "3").code == 0
+        assert {p.name for p in (out / "students" / "student").iterdir()} == {"seed1", "seed0", "seed2"}
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_overrides_come_in_the_order_given(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+        changes = ("-o", "training.epochs=7", "-o", "training.epochs=1", "-o", "arms.student.student.depth=2")
+        assert i2ikd("distill", tiny_file, "--out", tmp_path / "out", "--arm", "student", *changes).code == 0
+        run = json.loads((tmp_path / "out" / "students" / "student" / "seed0" / "run.json").read_text())
+        assert run["specification"]["stages"][0]["training"]["epochs"] == 1
+        assert run["specification"]["options"]["depth"] == 2
+
+    def test_lines_are_not_broken_where_there_is_no_terminal(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+        command = ("train", tiny_file, "--out", tmp_path / ("x" * 90))
+        lines = i2ikd(*command).out.splitlines()
+        assert lines[-1] == f"teacher/seed0: {tmp_path / ('x' * 90)}/teacher/seed0"
+        lines = i2ikd(
+            *command, "-o", "training.epochs=3", "-o", "training.lr=0.5", "-o", "training.batch=1"
+        ).out.splitlines()
+        assert sum("changed: " in line for line in lines) == 1 and "1 -> 3" not in lines[0]
+        assert lines[0].endswith(")") and "stages.0.training." in lines[0]
+
+
+class TestInterruption:
+    def test_ctrl_c_saves_and_says_how_to_go_on(
+        self, i2ikd: Any, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser_steps: Any
+    ) -> None:
+        from i2ikd.cli.progress import Display
+
+        stepped, out = Display.stepped, tmp_path / "a folder"
+
+        def interrupt(display: Display) -> None:
+            stepped(display)
+            if optimiser_steps.count == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        words = ["distill", str(tiny_file), "--out", str(out)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Display, "stepped", interrupt)
+            patch.setattr(sys, "argv", ["/bin/i2ikd", *words])
+            answer = i2ikd(*words)
+        assert answer.code == 130
+        assert answer.err == (
+            f"i2ikd: stopped; a checkpoint was saved. Go on with: i2ikd distill {tiny_file} --out '{out}'\n"
+        )
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        again = i2ikd(*words)
+        assert again.code == 0 and "go on  students/kd-mri/seed0  (it was interrupted)" in again.out
+        assert optimiser_steps.count == 12, "no step is made twice"
+
+    def test_ctrl_c_where_nothing_is_trained_ends_too(
+        self, i2ikd: Any, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("i2ikd.compare.workbench.Workbench.check", interrupt)
+        answer = i2ikd("train", tiny_file, "--out", tmp_path / "out")
+        assert (answer.code, answer.err.strip()) == (130, "i2ikd: stopped")

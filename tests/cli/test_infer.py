@@ -1,0 +1,270 @@
+"""``i2ikd infer``: new files through a trained network, whole or in tiles, written as the task writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+from i2ikd.api import load
+from i2ikd.cli.main import run
+from i2ikd.evaluation.predict import predict
+from i2ikd.network import apply
+from i2ikd.plugins import default_host
+
+EXPERIMENT = """
+name = "tiny"
+seeds = [0]
+training = {{ epochs = 1, batch = 2 }}
+comparison = {{ latency = false }}
+teacher = {{ model = "{model}", depth = 4, channels = 4 }}
+student = {{ model = "{model}", depth = 3, channels = 4 }}
+arms = [{{ name = "student" }}]
+task.name = "{task}"
+task.dataset = {{ name = "phantom", train = 1, val = 1, test = 1, slices = 2, size = [32, 24] }}
+"""
+SHAPE = (20, 28, 3)
+AFFINE = np.array([[0, -2.0, 0, 5], [3, 0, 0, -7], [0, 0, 4, 1], [0, 0, 0, 1]])
+
+
+def trained(folder: Path, task: str, model: str) -> Path:
+    """Train a student for one epoch; return the run's folder."""
+    (folder / "tiny.toml").write_text(EXPERIMENT.format(task=task, model=model), encoding="utf-8")
+    assert run(["distill", str(folder / "tiny.toml"), "--arm", "student", "--out", str(folder / "out")]) == 0
+    return folder / "out" / "students" / "student" / "seed0"
+
+
+@pytest.fixture(scope="module")
+def reconstruction(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("recon"), "mri-recon", "dc-cnn")
+
+
+@pytest.fixture(scope="module")
+def sharpening(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("sr"), "mri-sr", "vdsr")
+
+
+@pytest.fixture
+def anatomy() -> np.ndarray:
+    """A volume [H, W, slices], of which no axis is as long as another, 0..250; its last slice is empty."""
+    rows, columns, slices = np.meshgrid(*(np.linspace(-1, 1, side) for side in SHAPE), indexing="ij")
+    volume = 250 * np.clip(1 - (rows - 0.3) ** 2 - columns**2 * (1.5 + slices), 0, 1) ** 2
+    volume[..., -1] = 0
+    return volume.astype(np.float32)
+
+
+def hdf5(path: Path, volume: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["volfs"] = volume
+    return path
+
+
+def written(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        result: np.ndarray = file["reconstruction"][:]
+    return result
+
+
+def judged(path: Path, folder: Path, i2ikd: Callable[..., Any], root: Path) -> list[float]:
+    """PSNR of the network of a run on the volumes in ``root``, as ``evaluate`` says it."""
+    records = folder / "records.csv"
+    dataset = f"task.dataset={{name='folder', root='{root}'}}"
+    assert i2ikd("evaluate", path, "-o", dataset, "--records", records).code == 0
+    lines = [line.split(",") for line in records.read_text().splitlines()]
+    column = lines[0].index("psnr-volume-max")
+    return [float(line[column]) for line in lines[1:] if line[lines[0].index("arm")] == "network"]
+
+
+class TestAFile:
+    def test_comes_out_as_evaluate_sees_it(
+        self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
+    ) -> None:
+        volume = anatomy[..., :2]
+        source = hdf5(tmp_path / "data" / "test" / "head.h5", volume)
+        answer = i2ikd("infer", reconstruction, "--input", source, "--output", tmp_path / "head.h5")
+        assert answer.code == 0 and answer.out.startswith(f"{source} -> {tmp_path / 'head.h5'}: 2 slices")
+        result, target = written(tmp_path / "head.h5"), volume / volume.max()
+        assert result.shape == volume.shape and result.dtype == np.float32
+        expected = peak_signal_noise_ratio(target.astype(np.float64), result.astype(np.float64), data_range=1)
+        assert judged(reconstruction, tmp_path, i2ikd, tmp_path / "data") == pytest.approx([expected] * 2, abs=1e-3)
+
+        task = default_host().create("task", "mri-recon", {"dataset": {"name": "folder", "root": tmp_path / "data"}})
+        network = load(reconstruction)
+        with torch.no_grad():
+            (rows,) = predict(task, task.dataset("test"), lambda batch: {"network": apply(network, batch)})
+        np.testing.assert_allclose(np.moveaxis(result, -1, 0), rows["network"].predictions, atol=1e-6)
+
+    def test_of_nifti_keeps_its_axes_and_its_place_in_space(
+        self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
+    ) -> None:
+        nibabel.save(nibabel.Nifti1Image(anatomy, AFFINE), tmp_path / "head.nii.gz")
+        hdf5(tmp_path / "head.h5", anatomy)
+        for name in ("head.nii.gz", "head.h5"):
+            assert (
+                i2ikd("infer", reconstruction, "--input", tmp_path / name, "--output", tmp_path / f"new-{name}").code
+                == 0
+            )
+        result = nibabel.load(tmp_path / "new-head.nii.gz")
+        np.testing.assert_array_equal(result.affine, AFFINE)
+        np.testing.assert_array_equal(np.asarray(result.dataobj), written(tmp_path / "new-head.h5"))
+
+    def test_is_read_as_overrides_say_and_reported_as_json(
+        self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
+    ) -> None:
+        source, output = hdf5(tmp_path / "head.h5", anatomy), tmp_path / "pictures"
+        dataset = "task.dataset={name='folder', root='nowhere', size=[40, 36]}"
+        answer = i2ikd("infer", reconstruction, "--input", source, "--output", output, "-o", dataset, "--json")
+        (row,) = json.loads(answer.out)
+        assert (row["input"], row["output"], row["slices"]) == (str(source), str(output), 3)
+        pictures = [np.asarray(Image.open(path)) for path in sorted(output.iterdir())]
+        assert [picture.shape for picture in pictures] == [(40, 36)] * 3
+        assert max(picture.max() for picture in pictures) == 255
+
+
+class TestAFolder:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, anatomy: np.ndarray) -> Path:
+        """Volumes of four kinds at two depths, and what is none."""
+        root = tmp_path / "new"
+        hdf5(root / "one" / "head.h5", anatomy)
+        np.save(root / "head.npy", np.moveaxis(anatomy, -1, 0))
+        tifffile.imwrite(root / "head.tif", np.moveaxis(anatomy, -1, 0), photometric="minisblack")
+        (root / "scan").mkdir()
+        for number in range(2):
+            Image.fromarray(anatomy[..., number].astype(np.uint8)).save(root / "scan" / f"{number}.png")
+        (root / "notes.txt").write_text("no volume")
+        (root / ".hidden.npy").write_text("no volume")
+        return root
+
+    def test_is_mirrored_with_the_same_names(
+        self, reconstruction: Path, i2ikd: Any, folder: Path, tmp_path: Path
+    ) -> None:
+        output = folder / "results"
+        for attempt in ((), ("--force",)):
+            assert i2ikd("infer", reconstruction, "--input", folder, "--output", output, *attempt).code == 0
+            found = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+            assert found == ["head.npy", "head.tif", "one/head.h5", "scan/slice-000.png", "scan/slice-001.png"]
+        volume = np.moveaxis(written(output / "one" / "head.h5"), -1, 0)
+        np.testing.assert_array_equal(np.load(output / "head.npy"), volume)
+        np.testing.assert_array_equal(tifffile.imread(output / "head.tif"), volume)
+
+    def test_of_pictures_is_one_volume(self, reconstruction: Path, i2ikd: Any, folder: Path, tmp_path: Path) -> None:
+        output = tmp_path / "scan.h5"
+        assert i2ikd("infer", reconstruction, "--input", folder / "scan", "--output", output).code == 0
+        assert written(output).shape == (*SHAPE[:2], 2)
+
+    def test_is_read_by_the_reader_that_the_task_names(
+        self, reconstruction: Path, i2ikd: Any, folder: Path, tmp_path: Path
+    ) -> None:
+        dataset = "task.dataset={name='folder', root='nowhere', reader='kdmri-hdf5'}"
+        output = tmp_path / "results"
+        assert i2ikd("infer", reconstruction, "--input", folder, "--output", output, "-o", dataset).code == 0
+        assert [path.name for path in output.rglob("*") if path.is_file()] == ["head.h5"]
+
+
+class TestTiles:
+    def test_give_what_the_whole_slice_gives(
+        self, sharpening: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
+    ) -> None:
+        """The student sees 3 pixels far; of an overlap of 12, 3 pixels are dropped on either side."""
+        source = hdf5(tmp_path / "head.h5", anatomy)
+        whole, tiled = tmp_path / "whole.h5", tmp_path / "tiled.h5"
+        arguments = ("infer", sharpening, "--input", source, "--output")
+        assert i2ikd(*arguments, whole, "-o", "task.factor=2").code == 0
+        assert i2ikd(*arguments, tiled, "-o", "task.factor=2", "--tile", 24, "--overlap", 12).code == 0
+        np.testing.assert_allclose(written(tiled), written(whole), atol=1e-6)
+
+    def test_are_refused_where_a_sample_holds_the_whole_k_space(
+        self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
+    ) -> None:
+        source, output = hdf5(tmp_path / "head.h5", anatomy), tmp_path / "out.h5"
+        error = i2ikd("infer", reconstruction, "--input", source, "--output", output, "--tile", 16).error
+        assert "cannot be tiled: kspace and mask of a sample belong to the whole slice" in error
+        assert not output.exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--overlap", 4), "--overlap is between tiles"),
+            (("--tile", 8, "--overlap", 5), "overlap = 5: it must be from 0 to half of the tile, 4"),
+            (("--tile", 0), "0 is not in the range x>=1"),
+        ],
+    )
+    def test_that_cannot_be_are_refused(
+        self, sharpening: Path, i2ikd: Any, tmp_path: Path, arguments: tuple[object, ...], message: str
+    ) -> None:
+        assert message in i2ikd("infer", sharpening, "--input", tmp_path, "--output", tmp_path / "x", *arguments).error
+
+
+class TestNothingIsWrittenOver:
+    @pytest.fixture
+    def source(self, tmp_path: Path, anatomy: np.ndarray) -> Path:
+        return hdf5(tmp_path / "in" / "head.h5", anatomy)
+
+    def test_without_force(self, reconstruction: Path, i2ikd: Any, source: Path, tmp_path: Path) -> None:
+        output = tmp_path / "out" / "head.h5"
+        hdf5(output, np.zeros(SHAPE))
+        before = output.read_bytes()
+        for given, place in ((source, output), (source.parent, output.parent)):
+            error = i2ikd("infer", reconstruction, "--input", given, "--output", place).error
+            assert error == f"{output} exists; --force writes over it, or give another output"
+        assert output.read_bytes() == before
+        assert i2ikd("infer", reconstruction, "--input", source, "--output", output, "--force").code == 0
+        assert written(output).any()
+
+    def test_not_even_the_input_with_force(self, reconstruction: Path, i2ikd: Any, source: Path) -> None:
+        before = source.read_bytes()
+        for place in (source, source.parent):
+            error = i2ikd("infer", reconstruction, "--input", place, "--output", place, "--force").error
+            assert "is the input itself" in error
+        assert source.read_bytes() == before
+
+    def test_when_the_file_is_damaged_in_its_middle(
+        self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
+    ) -> None:
+        anatomy[3, 4, 1] = np.nan
+        source, output = hdf5(tmp_path / "in.h5", anatomy), tmp_path / "out.h5"
+        error = i2ikd("infer", reconstruction, "--input", source, "--output", output).error
+        assert error.startswith(str(source)) and "slice 1: it holds values that are not finite" in error
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5"]
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("nowhere.h5", "out.h5", "there is no such file or folder to read"),
+        ("head.h5", "no/folder/out.h5", "there is no folder"),
+        ("head.h5", "out.jpg", "a volume is written to .h5, .nii"),
+        ("head.h5", "out.png", "a volume of 3 slices is more than one picture"),
+        ("notes.txt", "out.h5", "no reader knows such a file"),
+        ("empty", "out", "in this folder is no file that the task MriRecon reads"),
+        ("some", "notes.txt", "is a folder, so the output must be one too"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_refused(
+    reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray, source: str, output: str, message: str
+) -> None:
+    hdf5(tmp_path / "head.h5", anatomy)
+    hdf5(tmp_path / "some" / "head.h5", anatomy)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("text")
+    before = sorted(tmp_path.rglob("*"))
+    assert message in i2ikd("infer", reconstruction, "--input", tmp_path / source, "--output", tmp_path / output).error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_is_no_run_is_refused(i2ikd: Any, tmp_path: Path, anatomy: np.ndarray) -> None:
+    source = hdf5(tmp_path / "head.h5", anatomy)
+    error = i2ikd("infer", tmp_path, "--input", source, "--output", tmp_path / "out.h5").error
+    assert "lies in no comparison's folder" in error

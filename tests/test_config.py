@@ -1,0 +1,164 @@
+"""The experiment: what TOML and overrides may say, and what is told apart by its digest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from i2ikd import UserError
+from i2ikd.config import Training, apply_override, check_experiment, digest, merge_training, read_experiment
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "task": {"name": "t"},
+    "teacher": {"model": "a"},
+    "student": {"model": "b", "depth": 3},
+    "arms": [{"name": "student"}, {"name": "kd", "recipe": "kd-mri", "alpha": 0.5, "student": {"depth": 2}}],
+}
+
+
+def overridden(*overrides: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(SMALL))
+    for override in overrides:
+        apply_override(document, override)
+    return document
+
+
+class TestExperiment:
+    def test_what_is_not_said_has_the_papers_value(self) -> None:
+        experiment = check_experiment(SMALL, "here")
+        training = experiment.training
+        assert (training.epochs, training.batch, training.optimizer, training.lr) == (150, 4, "adam", 1e-3)
+        assert (training.schedule, training.decay_epochs, training.decay_rate) == ("step", 40, 0.1)
+        assert (training.weight_decay, training.ema, training.precision) == (0, None, "fp32")
+        assert experiment.seeds == [0] and experiment.pairs is None
+
+    def test_what_a_section_does_not_know_are_options_of_its_component(self) -> None:
+        experiment = check_experiment(SMALL, "here")
+        assert experiment.student.options == {"depth": 3} and experiment.teacher.options == {}
+        assert experiment.arm("kd").options == {"alpha": 0.5}
+        assert experiment.task.options == {}
+
+    def test_an_arm_changes_the_student_for_itself(self) -> None:
+        experiment = check_experiment(SMALL, "here")
+        assert experiment.student_of(experiment.arm("kd")).options == {"depth": 2}
+        assert experiment.student_of(experiment.arm("student")).options == {"depth": 3}
+
+    def test_it_is_the_same_after_a_way_through_json(self) -> None:
+        document = overridden("pairs=[['a', 'b']]", "teacher.weights='some/where'", "training.views=['flip']")
+        experiment = check_experiment(document, "here")
+        assert check_experiment(json.loads(experiment.model_dump_json()), "there") == experiment
+
+    def test_an_arm_that_is_not_there_is_named_with_the_nearest(self) -> None:
+        with pytest.raises(UserError, match="the experiment 'small' has no arm 'studnet'; did you mean 'student'"):
+            check_experiment(SMALL, "here").arm("studnet")
+
+    @pytest.mark.parametrize("missing", ["name", "task", "teacher", "student", "arms"])
+    def test_what_is_missing_is_named(self, missing: str) -> None:
+        document = {key: value for key, value in SMALL.items() if key != missing}
+        with pytest.raises(UserError, match=f"^here: the option '{missing}' is missing$"):
+            check_experiment(document, "here")
+
+    def test_a_task_without_a_name_says_how_to_find_one(self) -> None:
+        with pytest.raises(UserError, match="the key 'name' is missing; `i2ikd list tasks` shows what there is"):
+            check_experiment({**SMALL, "task": {"acceleration": 4}}, "here")
+
+    @pytest.mark.parametrize("override", ["comparison.control='kd'", "comparison.student='student'"])
+    def test_a_reference_is_one_of_the_arms(self, override: str) -> None:
+        check_experiment(overridden(override), "here")
+        with pytest.raises(UserError, match=r"comparison\.\w+ names no arm; known: kd, student"):
+            check_experiment(overridden(override.replace("kd'", "none'").replace("student'", "none'")), "here")
+
+    def test_references_that_nobody_chose_may_be_missing(self) -> None:
+        assert check_experiment(overridden("arms=[{name='other'}]"), "here").comparison.student == "student"
+
+    def test_a_message_is_one_line_however_long_the_value(self) -> None:
+        with pytest.raises(UserError) as caught:
+            check_experiment({**SMALL, "seeds": "line\nline"}, "here")
+        assert "\n" not in str(caught.value)
+
+
+class TestTraining:
+    def test_changes_are_merged_and_checked(self) -> None:
+        changed = merge_training(Training(epochs=3), {"lr": "0.5", "ema": 0.9}, "stage")
+        assert (changed.epochs, changed.lr, changed.ema) == (3, 0.5, 0.9)
+        with pytest.raises(UserError, match="stage: unknown option 'epoch'; did you mean 'epochs'"):
+            merge_training(Training(), {"epoch": 3}, "stage")
+
+    def test_what_numbers_do_not_depend_on_is_no_part_of_the_identity(self) -> None:
+        identity = Training().identity()
+        assert Training(workers=3, cache_mb=1).identity() == identity
+        changes: dict[str, Any] = {
+            "epochs": 1, "batch": 1, "optimizer": "sgd", "lr": 1, "weight_decay": 1, "schedule": "cosine",
+            "decay_epochs": 1, "decay_rate": 0.5, "min_lr": 1, "warmup_epochs": 1, "ema": 0.5, "clip_grad": 1,
+            "precision": "bf16", "views": ["flip"], "select": "last", "validate_every": 7, "device": "cpu",
+        }  # fmt: skip
+        assert changes.keys() == Training.model_fields.keys() - {"workers", "cache_mb"}
+        for name, value in changes.items():
+            assert Training(**{name: value}).identity() != identity, name
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(
+        ("override", "path", "value"),
+        [
+            ("training.epochs=3", ("training", "epochs"), 3),
+            ("training.lr = 1e-4", ("training", "lr"), 1e-4),
+            ("student.depth=4", ("student", "depth"), 4),
+            ("name=other", ("name",), "other"),
+            ("name='other'", ("name",), "other"),
+            ("task.root=/a/b=c.d", ("task", "root"), "/a/b=c.d"),
+            ("task.root=", ("task", "root"), ""),
+            ("task.stored=true", ("task", "stored"), True),
+            ("task.size=[3, 4]", ("task", "size"), [3, 4]),
+            ("task.mask={name='x', y=1}", ("task", "mask"), {"name": "x", "y": 1}),
+            ("arms.kd.alpha=0.25", ("arms", 1, "alpha"), 0.25),
+            ("arms.1.alpha=0.25", ("arms", 1, "alpha"), 0.25),
+            ("arms.0={name='x'}", ("arms", 0), {"name": "x"}),
+            ("arms.kd.student.depth=9", ("arms", 1, "student", "depth"), 9),
+            ("new.deep.key=1", ("new", "deep", "key"), 1),
+        ],
+    )
+    def test_a_value_goes_where_its_path_leads(self, override: str, path: tuple[Any, ...], value: Any) -> None:
+        found: Any = overridden(override)
+        for part in path:
+            found = found[part]
+        assert found == value and type(found) is type(value)
+
+    def test_nothing_else_changes(self) -> None:
+        changed = overridden("arms.kd.alpha=0.25")
+        changed["arms"][1]["alpha"] = 0.5
+        assert changed == SMALL
+
+    @given(st.text(alphabet="ab.=[]{}'\" \n09-,\x00"))
+    def test_any_text_is_taken_or_refused(self, text: str) -> None:
+        with contextlib.suppress(UserError):
+            overridden(text)
+
+
+class TestFiles:
+    def test_overrides_come_after_the_file(self, tiny_file: Path) -> None:
+        experiment = read_experiment(tiny_file, ["training.epochs=9", "training.epochs=5"])
+        assert (experiment.name, experiment.training.epochs, experiment.training.batch) == ("tiny", 5, 2)
+
+    def test_the_file_is_named_where_it_is_wrong(self, tiny_file: Path) -> None:
+        with pytest.raises(UserError, match=r"tiny\.toml: training\.epochs = 0: should be greater"):
+            read_experiment(tiny_file, ["training.epochs=0"])
+
+
+class TestDigest:
+    def test_order_says_nothing_and_everything_else_does(self) -> None:
+        value = {"a": [1, {"b": None}], "c": "ü"}
+        assert digest(value) == digest({"c": "ü", "a": [1, {"b": None}]})
+        others = [{**value, "a": [{"b": None}, 1]}, {**value, "c": "u"}, {**value, "d": None}, {"a": value["a"]}]
+        assert len({digest(other) for other in [value, *others]}) == 5
+
+    def test_it_is_sha256_of_canonical_json(self) -> None:
+        assert digest({"b": 1, "a": [0.5]}) == hashlib.sha256(b'{"a":[0.5],"b":1}').hexdigest()
