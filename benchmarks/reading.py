@@ -19,13 +19,14 @@ SLICES = 20
 _KEY = "volfs"
 
 
-def write_files(folder: Path, volumes: int, size: int) -> None:
-    """Write volumes in KD-MRI's layout: ``volfs`` [H, W, slices], contiguous, as its files are."""
+def write_files(folder: Path, volumes: int, size: int, layout: str) -> None:
+    """Write volumes as KD-MRI does, ``volfs`` [H, W, slices]: ``contiguous``, or in ``chunks`` of one slice."""
     (folder / "train").mkdir(parents=True, exist_ok=True)
     for number in range(volumes):
         volume = np.moveaxis(images(SLICES, size, seed=number).numpy(), 0, -1)
         with h5py.File(folder / "train" / f"volume-{number}.h5", "w") as file:
-            file.create_dataset(_KEY, data=np.ascontiguousarray(volume))
+            chunks = (size, size, 1) if layout == "chunks" else None
+            file.create_dataset(_KEY, data=np.ascontiguousarray(volume), chunks=chunks)
 
 
 def _files(setting: Setting) -> list[Path]:

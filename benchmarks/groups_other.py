@@ -1,0 +1,117 @@
+"""Rows about inference, evaluation, reading, arms in one pass, and starting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measure import Plan, Spread, ratio, seconds, share
+from benchmarks.table import Row, number
+from benchmarks.worker import ROOT, Reply
+
+_MAIN = "from i2ikd.cli.main import main; main()"
+_EXPERIMENT = ROOT / "examples" / "experiments" / "phantom-4x-quick.toml"
+
+
+def inference(plan: Plan) -> list[Row]:
+    """One slice through student and teacher."""
+    base = plan.base
+    roles = {role: ("inference", replace(base, role=role)) for role in ("student", "teacher")}
+    replies = plan.measure({**roles, "limit": ("convolution-forward", base)}, units=5 * plan.units)
+    group = f"inference ({base.device})"
+    took = ", ".join(f"{role} {number(1e3 * seconds(replies[role]).median)} ms" for role in roles)
+    rows = [Row(group, "student against teacher", ratio(replies["teacher"], replies["student"]), "x", 2, True, took)]
+    for role in roles:
+        part = share(replies[role], replies["limit"])
+        rows.append(Row(group, f"{role}'s share of the convolution's speed", part, "%", 80))
+    return rows
+
+
+def evaluation(plan: Plan) -> list[Row]:
+    """A split of 100 slices, network and metrics."""
+    slices = 20 if plan.quick else 100
+    replies = plan.measure({"evaluation": ("evaluation", replace(plan.base, samples=slices))}, units=1)
+    whole = slices == 100 and plan.base.size == 256
+    name = f"{slices} slices at {plan.base.size} x {plan.base.size}"
+    took = seconds(replies["evaluation"])
+    detail = f"{number(1e3 * took.median / slices)} ms a slice"
+    return [Row("evaluation", name, took, "s", 20 if whole else None, False, detail)]
+
+
+def reading(plan: Plan) -> list[Row]:
+    """The first epoch from HDF5 against the bare bytes, and against a file reopened for every slice."""
+    rows = []
+    for layout in ("chunks", "contiguous"):
+        with tempfile.TemporaryDirectory() as folder:
+            from benchmarks.reading import write_files
+
+            write_files(Path(folder), 2 if plan.quick else 8, plan.base.size, layout)
+            setting = replace(plan.base, folder=folder)
+            variants = ("reading", "reading-raw", "reading-reopened")
+            replies = plan.measure({variant: (variant, setting) for variant in variants}, units=1)
+        detail = ", ".join(f"{variant} {_throughput(replies[variant])}" for variant in variants)
+        engine, raw, reopened = (replies[variant] for variant in variants)
+        rows += [
+            Row("reading", f"{layout}: first epoch, against reopened files", ratio(reopened, engine), detail=detail),
+            Row("reading", f"{layout}: first epoch, of the speed of bare bytes", _percent(raw, engine), "%"),
+        ]
+    return rows
+
+
+def _throughput(replies: list[Reply]) -> str:
+    return f"{number(replies[0].facts['bytes'] / 1e6 / seconds(replies).median)} MB/s"
+
+
+def _percent(raw: list[Reply], engine: list[Reply]) -> Spread:
+    return Spread.of([100 * value for value in ratio(raw, engine).rounds])
+
+
+def arms(plan: Plan) -> list[Row]:
+    """Eight students trained in one pass or one after the other, the teacher asked once or in every step."""
+    count = 3 if plan.quick else 8
+    base = replace(plan.base, size=max(16, plan.base.size // 2), arms=count, epochs=2)
+    wanted = {
+        f"{order}, {knowledge}": ("arms", replace(base, lockstep=order == "lockstep", cache=knowledge == "cached"))
+        for order in ("lockstep", "separate")
+        for knowledge in ("cached", "live")
+    }
+    replies = plan.measure(wanted, units=1)
+    pairs = [
+        (f"{count} arms in lockstep against separate runs, teacher live", "separate, live", "lockstep, live"),
+        (f"{count} arms in lockstep against separate runs, teacher cached", "separate, cached", "lockstep, cached"),
+        ("teacher cached against live, separate runs of 2 epochs", "separate, live", "separate, cached"),
+        ("lockstep and cached against neither", "separate, live", "lockstep, cached"),
+    ]
+    detail = ", ".join(f"{name} {number(seconds(replies[name]).median)} s" for name in wanted)
+    return [
+        Row("arms", name, ratio(replies[slow], replies[fast]), detail=detail if place == 0 else "")
+        for place, (name, slow, fast) in enumerate(pairs)
+    ]
+
+
+def start(plan: Plan) -> list[Row]:
+    """The command line: help, and ``compare`` to its first optimiser step."""
+    with tempfile.TemporaryDirectory() as folder:
+        helped = [_clock([sys.executable, "-c", _MAIN, "--help"]) for _ in range(plan.rounds + 1)]
+        bare = [_clock([sys.executable, "-c", "pass"]) for _ in range(plan.rounds + 1)]
+        compare = ["compare", str(_EXPERIMENT), "--out"]
+        first = [
+            _clock([sys.executable, "-m", "benchmarks.first_step", *compare, str(Path(folder) / str(turn))])
+            for turn in range(plan.rounds)
+        ]
+    detail = f"of it {number(Spread.of(bare[1:]).median)} s for the interpreter"
+    return [
+        Row("start", "i2ikd --help", Spread.of(helped[1:]), "s", 0.3, False, detail),
+        Row("start", "i2ikd compare to the first step", Spread.of(first), "s", 8, False, _EXPERIMENT.name),
+    ]
+
+
+def _clock(command: Sequence[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begun

@@ -1,0 +1,126 @@
+"""Rows about training: both stages against the plain loop, the convolution's limit, memory, growth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.measure import Plan, Spread, exponent, ratio, seconds, share
+from benchmarks.setting import Setting
+from benchmarks.table import Row, number
+from benchmarks.worker import Reply
+
+Wanted = dict[str, tuple[str, Setting]]
+
+
+def _plain(base: Setting) -> Wanted:
+    return {"plain": ("plain", base), "plain, teacher detached": ("plain", replace(base, through_teacher=False))}
+
+
+def _precisions(plan: Plan) -> list[str]:
+    return ["fp32", "bf16"] if plan.bf16 or plan.base.device == "cuda" else ["fp32"]
+
+
+def output_stage(plan: Plan) -> list[Row]:
+    """Target + imitation, the teacher's images cached."""
+    base = replace(plan.base, stage="output")
+    wanted = _plain(base)
+    for precision in _precisions(plan):
+        setting = replace(base, precision=precision)
+        wanted |= {
+            precision: ("engine", setting),
+            f"convolution {precision}": ("convolution", setting),
+            f"gemm {precision}": ("gemm", setting),
+        }
+    replies = plan.measure(wanted)
+    group, rows = f"output stage ({base.device})", []
+    for precision, reach in zip(_precisions(plan), (8.0, 14.0)):
+        engine, limit = replies[precision], replies[f"convolution {precision}"]
+        rows += _against_plain(group, f"{precision}, cached", replies, engine, reach)
+        rows.append(_limit_row(group, precision, engine, limit, replies[f"gemm {precision}"]))
+    return rows + _memory_rows(group, replies, _precisions(plan))
+
+
+def _limit_row(group: str, precision: str, engine: list[Reply], limit: list[Reply], gemm: list[Reply]) -> Row:
+    detail = f"convolution {_speed(limit)}, matrix product {_speed(gemm)}, step {_speed(engine, fastest=False)}"
+    return Row(group, f"{precision}, step's share of the convolution's speed", share(engine, limit), "%", 80, True, detail)
+
+
+def _speed(replies: list[Reply], fastest: bool = True) -> str:
+    rates = [r.facts["operations"] / (r.fastest if fastest else r.seconds) / 1e9 for r in replies]
+    return f"{number(Spread.of(rates).median)} GFLOP/s"
+
+
+def attention_stage(plan: Plan) -> list[Row]:
+    """Attention maps of a teacher that is asked in every step, and of one that was asked once."""
+    base = replace(plan.base, stage="features")
+    wanted = _plain(base)
+    for precision in _precisions(plan):
+        for name, cache in (("live", False), ("cached", True)):
+            wanted[f"{precision} {name}"] = "engine", replace(base, precision=precision, cache=cache)
+    replies = plan.measure(wanted)
+    group, rows = f"attention stage ({base.device})", []
+    for precision, reach in zip(_precisions(plan), (6.0, 10.0)):
+        rows += _against_plain(group, f"{precision}, live teacher", replies, replies[f"{precision} live"], reach)
+        rows += _against_plain(group, f"{precision}, cached", replies, replies[f"{precision} cached"], None)
+    return rows + _memory_rows(group, replies, ["fp32 live", "fp32 cached"])
+
+
+def _against_plain(
+    group: str, name: str, replies: dict[str, list[Reply]], engine: list[Reply], reach: float | None
+) -> list[Row]:
+    took = f"{number(seconds(engine).median)} s a step"
+    return [
+        Row(
+            group,
+            f"{name}, against {plain}",
+            ratio(replies[plain], engine),
+            reach=reach,
+            detail=f"{took} instead of {number(seconds(replies[plain]).median)}",
+        )
+        for plain in ("plain", "plain, teacher detached")
+    ]
+
+
+def _memory_rows(group: str, replies: dict[str, list[Reply]], engines: list[str]) -> list[Row]:
+    rows = []
+    for name in engines:
+        peak, plain = replies[name][-1].peak_mb, replies["plain"][-1].peak_mb
+        detail = f"{peak:.0f} MB instead of {plain:.0f}, the process and its imports included"
+        rows.append(Row(group, f"peak memory, {name}, of plain's", Spread.of([peak / plain]), "x", 0.5, False, detail))
+    return rows
+
+
+def growth(plan: Plan) -> list[Row]:
+    """Time against pixels and against samples, memory against epochs."""
+    return [_pixels(plan), _samples(plan), _epochs(plan)]
+
+
+def _pixels(plan: Plan) -> Row:
+    sizes = [plan.base.size * quarter // 4 for quarter in (1, 2, 3, 4)]
+    wanted: Wanted = {str(size): ("engine", replace(plan.base, size=size)) for size in sizes}
+    replies = plan.measure(wanted)
+    times = [seconds(replies[str(size)]) for size in sizes]
+    per_pixel = [1e9 * t.median / (s * s * plan.base.batch) for t, s in zip(times, sizes)]
+    detail = ", ".join(f"{size}: {number(ns)} ns a pixel" for size, ns in zip(sizes, per_pixel))
+    power = exponent([float(size * size) for size in sizes], times)
+    return Row("growth", "power of the pixels that a step's time grows with", power, "", 1.1, False, detail)
+
+
+def _samples(plan: Plan) -> Row:
+    counts = [plan.base.batch * batches for batches in (2, 4, 8, 16)]
+    small = replace(plan.base, size=max(16, plan.base.size // 4), arms=1, epochs=2)
+    wanted: Wanted = {str(count): ("arms", replace(small, samples=count)) for count in counts}
+    replies = plan.measure(wanted, units=1)
+    times = [seconds(replies[str(count)]) for count in counts]
+    detail = ", ".join(f"{count}: {number(1e3 * t.median / count)} ms a slice" for count, t in zip(counts, times))
+    power = exponent([float(count) for count in counts], times)
+    return Row("growth", "power of the slices that a run's time grows with", power, "", 1.1, False, detail)
+
+
+def _epochs(plan: Plan) -> Row:
+    with plan.workers({"engine": ("engine", plan.base)}) as workers:
+        steps = max(1, plan.base.samples // plan.base.batch)
+        resident = [workers["engine"].ask(steps).resident_mb for _ in range(5)]
+    detail = ", ".join(f"{megabytes:.0f}" for megabytes in resident) + " MB after epochs 1 to 5"
+    grown = Spread.of([resident[-1] / resident[1]])
+    return Row("growth", "memory after epoch 5, of that after epoch 2", grown, "x", 1.02, False, detail)

@@ -1,0 +1,86 @@
+"""The table: a row for each ratio, with its spread, what it should reach, and the figures behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import Spread
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line.
+
+    Attributes:
+        group: what it belongs to.
+        name: what is measured.
+        value: median and quartiles over the rounds.
+        unit: ``x`` is a ratio.
+        reach: what the median should be; ``None``: only shown.
+        at_least: whether more is better.
+        detail: the figures behind it.
+    """
+
+    group: str
+    name: str
+    value: Spread
+    unit: str = "x"
+    reach: float | None = None
+    at_least: bool = True
+    detail: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the reach is reached."""
+        if self.reach is None:
+            return None
+        return self.value.median >= self.reach if self.at_least else self.value.median <= self.reach
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a plain dict."""
+        value = self.value
+        return {
+            "group": self.group,
+            "name": self.name,
+            "median": value.median,
+            "low": value.low,
+            "high": value.high,
+            "rounds": list(value.rounds),
+            "unit": self.unit,
+            "reach": self.reach,
+            "at_least": self.at_least,
+            "met": self.met,
+            "detail": self.detail,
+        }
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent.
+
+    >>> [number(value) for value in (0.01234, 1.234, 123.4, 12345.0)]
+    ['0.0123', '1.23', '123', '12345']
+    """
+    if value == 0:
+        return "0"
+    return f"{value:.{max(0, 3 - len(str(int(abs(value)))) if abs(value) >= 1 else 4)}f}"
+
+
+def print_table(rows: Sequence[Row], facts: Mapping[str, Any], console: Console) -> None:
+    """Print the facts of the machine, then the rows, groups apart."""
+    console.print(", ".join(f"{name} {value}" for name, value in facts.items() if value is not None), highlight=False)
+    table = Table("", "median", "quartiles", "reach", "", "detail")
+    for column in (1, 2, 3):
+        table.columns[column].justify = "right"
+    for place, row in enumerate(rows):
+        ends = place + 1 == len(rows) or rows[place + 1].group != row.group
+        sign = "" if row.reach is None else ("≥ " if row.at_least else "≤ ") + number(row.reach)
+        verdict = {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[row.met]
+        span = f"{number(row.value.low)} - {number(row.value.high)}" if len(row.value.rounds) > 1 else ""
+        name = f"{row.group}: {row.name}"
+        table.add_row(name, f"{number(row.value.median)} {row.unit}", span, sign, verdict, row.detail, end_section=ends)
+    console.print(table)

@@ -1,0 +1,1 @@
+"""Denoising of photographs for i2ikd: a task with its data, network, distillation loss, metric, reader and command."""

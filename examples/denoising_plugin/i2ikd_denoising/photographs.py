@@ -1,0 +1,118 @@
+"""The photographs that are inside scikit-image's wheel, cut into crops; nothing is ever downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from i2ikd import UserError
+from i2ikd_denoising.reader import read_grey
+
+SPLITS = {
+    "train": (
+        "astronaut.png",
+        "brick.png",
+        "camera.png",
+        "clock_motion.png",
+        "grass.png",
+        "gravel.png",
+        "motorcycle_left.png",
+        "text.png",
+    ),
+    "val": ("coffee.png", "moon.png"),
+    "test": ("chelsea.png", "coins.png", "page.png", "rocket.jpg"),
+}
+"""A photograph is in one split, whole."""
+
+
+@cache
+def shipped(file: str) -> np.ndarray:
+    """Return a photograph of scikit-image [H, W], float32 in 0..1.
+
+    The file is opened where scikit-image was installed: its own functions would download what is not there.
+
+    Raises:
+        UserError: this scikit-image does not have it.
+    """
+    resource = files("skimage.data").joinpath(file)
+    if not resource.is_file():
+        raise UserError(f"photographs: the installed scikit-image does not ship {file}; install another version of it")
+    with as_file(resource) as path:
+        return read_grey(path)
+
+
+class Crops:
+    """One photograph as a volume, whose slices are crops on a regular grid."""
+
+    def __init__(self, file: str, crop: int, crops: int) -> None:
+        self.name = file.partition(".")[0]
+        self._file = file
+        self._crop = crop
+        self._crops = crops
+        self._corners: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._places())
+
+    def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
+        """Return ``image`` [crop, crop], float32 in 0..1."""
+        top, left = self._places()[index]
+        return {"image": shipped(self._file)[top : top + self._crop, left : left + self._crop]}
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Choose corners evenly among those of all crops that do not overlap."""
+        if not self._corners:
+            height, width = shipped(self._file).shape
+            corners = [
+                (top, left)
+                for top in range(0, height - self._crop + 1, self._crop)
+                for left in range(0, width - self._crop + 1, self._crop)
+            ]
+            if not corners:
+                raise UserError(
+                    f"photographs: {self.name} has {height}x{width} pixels, too few for a crop of {self._crop}; take a "
+                    f"crop of at most {min(height, width)}"
+                )
+            chosen = np.linspace(0, len(corners) - 1, min(self._crops, len(corners))).round().astype(int)
+            self._corners = [corners[place] for place in chosen]
+        return self._corners
+
+
+class Photographs:
+    """Photographs of things, animals and people, grey, in 0..1.
+
+    Args:
+        crop: side of the crops, in pixels.
+        crops: at most how many of a photograph.
+        photographs: at most how many of each split, for quick runs.
+    """
+
+    def __init__(
+        self,
+        crop: Annotated[int, Field(ge=8)] = 64,
+        crops: Annotated[int, Field(ge=1)] = 12,
+        photographs: Annotated[int, Field(ge=1)] | None = None,
+    ) -> None:
+        self._crop = crop
+        self._crops = crops
+        self._limit = photographs
+
+    def volumes(self, split: str) -> Sequence[Crops]:
+        """Return the photographs of a split.
+
+        Raises:
+            UserError: no such split.
+        """
+        if split not in SPLITS:
+            raise UserError(f"photographs: there is no split {split!r}; there are {', '.join(SPLITS)}")
+        return [Crops(file, self._crop, self._crops) for file in SPLITS[split][: self._limit]]
+
+    def identity(self) -> dict[str, object]:
+        """Which photographs are in which split, and how they are cut."""
+        names = {split: [volume.name for volume in self.volumes(split)] for split in SPLITS}
+        return {"photographs": names, "crop": self._crop, "crops": self._crops}
