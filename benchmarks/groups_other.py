@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Plan, Spread, ratio, seconds, share
+from benchmarks.reading import write_files
 from benchmarks.table import Row, number
 from benchmarks.worker import ROOT, Reply
 
@@ -23,7 +24,7 @@ def inference(plan: Plan) -> list[Row]:
     base = plan.base
     roles = {role: ("inference", replace(base, role=role)) for role in ("student", "teacher")}
     replies = plan.measure({**roles, "limit": ("convolution-forward", base)}, units=5 * plan.units)
-    group = f"inference ({base.device})"
+    group = f"inference, {base.device}"
     took = ", ".join(f"{role} {number(1e3 * seconds(replies[role]).median)} ms" for role in roles)
     rows = [Row(group, "student against teacher", ratio(replies["teacher"], replies["student"]), "x", 2, True, took)]
     for role in roles:
@@ -48,8 +49,6 @@ def reading(plan: Plan) -> list[Row]:
     rows = []
     for layout in ("chunks", "contiguous"):
         with tempfile.TemporaryDirectory() as folder:
-            from benchmarks.reading import write_files
-
             write_files(Path(folder), 2 if plan.quick else 8, plan.base.size, layout)
             setting = replace(plan.base, folder=folder)
             variants = ("reading", "reading-raw", "reading-reopened")

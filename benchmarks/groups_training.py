@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.measure import Plan, Spread, exponent, ratio, seconds, share
-from benchmarks.setting import Setting
+from benchmarks.setting import Precision, Setting
 from benchmarks.table import Row, number
 from benchmarks.worker import Reply
 
@@ -16,7 +17,7 @@ def _plain(base: Setting) -> Wanted:
     return {"plain": ("plain", base), "plain, teacher detached": ("plain", replace(base, through_teacher=False))}
 
 
-def _precisions(plan: Plan) -> list[str]:
+def _precisions(plan: Plan) -> list[Precision]:
     return ["fp32", "bf16"] if plan.bf16 or plan.base.device == "cuda" else ["fp32"]
 
 
@@ -32,7 +33,7 @@ def output_stage(plan: Plan) -> list[Row]:
             f"gemm {precision}": ("gemm", setting),
         }
     replies = plan.measure(wanted)
-    group, rows = f"output stage ({base.device})", []
+    group, rows = f"output stage, {base.device}", list[Row]()
     for precision, reach in zip(_precisions(plan), (8.0, 14.0)):
         engine, limit = replies[precision], replies[f"convolution {precision}"]
         rows += _against_plain(group, f"{precision}, cached", replies, engine, reach)
@@ -42,7 +43,9 @@ def output_stage(plan: Plan) -> list[Row]:
 
 def _limit_row(group: str, precision: str, engine: list[Reply], limit: list[Reply], gemm: list[Reply]) -> Row:
     detail = f"convolution {_speed(limit)}, matrix product {_speed(gemm)}, step {_speed(engine, fastest=False)}"
-    return Row(group, f"{precision}, step's share of the convolution's speed", share(engine, limit), "%", 80, True, detail)
+    return Row(
+        group, f"{precision}, step's share of the convolution's speed", share(engine, limit), "%", 80, True, detail
+    )
 
 
 def _speed(replies: list[Reply], fastest: bool = True) -> str:
@@ -58,7 +61,7 @@ def attention_stage(plan: Plan) -> list[Row]:
         for name, cache in (("live", False), ("cached", True)):
             wanted[f"{precision} {name}"] = "engine", replace(base, precision=precision, cache=cache)
     replies = plan.measure(wanted)
-    group, rows = f"attention stage ({base.device})", []
+    group, rows = f"attention stage, {base.device}", list[Row]()
     for precision, reach in zip(_precisions(plan), (6.0, 10.0)):
         rows += _against_plain(group, f"{precision}, live teacher", replies, replies[f"{precision} live"], reach)
         rows += _against_plain(group, f"{precision}, cached", replies, replies[f"{precision} cached"], None)
@@ -81,12 +84,17 @@ def _against_plain(
     ]
 
 
-def _memory_rows(group: str, replies: dict[str, list[Reply]], engines: list[str]) -> list[Row]:
-    rows = []
+def _memory_rows(group: str, replies: dict[str, list[Reply]], engines: Sequence[str]) -> list[Row]:
+    rows, plain = [], replies["plain"][-1]
     for name in engines:
-        peak, plain = replies[name][-1].peak_mb, replies["plain"][-1].peak_mb
-        detail = f"{peak:.0f} MB instead of {plain:.0f}, the process and its imports included"
-        rows.append(Row(group, f"peak memory, {name}, of plain's", Spread.of([peak / plain]), "x", 0.5, False, detail))
+        engine = replies[name][-1]
+        for what, own, other in (
+            ("process", engine.peak_mb, plain.peak_mb),
+            ("beyond what it imports", engine.peak_mb - engine.base_mb, plain.peak_mb - plain.base_mb),
+        ):
+            value = Spread.of([own / max(other, 1)])
+            detail = f"{own:.0f} MB instead of {other:.0f}"
+            rows.append(Row(group, f"peak memory of plain's, {name}, {what}", value, "x", 0.5, False, detail))
     return rows
 
 

@@ -20,10 +20,10 @@ def _dtype(setting: Setting) -> torch.dtype:
 def _convolution(setting: Setting, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
     """Return image, weight, bias, and the operations of one forward pass."""
     channels = setting.channels
-    format_ = {"device": setting.device, "dtype": _dtype(setting)}
-    image = torch.randn(batch, channels, setting.size, setting.size, **format_).to(memory_format=torch.channels_last)
-    weight = torch.randn(channels, channels, 3, 3, **format_).to(memory_format=torch.channels_last) * 0.05
-    return image, weight, torch.zeros(channels, **format_), 2.0 * image.numel() * channels * _TAPS
+    image = torch.randn(batch, channels, setting.size, setting.size).to(memory_format=torch.channels_last)
+    weight = torch.randn(channels, channels, 3, 3).to(memory_format=torch.channels_last) * 0.05
+    tensors = [tensor.to(setting.device, _dtype(setting)) for tensor in (image, weight, torch.zeros(channels))]
+    return tensors[0], tensors[1], tensors[2], 2.0 * image.numel() * channels * _TAPS
 
 
 def convolution(setting: Setting, turn: Turn) -> None:

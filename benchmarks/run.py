@@ -27,6 +27,8 @@ GROUPS: Mapping[str, Callable[[Plan], list[Row]]] = {
     "reading": groups_other.reading,
     "start": groups_other.start,
 }
+_WIDTH = 190
+"""Of a table that goes to a file, where no line is to be broken."""
 _ON_CUDA = ("output", "attention", "inference")
 
 
@@ -65,7 +67,9 @@ def main(
     base = Setting(size=size, batch=batch, samples=2 * batch, cascades=cascades, channels=channels, threads=threads)
     facts = machine(base)
     plan = Plan(base, rounds, units, facts["precision"] == "bf16" if bf16 is None else bf16, quick, Worker)
-    console, rows = Console(), []
+    console, rows = Console(), list[Row]()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
     for name, plans in _work(plan, only or tuple(GROUPS), facts["cuda"] is not None):
         console.print(f"measuring {name} on {plans.base.device}", highlight=False)
         rows += GROUPS[name](plans)

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -38,7 +40,7 @@ class Setting:
     student_depth: int = 3
     channels: int = 32
     stage: Literal["features", "output"] = "output"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     cache: bool = True
     through_teacher: bool = True
     role: Literal["teacher", "student"] = "student"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,25 +63,28 @@ class Row:
 def number(value: float) -> str:
     """Three significant digits, without an exponent.
 
-    >>> [number(value) for value in (0.01234, 1.234, 123.4, 12345.0)]
-    ['0.0123', '1.23', '123', '12345']
+    >>> [number(value) for value in (0.01234, 0.5, 1.234, 123.4, 12345.0)]
+    ['0.0123', '0.5', '1.23', '123', '12345']
     """
-    if value == 0:
-        return "0"
-    return f"{value:.{max(0, 3 - len(str(int(abs(value)))) if abs(value) >= 1 else 4)}f}"
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
+    text = f"{value:.{max(0, digits)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def print_table(rows: Sequence[Row], facts: Mapping[str, Any], console: Console) -> None:
     """Print the facts of the machine, then the rows, groups apart."""
     console.print(", ".join(f"{name} {value}" for name, value in facts.items() if value is not None), highlight=False)
-    table = Table("", "median", "quartiles", "reach", "", "detail")
-    for column in (1, 2, 3):
+    table = Table("", "", "median", "quartiles", "reach", "", "detail")
+    for column in (2, 3, 4):
         table.columns[column].justify = "right"
+        table.columns[column].no_wrap = True
     for place, row in enumerate(rows):
+        begins = place == 0 or rows[place - 1].group != row.group
         ends = place + 1 == len(rows) or rows[place + 1].group != row.group
         sign = "" if row.reach is None else ("≥ " if row.at_least else "≤ ") + number(row.reach)
         verdict = {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[row.met]
         span = f"{number(row.value.low)} - {number(row.value.high)}" if len(row.value.rounds) > 1 else ""
-        name = f"{row.group}: {row.name}"
-        table.add_row(name, f"{number(row.value.median)} {row.unit}", span, sign, verdict, row.detail, end_section=ends)
+        middle = f"{number(row.value.median)} {row.unit}".rstrip()
+        group = row.group if begins else ""
+        table.add_row(group, row.name, middle, span, sign, verdict, row.detail, end_section=ends)
     console.print(table)

@@ -45,7 +45,7 @@ class PipeTurn:
 
     def begin(self) -> None:
         """Say that set-up is done."""
-        self._tell({"ready": True})
+        self._tell({"base_mb": self._peak_mb()})
         self._wait()
 
     def done(self) -> None:

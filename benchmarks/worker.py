@@ -47,7 +47,9 @@ class Reply:
     Attributes:
         seconds: of one unit, mean over those asked for.
         fastest: of one unit, the fastest of them (on CUDA the mean).
-        resident_mb, peak_mb: of the worker, now and at most so far; on CUDA the peak is the device's.
+        resident_mb: of the worker's memory, now.
+        peak_mb: at most so far; on CUDA the device's.
+        base_mb: before the first unit, set-up and imports included; on CUDA the device's.
         facts: what the variant notes (operations or bytes of a unit).
     """
 
@@ -55,6 +57,7 @@ class Reply:
     fastest: float
     resident_mb: float
     peak_mb: float
+    base_mb: float
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -74,7 +77,7 @@ class Worker:
             cwd=ROOT,
             env=environment,
         )
-        self._hear()
+        self._base = self._hear()["base_mb"]
 
     def ask(self, units: int = 1) -> Reply:
         """Let it do units of work and wait for what they took.
@@ -85,7 +88,7 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{units}\n")
         self._process.stdin.flush()
-        return Reply(**self._hear())
+        return Reply(**self._hear(), base_mb=self._base)
 
     def _hear(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -23,7 +23,14 @@ from i2ikd.options import parameters
 from i2ikd.plugins import Component, default_host
 
 _SCALARS = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", Path: "path", Any: "anything"}
-_BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "min_length": "at least {}", "pattern": "matching {}"}
+_BOUNDS = {
+    "ge": "≥ {}",
+    "gt": "> {}",
+    "le": "≤ {}",
+    "lt": "< {}",
+    "min_length": "(at least {})",
+    "pattern": "matching {}",
+}
 
 
 def components(kind: str) -> list[Component]:
@@ -57,7 +64,8 @@ def _plain_type(annotation: Any) -> str:
     if annotation is recipe.Reference:
         return "name, or table of `name` and options"
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return "table of " + ", ".join(f"`{name}`" for name in annotation.model_fields)
+        names = list(annotation.model_fields)
+        return "table" if len(names) > 4 else "table of " + ", ".join(f"`{name}`" for name in names)
     return str(getattr(annotation, "__name__", annotation))
 
 
@@ -102,7 +110,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def prose(text: str) -> str:
     """Let a docstring's formulas stand in Markdown: signs that would mark up are escaped, except in code."""
-    parts = re.split(r"(``.+?``|`[^`]+`)", text)
+    parts = re.split(r"(``.+?``|`[^`]+`|(?<!\w)\*\w+\*(?!\w))", text)
     return "".join(part if i % 2 else re.sub(r"([_*<>|])", r"\\\1", part) for i, part in enumerate(parts))
 
 
@@ -127,7 +135,7 @@ def settings(name: str, text: str) -> str:
         raise ValueError(f"{name}: the page explains the wrong keys: {', '.join(wrong)}")
     rows = []
     for key, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True)  # type: ignore[call-overload]
+        default = field.get_default(call_default_factory=True)
         meaning = prose(known[key]) if key in known else given[key]
         rows.append((f"`{key}`", type_text(field.annotation, field.metadata), _default(default), meaning))
     return table(("key", "type", "default", "meaning"), rows)
@@ -172,7 +180,7 @@ def catalogue(kind: str, text: str) -> str:
     return "\n".join(parts)
 
 
-def names(kind: str, text: str) -> str:
+def listing(kind: str, text: str) -> str:
     """Table of the components of a kind with their summaries."""
     facts = ("suffixes", "role")
     used = [fact for fact in facts if any(fact in c.facts for c in components(kind))]
@@ -185,7 +193,8 @@ def methods_overview(argument: str, text: str) -> str:
     rows = []
     for component in components("distiller"):
         made: Distiller = component.create()
-        batch = f"relates samples, at least {made.least_batch}" if made.relates_samples else "any"
+        least = f", at least {made.least_batch}" if made.least_batch > 1 else ""
+        batch = f"relates its samples{least}" if made.relates_samples else "any"
         taps = made.role if made.uses_taps else "none: the output"
         kept = "–" if not made.uses_teacher else "yes" if made.cacheable else "no"
         link = f"[{component.name}](#{component.name})"
@@ -230,7 +239,7 @@ def commands(argument: str, text: str) -> str:
 PARTS: dict[str, Callable[[str, str], str]] = {
     "settings": settings,
     "catalogue": catalogue,
-    "names": names,
+    "names": listing,
     "methods-overview": methods_overview,
     "methods": methods,
     "commands": commands,

@@ -1,4 +1,4 @@
-"""What mkdocs does beyond turning Markdown into HTML: pages of a folder, generated parts, links to files of the repository.
+"""What mkdocs does beyond turning Markdown into HTML: pages of a folder, generated parts, links to the code.
 
 A page asks for a generated part with a comment, ``<!-- i2ikd: NAME ARGUMENT -->``; ``reference.py`` has the parts.
 """
@@ -46,7 +46,9 @@ def results(folder: Path) -> str:
     for file in sorted(folder.glob("*.md")):
         if file.name != "index.md":
             text = file.read_text(encoding="utf-8")
-            paragraphs = [part for part in text.split("\n\n") if part.strip() and not part.startswith(("#", "|", "```"))]
+            paragraphs = [
+                part for part in text.split("\n\n") if part.strip() and not part.startswith(("#", "|", "```"))
+            ]
             lines.append(f"- [{_title(file)}]({file.name}): " + " ".join(paragraphs[0].split() if paragraphs else []))
     return "\n".join(lines) or "There is none yet."
 

@@ -89,11 +89,12 @@ def register_commands(register: Register) -> None:
         ("profile", "parameters, MACs, latency and memory of a run, or of teacher and student"),
         ("infer", "apply a trained network to new data"),
         ("export", "write a trained student for deployment"),
+        ("new-plugin", "write the skeleton of a plugin package of your own"),
         ("plugins", "which plugins there are, and what they provide"),
         ("list", "what there is of a kind: models, tasks, distillers, ..."),
         ("show", "one component: formula, options, source"),
     ):
-        register(name, f"i2ikd.cli.{name}:command", summary=summary)
+        register(name, f"i2ikd.cli.{name.replace('-', '_')}:command", summary=summary)
 
 
 @hookimpl

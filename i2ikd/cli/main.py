@@ -23,7 +23,15 @@ class Commands(click.Group):
         return [component.name for component in default_host().components("command")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
+        """Import one command; while a shell completes a line, one that cannot be had is passed over in silence."""
+        try:
+            return self._imported(ctx, cmd_name)
+        except UserError:
+            if ctx.resilient_parsing:
+                return None
+            raise
+
+    def _imported(self, ctx: click.Context, cmd_name: str) -> click.Command:
         names = self.list_commands(ctx)
         if cmd_name.rpartition(":")[2] not in names:
             raise UserError(f"there is no command {cmd_name!r}; {nearest(cmd_name, names)}")

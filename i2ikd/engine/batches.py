@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from i2ikd.engine.seeds import derive
+from i2ikd.engine.seeds import derive, seed_torch
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample
 from i2ikd.task import SampleDataset
@@ -137,7 +137,7 @@ class LoaderBatches:
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of one pass over the loader."""
-        torch.manual_seed(derive(self._seed, "loader", number))
+        seed_torch(self._seed, "loader", number)
         for index, item in enumerate(self._loader):
             if index >= skip:
                 yield as_batch(item)

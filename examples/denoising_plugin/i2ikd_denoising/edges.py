@@ -14,7 +14,7 @@ EPSILON = 1e-6
 
 
 class EdgeMaps(Distiller):
-    """Edge maps e(F) = |grad mean_c F| of both networks, each divided by its mean over the image, compared pixel by pixel.
+    """Edge maps e(F) = |grad mean_c F| of both networks, divided by their means over the image, compared by pixel.
 
     A student of fewer channels, or with features of another scale, has the same edge map; its map is brought to the
     teacher's size. Of flat features the map is 1 everywhere: there is nothing to learn, and no division by 0.

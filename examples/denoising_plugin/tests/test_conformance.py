@@ -30,7 +30,7 @@ def test_the_network_on_the_task_s_samples() -> None:
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_the_distiller(norm: str) -> None:
-    # Tiled features have edges where the tiles meet: the tolerance allows for them, but not for a sum in place of a mean.
+    # Tiled features have edges where the tiles meet: the tolerance allows for them, but not for a sum over pixels.
     check_distiller(lambda: EdgeMaps(norm), enlarge_tolerance=0.3)  # type: ignore[arg-type]
 
 

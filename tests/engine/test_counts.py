@@ -1,0 +1,217 @@
+"""Counts that do not depend on how fast a machine is: teacher forwards, file opens, tensors alive, looks at a value."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import i2ikd
+from i2ikd.compare.grid import train_teacher
+from i2ikd.engine.batches import SampleBatches
+from i2ikd.engine.loop import Silence, train
+from i2ikd.engine.run import train_runs
+from i2ikd.engine.trainee import Trainee
+from i2ikd.lifecycle import RunContext
+
+STEPS = 2
+ARMS: list[dict[str, Any]] = [
+    {"name": "one-term", "recipe": "imitation", "alpha": 0.0},
+    {"name": "two-terms", "recipe": "imitation"},
+    {"name": "three-terms", "recipe": "joint", "alpha": 0.5, "distiller": "attention"},
+    {"name": "masked", "recipe": "joint", "alpha": 0.5, "distiller": "generation"},
+]
+
+
+class Epochs(Silence):
+    """Says what ``look`` sees at the end of every epoch."""
+
+    def __init__(self, look: Any) -> None:
+        self._look = look
+        self.seen: list[Any] = []
+
+    def epoch_ended(self, *_: object) -> None:
+        self.seen.append(self._look())
+
+
+def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mb: int) -> list[int]:
+    """Train the arms together for 4 epochs and count the teacher's forward passes up to the end of each."""
+    # What is validated never asks the teacher; without a choice of the best weights nothing is copied either.
+    bench = laboratory.bench("training.epochs=4", f"training.cache_mb={cache_mb}", "training.select=last", arms=arms)
+    made = train_teacher(bench, 0, say=lambda _: None)
+    teacher = bench.load(made)
+    counter: Counter[str] = Counter()
+    handle = teacher.register_forward_pre_hook(lambda *_: counter.update(["forward"]))
+    watcher = Epochs(lambda: counter["forward"])
+    runs = [bench.arm_run(bench.experiment.arm(arm["name"]), 0) for arm in arms]
+    train_runs(runs, bench.ground(0, teacher, made.specification.digest), watcher)
+    handle.remove()
+    return watcher.seen[len(arms) - 1 :: len(arms)]
+
+
+NO_STEP_COUNTER = ("training.optimizer=sgd", "training.select=last")
+"""Adam looks at its own count of steps, which lies on the CPU."""
+CASES = [ARMS[:1], ARMS[1:2], ARMS[2:3], ARMS]
+
+
+@pytest.mark.parametrize("arms", CASES, ids=lambda arms: f"{len(arms)}-{arms[-1]['name']}")
+def test_a_live_teacher_runs_once_a_step_for_all_terms_of_all_trainees(
+    laboratory: Any, arms: list[dict[str, Any]]
+) -> None:
+    assert np.diff(teacher_forwards(laboratory, arms, cache_mb=0)).tolist() == [STEPS] * 3
+
+
+@pytest.mark.parametrize("arms", [ARMS[1:2], ARMS[:3]], ids=lambda arms: f"{len(arms)}-{arms[-1]['name']}")
+def test_a_teacher_whose_words_are_kept_runs_in_no_step(laboratory: Any, arms: list[dict[str, Any]]) -> None:
+    first, *later = teacher_forwards(laboratory, arms, cache_mb=64)
+    dry_run = sum(arm["recipe"] == "joint" for arm in arms)
+    assert first == dry_run + STEPS, "one pass over the samples"
+    assert later == [first] * 3
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Three volumes of 4 slices in KD-MRI's layout."""
+    random = np.random.default_rng(0)
+    for number in range(3):
+        path = tmp_path / "data" / "train" / f"volume-{number}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file.create_dataset("volfs", data=random.random((20, 16, 4), dtype=np.float32))
+    return tmp_path / "data"
+
+
+class Opened:
+    """Counts in a shared file, so that worker processes are counted too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.touch()
+
+    def add(self, line: str) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def lines(self) -> Counter[str]:
+        return Counter(self._path.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """Which HDF5 files were opened how often, by process and name."""
+    log = Opened(tmp_path / "opened")
+    original = h5py.File.__init__
+
+    def spy(file: h5py.File, name: Any, *args: Any, **options: Any) -> None:
+        if isinstance(name, str | Path):  # h5py itself wraps files that are open already
+            log.add(f"{os.getpid()} {Path(name).name}")
+        original(file, name, *args, **options)
+
+    monkeypatch.setattr(h5py.File, "__init__", spy)
+    yield log
+
+
+def reading(root: Path, memory_mb: int, workers: int = 0) -> SampleBatches:
+    dataset = {"name": "folder", "root": str(root), "reader": "kdmri-hdf5"}
+    task = i2ikd.create("task", "mri-recon", dataset=dataset, memory_mb=memory_mb)
+    return SampleBatches(task.dataset("train"), 2, seed=0, workers=workers)
+
+
+@pytest.mark.parametrize("memory_mb", [0, 64])
+def test_a_file_is_opened_once_however_many_epochs_read_it(files: Path, opened: Opened, memory_mb: int) -> None:
+    batches = reading(files, memory_mb)
+    for epoch in range(3):
+        assert sum(len(batch) for batch in batches.epoch(epoch)) == 12
+    assert sorted(opened.lines().values()) == [1, 1, 1]
+
+
+def test_every_reading_process_opens_a_file_once(files: Path, opened: Opened) -> None:
+    batches = reading(files, memory_mb=0, workers=2)
+    for epoch in range(3):
+        assert sum(len(batch) for batch in batches.epoch(epoch)) == 12
+    lines = opened.lines()
+    assert set(lines.values()) == {1}
+    assert len({line.split()[0] for line in lines}) == 3, "this process counted the slices, and two read them"
+
+
+def test_slices_in_memory_are_not_read_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: Counter[str] = Counter()
+    original = h5py.Dataset.__getitem__
+
+    def spy(dataset: h5py.Dataset, *args: Any, **options: Any) -> Any:
+        reads.update([str(args[0])])
+        return original(dataset, *args, **options)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", spy)
+    batches = reading(files, memory_mb=64)
+    for _ in batches.epoch(0):
+        pass
+    first = reads.total()
+    for epoch in (1, 2):
+        for _ in batches.epoch(epoch):
+            pass
+    assert 12 <= first <= 24, "once for the volume's scale, once for the slice"
+    assert reads.total() == first
+
+
+def student_of(bench: Any, arm: str, ground: Any) -> Trainee:
+    run = bench.arm_run(bench.experiment.arm(arm), 0)
+    network = bench.host.create("model", run.specification.model, run.specification.options)
+    return Trainee(RunContext(arm, 0, None, {}, network), network, run.stages, ground, run.specification.model)
+
+
+def ground_of(bench: Any) -> Any:
+    made = train_teacher(bench, 0, say=lambda _: None)
+    return bench.ground(0, bench.load(made), made.specification.digest)
+
+
+def tensors_alive() -> tuple[int, int]:
+    """How many tensors there are, and their bytes."""
+    gc.collect()
+    # isinstance would wake deprecated proxies of torch, which warn.
+    found = [item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)]
+    return len(found), sum(tensor.untyped_storage().nbytes() for tensor in found)
+
+
+@pytest.mark.parametrize("cache_mb", [0, 64])
+def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mb: int) -> None:
+    overrides = ("training.epochs=6", f"training.cache_mb={cache_mb}", "training.ema=0.9")
+    bench = laboratory.bench(*overrides, arms=[ARMS[2]])
+    ground = ground_of(bench)
+    watcher = Epochs(tensors_alive)
+    train("arm", [student_of(bench, "three-terms", ground)], ground, watcher=watcher)
+    assert watcher.seen[4] == watcher.seen[1]
+
+
+class Looks(TorchDispatchMode):
+    """Counts how often the value of a tensor is looked at, which makes a GPU wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default or func is torch.ops.aten.is_nonzero.default:
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("arm", "terms"), [("two-terms", 2), ("three-terms", 3)])
+def test_a_step_looks_at_no_value_but_to_refuse_what_is_not_finite(laboratory: Any, arm: str, terms: int) -> None:
+    bench = laboratory.bench("training.epochs=4", "training.select=last", "training.optimizer=sgd", arms=ARMS)
+    ground = ground_of(bench)
+    ground.validation = None
+    with Looks() as looks:
+        watcher = Epochs(lambda: looks.count)
+        train(arm, [student_of(bench, arm, ground)], ground, watcher=watcher)
+    mean_losses, loaders_seed = terms + 1, 1
+    assert np.diff(watcher.seen).tolist() == [STEPS * terms + mean_losses + loaders_seed] * 3

@@ -1,0 +1,97 @@
+"""``i2ikd new-plugin`` writes a package that installs, passes its own tests and is compared, as it was written."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from i2ikd.cli.main import run
+
+
+def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert run(["new-plugin", *map(str, arguments)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line.removeprefix("i2ikd: error: ")
+
+
+def test_the_package_is_in_use_once_it_is_installed(site: Any, tmp_path: Path) -> None:
+    plugins = json.loads(site.i2ikd("plugins", "--json", cwd=tmp_path))
+    (found,) = (plugin for plugin in plugins if plugin["name"] == "fresh-lab")
+    assert (found["distribution"], found["problem"]) == ("fresh-lab", None)
+    assert {(item["kind"], item["name"]) for item in found["provides"]} == {
+        ("task", "fresh-lab-sharpen"),
+        ("model", "fresh-lab-cnn"),
+        ("distiller", "fresh-lab-channel-mean"),
+        ("metric", "fresh-lab-worst-pixel-slice"),
+    }
+
+
+def test_its_tests_pass_as_written_and_its_experiment_is_compared(site: Any, tmp_path: Path) -> None:
+    overrides = [
+        part for change in ("training.epochs=1", "task.size=16", "comparison.latency=false") for part in ("-o", change)
+    ]
+    compare = ["compare", site.skeleton / "experiment.toml", "--out", "out", *overrides]
+    site.tests_and_commands("fresh_lab", site.skeleton / "tests", compare, cwd=tmp_path)
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert [row["arm"] for row in rows] == ["input", "teacher", "student", "control", "fresh-lab"]
+    assert all(0 < row["worst"]["mean"] < 10 for row in rows)
+
+
+def test_no_placeholder_is_left_and_names_are_consistent(site: Any) -> None:
+    files = [path for path in site.skeleton.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    texts = {str(path.relative_to(site.skeleton)): path.read_text(encoding="utf-8") for path in files}
+    assert {"fresh_lab/plugin.py", "tests/test_fresh_lab.py", "pyproject.toml", "README.md"} <= set(texts)
+    assert not any("$" in text or ".template" in text for text in texts.values())
+    project = tomllib.loads(texts["pyproject.toml"])["project"]
+    assert project["entry-points"]["i2ikd"] == {"fresh-lab": "fresh_lab.plugin"}
+
+
+def test_it_is_written_below_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["new-plugin", "lab2"]) == 0
+    assert (tmp_path / "lab2" / "lab2" / "task.py").is_file()
+
+
+@pytest.mark.parametrize("name", ["My-Lab", "2lab", "my_lab", "my--lab", "-lab", "lab-", "", "../lab", "class"])
+def test_a_name_that_cannot_be_a_package_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused("--out", tmp_path / "new", "--", name, capsys=capsys)
+    assert line.startswith(f"{name!r} is no name for a plugin")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mri", "there is a plugin mri (i2ikd"),
+        ("i2ikd", "there is a plugin builtin (i2ikd"),
+        ("json", "there is a Python package 'json'"),
+        ("i2ikd-mri", "there is a Python package 'i2ikd_mri'"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(
+    name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(name, "--out", tmp_path / "new", capsys=capsys).startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.py").write_text("mine")
+    assert "exists and is not empty" in refused("lab2", "--out", tmp_path / "full", capsys=capsys)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.py"]
+    assert "exists and is not empty" in refused("lab2", "--out", tmp_path / "full" / "mine.py", capsys=capsys)
+    assert "there is no folder" in refused("lab2", "--out", tmp_path / "no" / "folder", capsys=capsys)
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run(["new-plugin", "lab2", "--out", str(tmp_path / "empty")]) == 0
+    assert (tmp_path / "empty" / "pyproject.toml").is_file()

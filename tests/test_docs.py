@@ -1,0 +1,188 @@
+"""The documentation: it builds without a warning, and its commands, settings and code are right."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import resources, util
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import torch
+
+import i2ikd
+from i2ikd.cli.main import cli
+from i2ikd.config import Experiment, apply_override, check_experiment
+from i2ikd.options import check
+from i2ikd.plugins import Host, default_host
+from i2ikd.recipe import Stage
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "hooks"]
+TEMPLATE = tomllib.loads(resources.files("i2ikd_mri_recon").joinpath("template.toml").read_text("utf-8"))
+INVENTED = {"blurred-hint", "inpainting", "edge-error-slice"}
+"""Names that the guides give to what they write."""
+
+
+def blocks(language: str, *pages: Path) -> Iterator[tuple[str, str]]:
+    """(page, text) of every fenced block of a language."""
+    for page in pages:
+        for text in re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
+            yield page.relative_to(ROOT).as_posix(), text
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """(page, words) of every command of ours that a page or the README shows."""
+    for page, text in blocks("console", *PAGES, ROOT / "README.md"):
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True)
+            if words and Path(words[0]).name == "i2ikd":
+                yield page, words[1:]
+
+
+class Site:
+    """The built site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pages = {page.relative_to(folder).as_posix(): page.read_text("utf-8") for page in folder.rglob("*.html")}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    for needed in ("mkdocs", "material", "mkdocstrings_handlers"):
+        if util.find_spec(needed) is None:
+            pytest.skip(f"the site is built with {needed}, which is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "WARNING" not in built.stdout + built.stderr
+    return Site(folder)
+
+
+class TestTheSite:
+    def test_is_read_without_a_network(self, site: Site) -> None:
+        loading = re.compile(
+            r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//|<link\b[^>]*\bhref="(?:https?:)?//'
+        )
+        assert len(site.pages) > 30
+        assert [name for name, text in site.pages.items() if loading.search(text)] == []
+        styles = "".join(sheet.read_text("utf-8") for sheet in site.folder.rglob("*.css"))
+        assert re.search(r"url\(['\"]?https?://", styles) is None
+
+    def test_has_a_page_for_every_source(self, site: Site) -> None:
+        sources = {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in DOCS.rglob("*.md")}
+        assert sources == set(site.pages) - {"404.html"}
+        home = site.pages["index.html"]
+        assert [name for name in sources if f'href="{name}"' not in home and name != "index.html"] == []
+
+    def test_leaves_no_part_to_be_generated(self, site: Site) -> None:
+        assert [name for name, text in site.pages.items() if "&lt;!-- i2ikd" in text or "<!-- i2ikd" in text] == []
+
+    def test_has_an_entry_for_every_method_command_and_setting(self, site: Site) -> None:
+        for component in default_host().components("distiller"):
+            if component.plugin.distribution == "i2ikd":
+                assert f'<h3 id="{component.name}">' in site.pages["methods.html"]
+        for component in default_host().components("command"):
+            if component.plugin.distribution == "i2ikd":
+                assert f'<h2 id="i2ikd-{component.name}">' in site.pages["command-line.html"]
+        for key in [*Experiment.model_fields, "cache_mb", "acceleration", "hold_out", "cascades", "encoder"]:
+            assert f"<td><code>{key}</code></td>" in site.pages["configuration.html"]
+
+    def test_shows_defaults_and_bounds_as_the_models_have_them(self, site: Site) -> None:
+        rows = re.sub(r"\s*</?t[dhr]>\s*", "|", site.pages["configuration.html"])
+        assert "|<code>decay_rate</code>||number &gt; 0 ≤ 1||<code>0.1</code>|" in rows
+        assert '|<code>select</code>||<code>"best"</code> or <code>"last"</code>||<code>"best"</code>|' in rows.replace(
+            "&quot;", '"'
+        )
+
+
+def test_every_public_name_is_in_the_api() -> None:
+    text = (DOCS / "api.md").read_text("utf-8")
+    for name in i2ikd.__all__:
+        found: Any = getattr(i2ikd, name)
+        if name == "hookimpl":
+            assert "`i2ikd.hookimpl`" in text
+        else:
+            assert re.search(rf"^::: i2ikd\.\w+\.{name}$", text, re.MULTILINE), f"{name} ({found!r}) is on no page"
+
+
+@pytest.mark.parametrize(("page", "words"), list(commands()))
+def test_a_command_on_a_page_is_one_that_there_is(page: str, words: list[str]) -> None:
+    with click.Context(cli) as top:
+        if words == ["--help"]:
+            return
+        command = cli.get_command(top, words[0])  # type: ignore[attr-defined]
+        context = command.make_context(words[0], words[1:], parent=top)
+    host, given = default_host(), context.params
+    if words[0] in ("list", "show"):
+        kind = given["kind"].removesuffix("s") if given["kind"] != "pairs" else "pairs"
+        assert host.components(kind)
+        assert given.get("name") is None or host.get(kind, given["name"])
+    if given.get("experiment") is not None:
+        file = ROOT / given["experiment"]
+        document = tomllib.loads(file.read_text("utf-8")) if file.is_file() else TEMPLATE
+        for override in given.get("overrides") or ():
+            apply_override(document, override)
+        check_experiment(document, page)
+
+
+def _merged(fragment: dict[str, Any]) -> dict[str, Any]:
+    """The template of an experiment with what a page shows; a section that names its component replaces another's."""
+    document = {**TEMPLATE, **fragment}
+    task = fragment.get("task", {})
+    if "name" not in task:
+        document["task"] = {**TEMPLATE["task"], **task}
+    elif task["name"] not in INVENTED:
+        document["task"] = {"dataset": TEMPLATE["task"]["dataset"], **task}
+    return document
+
+
+def _create(host: Host, kind: str, name: str, options: dict[str, Any]) -> Any:
+    return None if name in INVENTED else host.create(kind, name, options)
+
+
+@pytest.mark.parametrize(("page", "text"), list(blocks("toml", *PAGES, ROOT / "README.md")))
+def test_settings_on_a_page_are_right(page: str, text: str) -> None:
+    fragment = tomllib.loads(text)
+    if not set(fragment) <= set(Experiment.model_fields):
+        assert set(fragment) == {"project"}
+        return
+    document = _merged(fragment)
+    if "comparison" in fragment:
+        document["arms"] = TEMPLATE["arms"]
+    experiment, host = check_experiment(document, page), default_host()
+    _create(host, "task", experiment.task.name, experiment.task.options)
+    for network in (experiment.teacher, experiment.student):
+        if not network.model.startswith("import:"):
+            check(host.get("model", network.model).resolve(), network.options, page)
+    for arm in experiment.arms:
+        stages: list[Stage] = host.create("recipe", arm.recipe, arm.options)
+        for term in (term for stage in stages for term in stage.terms):
+            _create(host, "distiller", term.distiller.name, term.distiller.options)
+
+
+@pytest.mark.parametrize("page", ["own-network", "physics", "write-a-distiller", "write-a-metric", "write-a-task"])
+def test_python_on_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    module = type(sys)(page)
+    monkeypatch.setitem(sys.modules, page, module)
+    parts = [text for _, text in blocks("python", DOCS / f"{page}.md")]
+    assert parts
+    for text in parts:
+        exec(compile(text, f"{page}.md", "exec", dont_inherit=True), module.__dict__)
