@@ -227,7 +227,7 @@ def commands(argument: str, text: str) -> str:
     """Every command with what it says on ``--help``."""
     from i2ikd.cli.main import cli
 
-    top = click.Context(cli, info_name="i2ikd", terminal_width=88)
+    top = click.Context(cli, info_name="i2ikd", terminal_width=88, **cli.context_settings)
     parts = [f"## i2ikd\n\n```text\n{cli.get_help(top)}\n```\n"]
     for component in components("command"):
         command: Any = component.resolve()

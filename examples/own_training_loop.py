@@ -1,12 +1,13 @@
 """Your own training loop: i2ikd gives the taps and the distillation loss, the rest is plain PyTorch."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import i2ikd
 
 
 def network(width: int, depth: int) -> nn.Sequential:
+    """Convolutions with ReLU between them: activations are at 1, 3, 5, ..."""
     inner = [layer for _ in range(depth - 2) for layer in (nn.Conv2d(width, width, 3, padding=1), nn.ReLU())]
     return nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), *inner, nn.Conv2d(width, 1, 3, padding=1))
 
@@ -18,16 +19,18 @@ teacher, student = network(width=16, depth=5), network(width=6, depth=3)  # here
 distiller = i2ikd.create("distiller", "fitnet")  # any of `i2ikd list distillers`
 distiller.build([i2ikd.TapShapes(teacher=(16, 24, 24), student=(6, 24, 24))])
 optimiser = torch.optim.Adam([*student.parameters(), *distiller.parameters()], lr=2e-3)
-losses: list[Tensor] = []
+losses: list[float] = []
 with i2ikd.Taps(teacher.eval(), ["7"]) as told, i2ikd.Taps(student, ["3"]) as own:
     for step in range(40):
         batch = i2ikd.Batch(noisy[step % 4 :: 4], clean[step % 4 :: 4])
         with torch.no_grad():
             knowledge = distiller.knowledge(i2ikd.Features(output=teacher(batch.input), taps=told.take(["7"])), batch)
         seen = i2ikd.Features(output=student(batch.input), taps=own.take(["3"]))
-        losses.append(nn.functional.l1_loss(seen.image(), batch.target) + 0.1 * distiller(seen, knowledge, batch))
+        loss = nn.functional.l1_loss(seen.image(), batch.target) + 0.1 * distiller(seen, knowledge, batch)
         optimiser.zero_grad()
-        losses[-1].backward()
+        loss.backward()
         optimiser.step()
-        told.clear(), own.clear()
+        losses.append(loss.item())
+        told.clear()
+        own.clear()
 print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}")

@@ -36,6 +36,19 @@ class Sample:
     key: SampleKey
 
 
+def refuse_unsound(sample: object) -> None:
+    """Raise ``UserError`` for what a task gave as a sample and is none."""
+    if not isinstance(sample, Sample):
+        raise UserError(f"the task's dataset gives a {type(sample).__name__}, and must give i2ikd.Sample")
+    for words, image in (("input", sample.input), ("target", sample.target)):
+        if not isinstance(image, Tensor) or image.ndim != 3 or image.dtype != torch.float32:
+            found = f"{tuple(image.shape)}, {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
+            raise UserError(
+                f"{sample.key.volume}[{sample.key.index}]: the task gives an {words} of {found}, and must give "
+                "[C, H, W], torch.float32"
+            )
+
+
 @dataclass
 class Batch:
     """Samples stacked along a leading axis: ``input`` and ``target`` [B, C, H, W], conditions [B, ...]."""
@@ -53,8 +66,10 @@ class Batch:
         """Stack samples.
 
         Raises:
-            UserError: samples of unequal shape, which one batch cannot hold.
+            UserError: what is no sample, or samples of unequal shape, which one batch cannot hold.
         """
+        for sample in samples:
+            refuse_unsound(sample)
         first = samples[0]
         for sample in samples[1:]:
             if sample.input.shape != first.input.shape or sample.target.shape != first.target.shape:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from i2ikd_mri.phantom import PhantomVolume
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -93,13 +95,30 @@ class Laboratory:
         return state
 
 
+_DRAWN: dict[tuple[object, ...], np.ndarray] = {}
+
+
 @pytest.fixture
-def laboratory(tmp_path: Path) -> Laboratory:
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each simulated subject is drawn once for all tests: otherwise that would be most of their work."""
+    draw = PhantomVolume._draw
+
+    def look_up(volume: PhantomVolume) -> np.ndarray:
+        key = tuple(value for name, value in sorted(vars(volume).items()) if name != "_images")
+        if key not in _DRAWN:
+            _DRAWN[key] = draw(volume)
+        return _DRAWN[key]
+
+    monkeypatch.setattr(PhantomVolume, "_draw", look_up)
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path, drawn_once: None) -> Laboratory:
     return Laboratory(tmp_path)
 
 
 @pytest.fixture
-def tiny_file(tmp_path: Path) -> Path:
+def tiny_file(tmp_path: Path, drawn_once: None) -> Path:
     """The tiny experiment as a file."""
     path = tmp_path / "tiny.toml"
     path.write_text(TINY, encoding="utf-8")

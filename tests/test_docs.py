@@ -1,4 +1,4 @@
-"""The documentation: it builds without a warning, and its commands, settings and code are right."""
+"""The documentation: the site builds without a warning, and its commands, settings and code are right."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def test_a_command_on_a_page_is_one_that_there_is(page: str, words: list[str]) -
     with click.Context(cli) as top:
         if words == ["--help"]:
             return
-        command = cli.get_command(top, words[0])  # type: ignore[attr-defined]
+        command = cli.get_command(top, words[0])
+        assert command is not None
         context = command.make_context(words[0], words[1:], parent=top)
     host, given = default_host(), context.params
     if words[0] in ("list", "show"):

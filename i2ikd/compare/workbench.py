@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from i2ikd.config import Arm, Experiment, Network, Training
-from i2ikd.engine.batches import SampleBatches, ordered
+from i2ikd.engine.batches import KeptBatches, SampleBatches, ordered
 from i2ikd.engine.build import build_network, load_weights
 from i2ikd.engine.device import keep_large_blocks, resolve_device
 from i2ikd.engine.ground import Ground
@@ -55,6 +55,7 @@ class Workbench:
         self._measured = RunFolder(out / "store")
         self.precision = self._resolve_precision()
         self._datasets: dict[str, SampleDataset] = {}
+        self._validation = KeptBatches(lambda: ordered(self.dataset("val"), self.training.batch))
         self._identity: dict[str, Any] | None = None
         self._banks: dict[str, KnowledgeBank] = {}
         self._weights_digest: str | None = None
@@ -101,9 +102,9 @@ class Workbench:
             self._identity = {"name": self.experiment.task.name, **self.task.identity()}
         return self._identity
 
-    def validation(self) -> Iterator[Batch]:
-        """The validation batches, in order."""
-        return ordered(self.dataset("val"), self.training.batch)
+    def validation(self) -> Iterable[Batch]:
+        """The validation batches, in order, put together once."""
+        return self._validation
 
     def example(self) -> Batch:
         """The first slice of the test split, deterministic view, for shapes and costs."""
@@ -244,7 +245,7 @@ class Workbench:
         if experiment.teacher.weights is not None:
             load_weights(teacher, experiment.teacher.weights)
         for example in examples:
-            _try(teacher, example)
+            _try(teacher, example, "teacher")
         _check_optimisers(run, teacher)
         for arm in arms:
             if arm.name not in self._checked:
@@ -254,8 +255,9 @@ class Workbench:
     def _check_arm(self, arm: Arm, teacher: nn.Module, example: Batch) -> None:
         run = self.arm_run(arm, self.experiment.seeds[0])
         model, listens = run.specification.model, run.specification.teacher is not None
-        student = build_network(self.host, model, run.specification.options, 0, f"student (arm {arm.name!r})")
-        _try(student, example)
+        who = f"student (arm {arm.name!r})"
+        student = build_network(self.host, model, run.specification.options, 0, who)
+        _try(student, example, who)
         _check_optimisers(run, student)
         for stage in run.stages:
             build_objective(
@@ -275,8 +277,18 @@ class Workbench:
 
 
 @torch.inference_mode()
-def _try(network: nn.Module, example: Batch) -> None:
-    apply(network.eval(), example)
+def _try(network: nn.Module, example: Batch, who: str) -> None:
+    try:
+        apply(network.eval(), example)
+    except UserError:
+        raise
+    except Exception as error:
+        given = {"input": example.input, **example.conditions}
+        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in given.items())
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{who}: {type(network).__name__} cannot take a batch of the task ({shapes}): {reason}"
+        ) from error
 
 
 def _check_optimisers(run: Run, network: nn.Module) -> None:

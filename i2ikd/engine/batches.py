@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from i2ikd.engine.seeds import derive, seed_torch
 from i2ikd.errors import UserError
-from i2ikd.sample import Batch, Sample
+from i2ikd.sample import Batch, Sample, refuse_unsound
 from i2ikd.task import SampleDataset
 
 
@@ -106,12 +106,48 @@ def ordered(dataset: SampleDataset, size: int) -> Iterator[Batch]:
     pending: list[Sample] = []
     for index in range(len(dataset)):
         sample = dataset[index]
+        refuse_unsound(sample)
         if pending and (len(pending) == size or sample.input.shape != pending[0].input.shape):
             yield Batch.collate(pending)
             pending = []
         pending.append(sample)
     if pending:
         yield Batch.collate(pending)
+
+
+class KeptBatches:
+    """Batches that are the same every time: put together once and kept, if all of them stay within a limit.
+
+    Args:
+        make: puts them together, in order.
+        limit_mb: of what is kept; beyond it they are put together each time.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[Batch]], limit_mb: float = 256) -> None:
+        self._make = make
+        self._limit = limit_mb * 2**20
+        self._kept: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[Batch] = []
+        left = self._limit
+        for batch in self._make():
+            left -= _bytes(batch)
+            if left >= 0:
+                kept.append(batch)
+            else:
+                kept.clear()
+            yield batch
+        if left >= 0:
+            self._kept = kept
+
+
+def _bytes(batch: Batch) -> int:
+    tensors = (batch.input, batch.target, *batch.conditions.values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class LoaderBatches:

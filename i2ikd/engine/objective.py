@@ -77,9 +77,10 @@ class Objective(nn.Module):
         for term, told, scale in zip(self.terms, knowledge, self._scales):
             features = student.features(term.student_paths, output)
             loss = term.distiller(features, told, batch)
-            if isinstance(loss, dict):
+            if isinstance(loss, dict) and "loss" in loss:
                 parts.update({f"{term.name}/{key}": part.detach() for key, part in loss.items() if key != "loss"})
                 loss = loss["loss"]
+            _refuse_no_scalar(term, loss)
             parts[term.name] = loss.detach()
             weighted = loss if scale == 1 else scale * loss
             total = weighted if total is None else total + weighted
@@ -102,6 +103,18 @@ class Objective(nn.Module):
         """Take back what ``state_dict`` gave."""
         self.load_state_dict(state)
         self._scales = self.weights.tolist()
+
+
+def _refuse_no_scalar(term: ActiveTerm, loss: object) -> None:
+    if isinstance(loss, Tensor) and loss.ndim == 0:
+        return
+    found = f"a tensor {list(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+    if isinstance(loss, dict):
+        found = f"a dict of {', '.join(map(str, loss)) or 'nothing'}"
+    raise UserError(
+        f"the term {term.name!r}: the distiller {type(term.distiller).__name__} gives {found}, and must give a scalar "
+        "tensor, or a dict of them with the key 'loss'"
+    )
 
 
 def build_objective(

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from i2ikd.errors import UserError
 
@@ -155,6 +154,8 @@ def paired(
 def _signed_rank(differences: np.ndarray) -> float:
     if not np.any(differences):
         return 1.0
+    from scipy.stats import wilcoxon  # takes long to import, and training does not need it
+
     with warnings.catch_warnings():
         # older scipy warns of a normal approximation when few differences hold a zero or a tie
         warnings.simplefilter("ignore", UserWarning)

@@ -25,7 +25,7 @@ def test_what_a_comparison_leaves(made: Any, laboratory: Any) -> None:
     """One comparison, looked at from all sides: it takes a second to make."""
     bench, comparison = made
     out = laboratory.folder / "out"
-    results = json.loads((out / "results.json").read_text())
+    results = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
     _has_a_row_for_everything(results)
     _has_a_record_for_everything(out)
     _has_scores_that_an_oracle_gives(bench, comparison)
