@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
+from functools import cache
 from types import TracebackType
 
 import torch
@@ -14,13 +16,33 @@ from i2ikd.sample import Batch
 from i2ikd.taps import Taps
 
 
+def conditions_for(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return those of the batch's conditions that ``forward`` takes; a plain one-argument network takes none.
+
+    >>> batch = Batch(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), {"mask": torch.ones(1, 1, 2, 1)})
+    >>> conditions_for(nn.Conv2d(1, 1, 1), batch)
+    {}
+    """
+    taken = _taken_by(type(network))
+    return {name: value for name, value in batch.conditions.items() if taken is None or name in taken}
+
+
+@cache
+def _taken_by(kind: type[nn.Module]) -> frozenset[str] | None:
+    """Names of the arguments of a network's ``forward``; ``None`` where it takes any."""
+    parameters = inspect.signature(kind.forward).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    return frozenset(parameters)
+
+
 def apply(network: nn.Module, batch: Batch) -> Tensor:
-    """Call ``network(input, **conditions)`` and check that an image comes back.
+    """Call ``network(input, **conditions)``, with the conditions that it takes, and check that an image comes back.
 
     Raises:
         UserError: the network gives no [B, C, H, W] tensor, or one that does not fit the target.
     """
-    output = network(batch.input, **batch.conditions)
+    output = network(batch.input, **conditions_for(network, batch))
     if not isinstance(output, Tensor) or output.ndim != 4:
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise UserError(f"{type(network).__name__} must return an image [B, C, H, W], not {found}")

@@ -151,3 +151,19 @@ def test_features_without_an_output_say_so(network: Network) -> None:
         student(batch())
         with pytest.raises(AssertionError, match="taps alone"):
             student.features(["last"], None).image()
+
+
+def test_a_plain_one_argument_network_needs_no_wrapper_where_samples_have_conditions() -> None:
+    batch = Batch(torch.rand(2, 1, 6, 5), torch.rand(2, 1, 6, 5), {"mask": torch.ones(2, 1, 6, 1)})
+    plain = nn.Conv2d(1, 1, 3, padding=1)
+    assert torch.equal(apply(plain, batch), plain(batch.input))
+
+
+def test_a_network_gets_the_conditions_that_it_names() -> None:
+    class Masked(nn.Module):
+        def forward(self, input: Tensor, mask: Tensor) -> Tensor:
+            return input * mask
+
+    conditions = {"mask": torch.tensor([1.0, 0.0, 1.0]).view(1, 1, 3, 1), "kspace": torch.zeros(1)}
+    batch = Batch(torch.rand(1, 1, 3, 4), torch.zeros(1, 1, 3, 4), conditions)
+    assert torch.equal(apply(Masked(), batch), batch.input * conditions["mask"])

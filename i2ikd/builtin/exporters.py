@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from i2ikd.files import write_atomically
+from i2ikd.network import conditions_for
 from i2ikd.sample import Batch
 
 
@@ -25,7 +26,7 @@ def torch_export(network: nn.Module, batch: Batch, path: Path) -> None:
     two = Batch(
         input=batch.input.repeat(2, 1, 1, 1),
         target=batch.target,
-        conditions={name: torch.cat([tensor, tensor]) for name, tensor in batch.conditions.items()},
+        conditions={name: torch.cat([tensor, tensor]) for name, tensor in conditions_for(network, batch).items()},
     )
     slices = torch.export.Dim("slices", min=1, max=4096)
     shapes = {"input": {0: slices}, **{name: {0: slices} for name in two.conditions}}

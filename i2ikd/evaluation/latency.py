@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from i2ikd.errors import UserError
+from i2ikd.network import conditions_for
 from i2ikd.sample import Batch
 
 
@@ -77,7 +78,10 @@ def latency_of_many(
         raise UserError(f"repeats = {repeats}: a latency needs at least 1 timed run")
     where = torch.device(device)
     one = first_slice(batch, where)
-    runs = {name: partial(ready(network, where), one.input, **one.conditions) for name, network in networks.items()}
+    runs = {
+        name: partial(ready(network, where), one.input, **conditions_for(network, one))
+        for name, network in networks.items()
+    }
     names = list(runs)
     clock = _cuda_milliseconds if where.type == "cuda" else _milliseconds
     times: dict[str, list[float]] = {name: [] for name in names}

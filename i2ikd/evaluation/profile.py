@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from i2ikd.evaluation.fourier_cost import FOURIER_OPERATIONS
 from i2ikd.evaluation.latency import first_slice, latency_of_many, ready
 from i2ikd.evaluation.memory import peak_bytes
+from i2ikd.network import conditions_for
 from i2ikd.sample import Batch
 
 
@@ -69,7 +70,7 @@ def count_macs(network: nn.Module, batch: Batch) -> tuple[int, int]:
 @torch.no_grad()
 def _macs(deployed: nn.Module, one: Batch) -> tuple[int, int]:
     with FlopCounterMode(display=False, custom_mapping=FOURIER_OPERATIONS) as counter:
-        deployed(one.input, **one.conditions)
+        deployed(one.input, **conditions_for(deployed, one))
     by_operation = counter.get_flop_counts().get("Global", {})
     fourier = sum(count for operation, count in by_operation.items() if operation in FOURIER_OPERATIONS)
     return counter.get_total_flops() // 2, fourier // 2
@@ -78,7 +79,7 @@ def _macs(deployed: nn.Module, one: Batch) -> tuple[int, int]:
 @torch.no_grad()
 def _peak_bytes(deployed: nn.Module, one: Batch, device: torch.device) -> int:
     present = [*deployed.parameters(), *deployed.buffers(), one.input, *one.conditions.values()]
-    return peak_bytes(lambda: deployed(one.input, **one.conditions), present, device)
+    return peak_bytes(lambda: deployed(one.input, **conditions_for(deployed, one)), present, device)
 
 
 def profile(

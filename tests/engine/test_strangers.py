@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -128,7 +127,7 @@ training = { epochs = 1, batch = 2 }
 comparison = { latency = false }
 pairs = [["layers.1.activation", "layers.0.activation"]]
 arms = [{ name = "arm" }]
-task = { name = "mri-recon", dataset = { name = "phantom", train = 1, val = 1, test = 1, slices = 2, size = [16, 12] } }
+task = { name = "mri-recon", dataset = { name = "phantom", train = 1, val = 1, test = 1, slices = 2, size = [16, 20] } }
 """
 RUNNER = """
 import contextlib, io, json, sys
@@ -164,9 +163,9 @@ BREAKS = {
     student("raising-net"): f"'raising-net' {OWNER} failed to start: RuntimeError: no licence for this machine",
     student("lost-net"): f"'lost-net' {OWNER} cannot be loaded from 'no_such_package:Net': ModuleNotFoundError",
     student("number-net"): "student (arm 'arm'): the model 'number-net' gave a int, not a torch.nn.Module",
-    student("flat-net"): "Net must return an image [B, C, H, W], not (2, 16, 12)",
-    student("enlarging-net"): "Net returns (2, 1, 32, 12) for a target of (2, 1, 16, 12)",
-    student("narrow-net"): "student (arm 'arm'): Narrow cannot take a batch of the task (input [2, 1, 16, 12], kspace ",
+    student("flat-net"): "Net must return an image [B, C, H, W], not (2, 16, 20)",
+    student("enlarging-net"): "Net returns (2, 1, 32, 20) for a target of (2, 1, 16, 20)",
+    student("narrow-net"): "student (arm 'arm'): Narrow cannot take a batch of the task (input [2, 1, 16, 20], kspace ",
     arm("nan"): "students/arm/seed0: the term 'nan' became nan in epoch 0, step 0; lower training.lr",
     arm("vector"): f"the term 'vector': the distiller Loss gives a tensor [2], {SCALAR}",
     arm("number"): f"the term 'number': the distiller Loss gives a float, {SCALAR}",
@@ -174,7 +173,7 @@ BREAKS = {
     arm("nameless"): f"the term 'nameless': the distiller Loss gives a dict of part, {SCALAR}",
     arm("attention"): "offered by builtin (i2ikd 0.1.0) and strange (strange-ones 0.3); write 'i2ikd:attention' or",
     arm("never"): "unknown distiller 'never'",
-    task("flat-task"): "train[0]: the task gives an input of (8, 10), torch.float32, and must give [C, H, W], torch.float32",
+    task("flat-task"): "train[0]: the task gives an input of (8, 10), torch.float32, and must give [C, H, W]",
     task("double-task"): "train[0]: the task gives an input of (1, 8, 10), torch.float64, and must give [C, H, W]",
     task("larger-task"): "PlainCNN returns (2, 1, 8, 10) for a target of (2, 1, 16, 10)",
     task("uneven-task"): "conditions of unequal shape in one batch: train[0] has {'mask': (1, 8, 1)}, train[1] has",
@@ -208,7 +207,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
         for number, change in enumerate(BREAKS)
     }
     commands["plugins"] = ["plugins", "--json"]
-    commands["works"] = ["compare", "tiny.toml", "--out", "works", "-o", arm("i2ikd:attention"), "--json"]
+    commands["works"] = ["distill", "tiny.toml", "--out", "works", "-o", arm("i2ikd:attention"), "--json"]
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
         input=json.dumps(commands),
@@ -248,4 +247,4 @@ def test_a_misspelt_hook_costs_one_line_and_is_told_by_later_errors(answers: dic
 def test_the_rest_works(answers: dict[str, Answer]) -> None:
     answer = answers["works"]
     assert answer.code == 0, answer
-    assert [row["arm"] for row in json.loads(answer.out)["rows"]] == ["zero-filled", "teacher", "arm"]
+    assert [run["name"] for run in json.loads(answer.out)] == ["students/arm/seed0"]

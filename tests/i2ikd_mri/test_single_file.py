@@ -8,7 +8,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
-from i2ikd_mri.single_file import open_file, write_volume
+from i2ikd_mri.single_file import is_volume, open_file, write_volume
 from PIL import Image
 
 import i2ikd
@@ -53,6 +53,33 @@ def test_pictures_are_scaled_by_the_volumes_maximum(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.stack(pictures, -1) / 255, VOLUME / VOLUME.max(), atol=0.51 / 255)
 
 
+@pytest.mark.parametrize("name", ["out.npy", "out.tif", "OUT.TIFF"])
+def test_a_stack_is_read_back_as_it_was_written(tmp_path: Path, name: str) -> None:
+    write_volume(VOLUME, tmp_path / name)
+    volume = i2ikd.create("reader", "image")(tmp_path / name)
+    np.testing.assert_array_equal(np.stack([volume[i]["image"] for i in range(len(volume))], -1), VOLUME)
+
+
+def test_one_slice_is_one_picture(tmp_path: Path) -> None:
+    write_volume(VOLUME[..., 1:2], tmp_path / "out.png")
+    picture = np.asarray(Image.open(tmp_path / "out.png"))
+    np.testing.assert_allclose(picture / 255, VOLUME[..., 1] / VOLUME[..., 1].max(), atol=0.51 / 255)
+
+
+def test_a_volume_is_known_by_its_name_or_by_what_is_in_its_folder(tmp_path: Path) -> None:
+    for name in ("a.h5", "b.nii.gz", "c.txt", "pictures/1.png", "pictures/2.TIF", "mixed/1.png", "mixed/a.h5"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+
+    def known(source: i2ikd.VolumeSource) -> set[str]:
+        return {path.name for path in tmp_path.iterdir() if is_volume(source, path)}
+
+    assert known(i2ikd.create("dataset", "folder", root=tmp_path)) == {"a.h5", "b.nii.gz", "pictures"}
+    assert known(i2ikd.create("dataset", "folder", root=tmp_path, reader="nifti")) == {"b.nii.gz"}
+    assert known(i2ikd.create("dataset", "phantom")) == {"a.h5", "b.nii.gz", "pictures"}
+
+
 def test_a_file_is_opened_whole_as_the_dataset_opens_its_own(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "one.h5", "w") as file:
         file["volfs"] = VOLUME * 10
@@ -73,5 +100,7 @@ def test_what_cannot_be_opened_or_written_is_refused(tmp_path: Path) -> None:
         open_file(source, tmp_path / "notes.txt")
     with pytest.raises(UserError, match="a volume is written to"):
         write_volume(VOLUME, tmp_path / "out.jpg")
+    with pytest.raises(UserError, match=r"a volume of 3 slices is more than one picture; write to .*/out for"):
+        write_volume(VOLUME, tmp_path / "out.png")
     with pytest.raises(UserError, match="cannot be written"):
         write_volume(VOLUME, tmp_path / "notes.txt" / "out.h5")
