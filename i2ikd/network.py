@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from types import TracebackType
 
@@ -23,14 +23,14 @@ def conditions_for(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     >>> conditions_for(nn.Conv2d(1, 1, 1), batch)
     {}
     """
-    taken = _taken_by(type(network))
+    taken = _taken_by(type(network).forward)
     return {name: value for name, value in batch.conditions.items() if taken is None or name in taken}
 
 
 @cache
-def _taken_by(kind: type[nn.Module]) -> frozenset[str] | None:
+def _taken_by(forward: Callable[..., object]) -> frozenset[str] | None:
     """Names of the arguments of a network's ``forward``; ``None`` where it takes any."""
-    parameters = inspect.signature(kind.forward).parameters
+    parameters = inspect.signature(forward).parameters
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
     return frozenset(parameters)
