@@ -81,7 +81,12 @@ class SliceTask(Task):
         return function(output, target)
 
     def view(self, image: Tensor) -> np.ndarray:
-        """Return the magnitude [H, W], float32, of one channel, or of a real and an imaginary one."""
+        """Return the image [H, W], float32: of one channel as it is, of a real and an imaginary one the magnitude.
+
+        A negative value in an image of one channel is an error that the scores must see; KD-MRI scores it so, too.
+        """
+        if image.shape[0] == 1:
+            return image[0].detach().float().cpu().numpy()
         return torch.linalg.vector_norm(image.detach().float(), dim=0).cpu().numpy()
 
     def describe(self) -> dict[str, str]:

@@ -232,6 +232,7 @@ class TestInterruption:
         from i2ikd.cli.progress import Display
 
         stepped, out = Display.stepped, tmp_path / "a folder"
+        before = signal.getsignal(signal.SIGINT)
 
         def interrupt(display: Display) -> None:
             stepped(display)
@@ -247,7 +248,7 @@ class TestInterruption:
         assert answer.err == (
             f"i2ikd: stopped; a checkpoint was saved. Go on with: i2ikd distill {tiny_file} --out '{out}'\n"
         )
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is before
         again = i2ikd(*words)
         assert again.code == 0 and "go on  students/kd-mri/seed0  (it was interrupted)" in again.out
         assert optimiser_steps.count == 12, "no step is made twice"
