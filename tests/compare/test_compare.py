@@ -72,7 +72,7 @@ def _has_scores_that_an_oracle_gives(bench: Any, comparison: Any) -> None:
         with torch.no_grad():
             conditions = {name: value[None] for name, value in sample.conditions.items()}
             output = network(sample.input[None], **conditions)[0, 0].numpy()
-        volumes.setdefault(key.volume, []).append((np.abs(output), sample.target[0].numpy()))
+        volumes.setdefault(key.volume, []).append((output, sample.target[0].numpy()))
     for name, slices in volumes.items():
         prediction, target = (np.stack(part).astype(np.float64) for part in zip(*slices, strict=True))
         expected = peak_signal_noise_ratio(target, prediction, data_range=target.max())
