@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 
 import click
 
 from i2ikd.errors import UserError, nearest
 from i2ikd.plugins import KINDS, Component, default_host
+
+_SHOWN = ("formula", "paper", "suffixes", "role")
 
 
 def kind_of(word: str) -> str:
@@ -55,18 +59,12 @@ def describe(component: Component) -> dict[str, str]:
 
 
 def _print(components: list[Component]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = [fact for fact in ("paper", "formula", "suffixes", "role") if any(fact in c.facts for c in components)]
-    table = Table(box=None, header_style="bold")
-    several = len({c.plugin.name for c in components}) > 1
-    table.add_column("name", no_wrap=True)
-    for heading in ("summary", *facts):
-        table.add_column(heading, overflow="fold")
+    """Print a paragraph a component; without rich, whose import would take longer than everything else here."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    indent = max((len(c.name) for c in components), default=0) + 2
     for component in components:
-        cells = [component.facts.get(fact, "") for fact in facts]
-        owner = f" [{component.plugin.name}]" if several else ""
-        table.add_row(component.name, Text(component.summary + owner), *map(Text, cells))
-    Console().print(table)
+        summary = f"{component.summary} [{component.plugin.name}]"
+        lines = [summary, *(f"{fact}: {component.facts[fact]}" for fact in _SHOWN if fact in component.facts)]
+        wrapped = [part for line in lines for part in textwrap.wrap(line, max(width - indent, 30))]
+        name = click.style(component.name, bold=True) + " " * (indent - len(component.name))
+        click.echo(name + ("\n" + " " * indent).join(wrapped))
