@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from i2ikd.compare.workbench import Workbench
+    from i2ikd.config import Experiment
     from i2ikd.evaluation.profile import Profile
 
 
@@ -52,24 +53,20 @@ def command(what: Path, repeats: int, device: str, overrides: tuple[str, ...], a
         _show(profiles, ratios, repeats)
 
 
-def _owner(run: Path, overrides: tuple[str, ...]) -> Any:
+def _owner(run: Path, overrides: tuple[str, ...]) -> Experiment:
     """Return the experiment in whose folder the run lies.
 
     Raises:
         UserError: it lies in none.
     """
-    from i2ikd.compare.folder import read_owner
-    from i2ikd.config import apply_override, check_experiment
+    from i2ikd.compare.judge import owner_of
 
-    for parent in run.resolve().parents:
-        if (parent / "experiment.json").is_file():
-            document = read_owner(parent)
-            for override in overrides:
-                apply_override(document, override)
-            return check_experiment(document, str(parent / "experiment.json"))
-    raise UserError(
-        f"{run} lies in no comparison's folder, whose task gives a slice to measure on; give the experiment"
-    )
+    owner = owner_of(run, overrides)
+    if owner is None:
+        raise UserError(
+            f"{run} lies in no comparison's folder, whose task gives a slice to measure on; give the experiment"
+        )
+    return owner
 
 
 def _trained(bench: Workbench, run: Path) -> nn.Module:

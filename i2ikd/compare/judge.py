@@ -58,9 +58,12 @@ def finished_run(run: Path) -> RunFolder:
     return folder
 
 
-def _experiment_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> Experiment:
-    if experiment is not None:
-        return read_experiment(experiment, overrides)
+def owner_of(run: Path, overrides: Sequence[str]) -> Experiment | None:
+    """Return the experiment in whose folder a run lies; ``None`` where it lies in none.
+
+    Raises:
+        UserError: the experiment there, with the overrides, cannot be.
+    """
     for parent in run.resolve().parents:
         mark = parent / "experiment.json"
         if mark.is_file():
@@ -68,4 +71,13 @@ def _experiment_of(run: Path, experiment: Path | None, overrides: Sequence[str])
             for override in overrides:
                 apply_override(document, override)
             return check_experiment(document, str(mark))
-    raise UserError(f"{run} lies in no comparison's folder: say with --experiment which experiment judges it")
+    return None
+
+
+def _experiment_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> Experiment:
+    if experiment is not None:
+        return read_experiment(experiment, overrides)
+    owner = owner_of(run, overrides)
+    if owner is None:
+        raise UserError(f"{run} lies in no comparison's folder: say with --experiment which experiment judges it")
+    return owner
