@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from i2ikd import UserError
 from i2ikd.source import Volume
+from i2ikd_mri.readers.budget import DECODED_BYTES
 from i2ikd_mri.resample import resample_slice
 
 Split = Literal["train", "val", "test"]
@@ -66,6 +67,7 @@ class PreparedVolume:
         self._normalise = normalise
         self._slices = slices or SliceChoice()
         self._scale = 0.0
+        self._ahead: dict[int, Mapping[str, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self._slices.indices(len(self.stored)))
@@ -76,8 +78,9 @@ class PreparedVolume:
         Raises:
             UserError: the file is wrong, the volume is all zero, or a stored k-space would have to be resampled.
         """
-        fields = self.stored[self._slices.indices(len(self.stored))[index]]
         scale = self.scale
+        place = self._slices.indices(len(self.stored))[index]
+        fields = self._ahead.pop(place, None) or self.stored[place]
         return {name: self._resampled(values, fields, name) / scale for name, values in fields.items()}
 
     @property
@@ -90,10 +93,30 @@ class PreparedVolume:
         if not self._scale:
             self._scale = 1.0
             if self._normalise == "volume":
-                self._scale = max(_largest(self.stored[index]) for index in range(len(self.stored)))
+                self._scale = self._largest()
             if not self._scale:
                 raise UserError(f"volume {self.name!r} is all zero: remove it, or read it with normalise = 'none'")
         return np.float32(self._scale)
+
+    def release(self) -> None:
+        """Forget the slices that were read for the scale and not asked for yet."""
+        self._ahead = {}
+
+    def _largest(self) -> float:
+        """Read every slice, and keep those that will be asked for, within the budget of the process."""
+        wanted = set(self._slices.indices(len(self.stored)))
+        largest, size = 0.0, 0
+        for place in range(len(self.stored)):
+            fields = self.stored[place]
+            largest = max(largest, _largest(fields))
+            size += sum(values.nbytes for values in fields.values())
+            if place in wanted and size <= DECODED_BYTES.limit:
+                self._ahead[place] = fields
+        DECODED_BYTES.use(self, min(size, DECODED_BYTES.limit))
+        return largest
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_ahead": {}}
 
     def _resampled(self, values: np.ndarray, fields: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         if self._size is None or values.shape == self._size:

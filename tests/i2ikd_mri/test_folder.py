@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from i2ikd_mri.folder import FolderDataset
+from i2ikd_mri.readers.budget import Budget
 from i2ikd_mri.volumes import PreparedVolume, SliceChoice, natural_key
 from PIL import Image
 
@@ -299,10 +300,26 @@ class TestPrepared:
         reads: list[int] = []
         prepared = PreparedVolume(CountedStack(reads), "v")
         for _ in range(3):
-            prepared[1]
-        assert len(reads) == 5 + 3
+            np.testing.assert_allclose(prepared[1]["image"], STACK[:, :, 1] / STACK.max(), rtol=1e-6)
+        assert reads == [0, 1, 2, 3, 4, 1, 1]
         copy = pickle.loads(pickle.dumps(prepared))
         assert copy.scale == prepared.scale == STACK.max()
+
+    def test_in_the_first_epoch_every_slice_is_read_once(self) -> None:
+        reads: list[int] = []
+        prepared = PreparedVolume(CountedStack(reads), "v", slices=SliceChoice(step=2))
+        for index in (2, 0, 1):
+            np.testing.assert_allclose(prepared[index]["image"], STACK[:, :, 2 * index] / STACK.max(), rtol=1e-6)
+        assert sorted(reads) == [0, 1, 2, 3, 4]
+
+    def test_slices_read_ahead_are_let_go_when_the_budget_is_used_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("i2ikd_mri.volumes.DECODED_BYTES", Budget(STACK.nbytes * 3 // 2))
+        reads: list[int] = []
+        volumes = [PreparedVolume(CountedStack(reads), name) for name in "ab"]
+        first = [volume[0]["image"] for volume in volumes]
+        np.testing.assert_array_equal(first[0], first[1])
+        volumes[1][1], volumes[0][1]
+        assert len(reads) == 5 + 5 + 1, "the second volume took the place of the first"
 
     def test_the_scale_does_not_depend_on_the_slices_chosen(self, root: Path) -> None:
         few = FolderDataset(root, slices=SliceChoice(limit=1)).volumes("train")[0]

@@ -203,8 +203,8 @@ class TestOpenFiles:
         for volume in volumes:
             volume[0]
         assert [v.file._file is not None for v in volumes] == [False, True, True]
-        volumes[1][1]
-        np.testing.assert_array_equal(volumes[0][1]["image"], STACK[:, :, 1])
+        volumes[1].file.opened()
+        volumes[0].file.opened()
         assert opens == ["0.h5", "1.h5", "2.h5", "0.h5"]
         assert [v.file._file is not None for v in volumes] == [True, True, False]
 
@@ -257,6 +257,24 @@ class TestChunks:
         monkeypatch.setattr(Hdf5Stack, "_read", lambda self, s: seen.append(s) or real(self, s))
         np.testing.assert_allclose([stack[i] for i in range(6)], values, rtol=1e-6)
         assert len(seen) == reads
+
+    def test_interleaved_slices_of_a_contiguous_dataset_are_read_together(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with h5py.File(tmp_path / "v.h5", "w") as file:
+            file.create_dataset("volfs", data=STACK)
+        stack = Hdf5Stack(Hdf5File(tmp_path / "v.h5"), "volfs", 2)
+        seen = []
+        real = Hdf5Stack._read
+        monkeypatch.setattr(Hdf5Stack, "_read", lambda self, s: seen.append(s) or real(self, s))
+        for index in (3, 0, 2, 1, 1):
+            np.testing.assert_array_equal(stack[index], STACK[:, :, index])
+        assert len(seen) == 1
+        monkeypatch.setattr("i2ikd_mri.readers.hdf5.DECODED_BYTES", Budget(4 * 2 * STACK[:, :, 0].nbytes))
+        seen.clear()
+        small = Hdf5Stack(Hdf5File(tmp_path / "v.h5"), "volfs", 2)
+        np.testing.assert_array_equal([small[i] for i in range(len(small))], np.moveaxis(STACK, 2, 0))
+        assert len(seen) == -(-len(small) // 2), "two slices at a time"
 
 
 class TestComplexHdf5:

@@ -42,4 +42,4 @@ class Budget:
 OPEN_FILES = Budget(256)
 """Open files; the usual limit of a process is 1024."""
 DECODED_BYTES = Budget(256 * 2**20)
-"""Decompressed data of files that cannot be decompressed slice by slice."""
+"""Data of files that cannot be read slice by slice, and slices that are read before they are asked for."""

@@ -91,8 +91,9 @@ class Hdf5File:
 class Hdf5Stack:
     """One dataset of an HDF5 file as a stack of slices.
 
-    A slice is one read. Where a compressed chunk spans several slices, the decoded chunks stay in memory, within
-    the budget of the process, instead of being decompressed for every slice.
+    A slice is one read. Where a chunk spans several slices, or slices lie interleaved in a contiguous dataset whose
+    last axis counts them, what was read together stays in memory, within the budget of the process, instead of being
+    read again for every slice.
 
     Args:
         file: where it is.
@@ -132,8 +133,8 @@ class Hdf5Stack:
                 order = "[slices, H, W]" if self._axis == 0 else "[H, W, slices]"
                 shape = dataset.shape if dataset.shape is not None else "none"
                 raise UserError(f"{self.where}: its shape is {shape}; it should be a filled {order} or [H, W]")
-            if dataset.ndim == 3 and dataset.chunks:
-                self._chunk = dataset.chunks[self._axis]
+            if dataset.ndim == 3:
+                self._chunk = self._read_together(dataset)
             self._shape = dataset.shape
         return self._shape
 
@@ -154,6 +155,14 @@ class Hdf5Stack:
     def release(self) -> None:
         """Forget the decoded chunks."""
         self._decoded = None
+
+    def _read_together(self, dataset: h5py.Dataset) -> int:
+        if dataset.chunks:
+            return int(dataset.chunks[self._axis])
+        if self._axis == 0:
+            return 1
+        slice_bytes = dataset.nbytes // dataset.shape[self._axis]
+        return max(1, min(dataset.shape[self._axis], DECODED_BYTES.limit // (4 * slice_bytes)))
 
     def _from_chunk(self, index: int) -> np.ndarray:
         first = index - index % self._chunk
