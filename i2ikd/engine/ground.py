@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from i2ikd.engine.batches import BatchSource
+from i2ikd.engine.device import training_format
 from i2ikd.engine.knowledge import KnowledgeBank
 from i2ikd.engine.precision import Precision, autocast
 from i2ikd.network import apply
@@ -44,8 +45,8 @@ class Ground:
         return self._example
 
     def there(self, batch: Batch) -> Batch:
-        """Return the batch on the device, images in channels-last memory."""
-        return batch.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        """Return the batch on the device, images in the memory format of the training."""
+        return batch.to(self.device, memory_format=training_format(self.device), non_blocking=True)
 
     def first_batches(self, count: int) -> Iterator[Batch]:
         """The first batches of epoch 0."""

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from i2ikd.engine.device import training_format
+
 Precision = Literal["fp32", "bf16"]
 
 
@@ -32,8 +34,8 @@ def _faster(device_type: str) -> Precision:
     """Time a training step of a small convolution in both; bfloat16 must win by a quarter to be worth its rounding."""
     device = torch.device(device_type)
     layer = nn.Conv2d(32, 32, 3, padding=1).to(device)
-    layer.to(memory_format=torch.channels_last)
-    image = torch.randn(2, 32, 96, 96, device=device).to(memory_format=torch.channels_last)
+    layer.to(memory_format=training_format(device))
+    image = torch.randn(2, 32, 96, 96, device=device).to(memory_format=training_format(device))
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(6):
         for precision, taken in seconds.items():

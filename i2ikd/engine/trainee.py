@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from i2ikd.distiller import Knowledge
 from i2ikd.engine.checkpoint import load_state
+from i2ikd.engine.device import training_format
 from i2ikd.engine.ground import Ground
 from i2ikd.engine.objective import Objective, build_objective
 from i2ikd.engine.optimiser import make_optimiser, make_schedule
@@ -66,7 +67,7 @@ class Trainee:
         fresh: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.run = run
-        self.network = network.to(ground.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(ground.device, memory_format=training_format(ground.device))  # type: ignore[call-overload]
         self.stages = list(stages)
         self.epoch = 0
         self.step = 0

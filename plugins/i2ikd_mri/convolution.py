@@ -6,14 +6,17 @@ from collections import OrderedDict
 
 from torch import nn
 
+from i2ikd_mri.thin_convolution import ThinConvolution
+
 
 def convolution_block(inputs: int, outputs: int, kernel: int = 3, activated: bool = True) -> nn.Sequential:
     """Return a convolution that keeps the size (zero padding), then a ReLU unless ``activated`` is false.
 
     The ReLU is not in place, so that a tap on ``convolution`` sees what went into ``activation``.
     """
+    kind = ThinConvolution if ThinConvolution.pays(inputs, outputs) else nn.Conv2d
     parts: OrderedDict[str, nn.Module] = OrderedDict()
-    parts["convolution"] = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    parts["convolution"] = kind(inputs, outputs, kernel, padding=kernel // 2)
     if activated:
         parts["activation"] = nn.ReLU()
     return nn.Sequential(parts)

@@ -1,0 +1,117 @@
+"""Convolutions between an image and features: one or two channels on one side, many on the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+class ThinConvolution(nn.Conv2d):
+    """An ``nn.Conv2d`` whose training on a CPU goes through matrix products; parameters and weights files are the same.
+
+    Where one side has a channel or two, torch's CPU kernels need as long as for many times the operations
+    (``docs/performance.md`` has the figures). Each such pass is one product with the kernel's taps and k*k shifted
+    copies of the thin image. Only sums are taken in another order, so values agree to rounding. Without gradients, on
+    other devices, in other precisions and when compiled or exported it is the convolution that it is called.
+
+    Needs an odd kernel, ``padding = kernel // 2`` and no stride, dilation or groups.
+    """
+
+    @staticmethod
+    def pays(inputs: int, outputs: int) -> bool:
+        """Whether so many channels are thin enough on one side, and many enough on the other."""
+        return min(inputs, outputs) <= 2 and max(inputs, outputs) >= 8
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return features or image [B, outputs, H, W] of ``input`` [B, inputs, H, W]."""
+        plain = (
+            not torch.is_grad_enabled()
+            or input.device.type != "cpu"
+            or input.dtype != self.weight.dtype
+            or torch.is_autocast_enabled("cpu")
+            or torch.compiler.is_compiling()
+        )
+        if plain:
+            return super().forward(input)
+        function = _FromImage if self.in_channels < self.out_channels else _ToImage
+        output: Tensor = function.apply(input, self.weight)
+        return output if self.bias is None else output + self.bias.view(1, -1, 1, 1)
+
+
+class _FromImage(torch.autograd.Function):
+    """Few channels to many: torch's own forward is fast, its gradients are not."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(image, weight)
+        return F.conv2d(image, weight, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        image, weight = ctx.saved_tensors
+        to_image = to_weight = None
+        if ctx.needs_input_grad[0]:
+            to_image = _gathered(gradient, _transposed(weight))
+        if ctx.needs_input_grad[1]:
+            to_weight = _correlated(gradient, image, weight.shape[-1])
+        return to_image, to_weight
+
+
+class _ToImage(torch.autograd.Function):
+    """Many channels to few: its input gradient is the forward pass of few to many with the kernel turned round."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        return _gathered(features, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        features, weight = ctx.saved_tensors
+        to_features = to_weight = None
+        if ctx.needs_input_grad[0]:
+            to_features = F.conv2d(gradient, _transposed(weight), padding=weight.shape[-1] // 2)
+        if ctx.needs_input_grad[1]:
+            to_weight = _transposed(_correlated(features, gradient, weight.shape[-1]))
+        return to_features, to_weight
+
+
+def _transposed(weight: Tensor) -> Tensor:
+    """Return the kernel of the transposed convolution: channels exchanged, taps turned round."""
+    return weight.flip(2, 3).transpose(0, 1).contiguous()
+
+
+def _gathered(features: Tensor, weight: Tensor) -> Tensor:
+    """Convolve many channels [B, C, H, W] to few: each tap's product with all pixels, then shifted and summed."""
+    few, many, kernel, _ = weight.shape
+    batch, _, height, width = features.shape
+    taps = weight.permute(2, 3, 0, 1).reshape(kernel * kernel * few, many).expand(batch, -1, -1)
+    products = torch.bmm(taps, features.reshape(batch, many, height * width))
+    products = products.view(batch, kernel, kernel, few, height, width)
+    pad = kernel // 2
+    padded = features.new_zeros(batch, few, height + 2 * pad, width + 2 * pad)
+    for row in range(kernel):
+        for column in range(kernel):
+            top, left = 2 * pad - row, 2 * pad - column
+            padded[:, :, top : top + height, left : left + width] += products[:, row, column]
+    return padded[:, :, pad : pad + height, pad : pad + width].contiguous()
+
+
+def _correlated(features: Tensor, image: Tensor, kernel: int) -> Tensor:
+    """Return the weight gradient [many, few, k, k] of a convolution of ``image`` to what has gradient ``features``."""
+    batch, few, height, width = image.shape
+    pad = kernel // 2
+    padded = F.pad(image, (pad, pad, pad, pad))
+    shifted = image.new_empty(batch, few, kernel, kernel, height, width)
+    for row in range(kernel):
+        for column in range(kernel):
+            shifted[:, :, row, column] = padded[:, :, row : row + height, column : column + width]
+    flat = shifted.view(batch, few * kernel * kernel, height * width)
+    products = torch.bmm(flat, features.reshape(batch, -1, height * width).transpose(1, 2))
+    return products.sum(0).t().reshape(features.shape[1], few, kernel, kernel)
