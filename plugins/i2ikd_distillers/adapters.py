@@ -27,7 +27,7 @@ class FitNet(PairedDistiller):
     Needs: pairs of taps; one adapter a pair (parameters), the identity at the start where channels agree. Works at
     batch 1. Use it as a stage of its own before the output stage, as in the paper, or beside other terms.
 
-    Differs from the authors' code: r is 1x1, theirs has the kernel that matches the two sizes.
+    Differs from the authors' code: r is 1x1, theirs has the kernel that matches the two sizes; no factor 1/2.
     """
 
     def size_for(self, pairs: Sequence[TapShapes]) -> None:
@@ -52,8 +52,9 @@ class VariationalInformation(PairedDistiller):
     Needs: pairs of taps; mu = 1x1 convolution and rho = one number a channel, or a map that a 1x1 convolution gives
     (parameters). Works at batch 1. The loss may be negative.
 
-    Differs from the authors' code: mu is one convolution where VID has three with batch normalisation; the map of
-    ``scale = "pixel"`` is shared by the channels, and starts uniform.
+    Differs from the authors' code: mu is one convolution, where VID has three with ReLU between them (as RepDistiller
+    has it from its authors) and PISR two with PReLU; the map of ``scale = "pixel"`` comes from one convolution, PISR's
+    from two; it is shared by the channels, in PISR's settings it is not; it starts uniform.
 
     Args:
         scale: whether the uncertainty belongs to a ``channel`` or to a ``pixel``.
@@ -114,8 +115,9 @@ class LogSum(PairedDistiller):
     Needs: pairs of taps; P (parameters, no bias: standardisation removes it). Relates samples through the batch's
     statistics; works at batch 1. The loss may be negative.
 
-    Differs from the authors' code: the mean instead of the sum, which changes the loss by a constant and makes it
-    independent of the image size; the mean has a floor of 1e-6 added.
+    Differs from the authors' code: they average a feature over the image first and standardise over the batch alone;
+    the mean instead of the sum, which changes the loss by a constant and makes it independent of the image size; the
+    mean has a floor of 1e-6 added.
 
     Args:
         power: p.

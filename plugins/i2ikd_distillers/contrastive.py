@@ -34,7 +34,9 @@ class Contrastive(Distiller):
     Knowledge, the teacher's image, is cacheable.
 
     Differs from the papers: phi stands for the frozen teacher's early features and takes one channel, so that it can
-    look at any image; CSD uses the features of a VGG network.
+    look at any image; CSD's code takes five layers of a VGG-19, DCKD's the features of a VQGAN, each layer with a
+    weight. DCKD's negatives are images that an earlier state of the student makes from degraded inputs of the sample.
+    Both divide a mean over the batch by another; here it is the mean of the samples' ratios.
 
     Args:
         negatives: ``others``: inputs of batch mates; ``own``: the sample's own input.

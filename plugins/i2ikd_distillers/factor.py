@@ -31,7 +31,9 @@ class Factor(PairedDistiller):
     Works at batch 1.
 
     Differs from the authors' code: u divides by the root mean square, where they divide by the length and then take a
-    mean, which makes the loss shrink with the image's side; no batch normalisation.
+    mean, which makes the loss shrink with the image's side. The first layer leads to k channels, theirs keeps those of
+    its input; no rectifier after the last layer; the decoder's convolutions are not transposed; the paraphraser is
+    trained on the squared error, theirs on the absolute one.
 
     Args:
         rate: k, the number of factors as a share of the teacher's channels.

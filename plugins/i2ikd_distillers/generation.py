@@ -26,7 +26,8 @@ class MaskedGeneration(PairedDistiller):
     Needs: pairs of taps; g and r (parameters). Works at batch 1. The mask is drawn from torch's random state in every
     forward pass; the loss does not vanish at student = teacher.
 
-    Differs from the authors' code: the mean, theirs is a sum divided by the batch.
+    Differs from the authors' code: the mean, theirs is a sum divided by the batch. They mask pixels for dense
+    prediction, as here, and channels for classification.
 
     Args:
         masked: share of the pixels that is masked.

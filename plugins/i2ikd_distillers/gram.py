@@ -22,7 +22,8 @@ from i2ikd_distillers.reductions import affinity_distance
 class Flow(Distiller):
     """How one tap of a network leads to the next: their Gram matrix, the flow of the solution procedure (FSP).
 
-    Paper: Yim et al., "A Gift from Knowledge Distillation", CVPR 2017 (no arXiv id).
+    Paper: Yim et al., "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer
+    Learning", CVPR 2017.
 
     Formula: G = F1 F2^T / N of consecutive taps F1, F2 of one network; mean (G_S - G_T)^2, mean over the flows.
 
@@ -30,8 +31,9 @@ class Flow(Distiller):
     channels differ (parameters). Where two taps of a network differ in size, the larger is pooled; the teacher's and
     the student's sizes need not agree. Works at batch 1, knowledge [B, C1, C2] is cacheable.
 
-    Differs from the common re-implementations: average instead of maximum pooling, and a batched product instead of
-    an expanded one (16 KiB instead of 1 GiB).
+    Differs from the paper: the mean over the entries of G, where it has their sum, and the adapters. Of the common
+    re-implementations, torchdistill pools by the maximum; RepDistiller by the mean, as here, but expands the product
+    (1 GiB, where a batched one takes 16 KiB).
     """
 
     cacheable = True
@@ -83,7 +85,8 @@ class NeuronSelectivity(PairedDistiller):
     Needs: pairs of taps; channels need not agree; unequal sizes are resized on the student's side. No parameters;
     works at batch 1.
 
-    Differs from the authors' code: a length has a floor of 1e-3 of the mean one, theirs of 1e-12.
+    Differs from the authors' code: they leave out k(a_T, a_T'), which no student changes, and take (a.b + c)^2 with c
+    as an option; a length has a floor of 1e-3 of the root-mean-square one, theirs of 1e-10 under the root.
     """
 
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
@@ -104,16 +107,17 @@ class Affinity(PairedDistiller):
     """Which pixels resemble which: the matrix of cosines between all pixels, N x N.
 
     Paper: He et al., "FAKD: Feature-Affinity Based Knowledge Distillation for Efficient Image Super-Resolution",
-    ICIP 2020 (no arXiv id).
+    ICIP 2020, doi:10.1109/ICIP40778.2020.9190917.
 
     Formula: A = X^T X, X = the feature with each pixel's channels divided by their length;
     ``frobenius``: ||A_T - A_S||_F^2 / N^2, exactly at full resolution from three C x C matrices;
-    ``l1``: mean |A_T - A_S| of the paper, on features pooled to at most ``size`` x ``size``.
+    ``l1``: mean |A_T - A_S|, the authors' norm, on features pooled to at most ``size`` x ``size``.
 
     Needs: pairs of taps; channels need not agree; unequal sizes are resized on the student's side. No parameters;
     works at batch 1.
 
-    Differs from the paper: its L1 norm at full resolution (65536^2 entries at 256x256) is offered pooled only.
+    Differs from the authors' code: its L1 norm at full resolution (65536^2 entries at 256x256) is offered pooled only;
+    ``frobenius`` is an addition.
 
     Args:
         norm: ``frobenius`` or ``l1``.
@@ -154,7 +158,8 @@ class ChannelSimilarity(PairedDistiller):
     Needs: pairs of taps; a 1x1 convolution on the student's side where channels differ (parameters); sizes need not
     agree. Works at batch 1, knowledge [B, C, C] is cacheable.
 
-    Differs from the authors' code: the mean over C x C, where they multiply it by C; no adapter where channels agree.
+    Differs from the authors' code: the mean over C x C, where they multiply it by C; no batch normalisation after the
+    adapter, and no adapter where channels agree.
     """
 
     cacheable = True

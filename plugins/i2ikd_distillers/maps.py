@@ -26,7 +26,9 @@ class Statistics(PairedDistiller):
     Needs: pairs of taps; channels need not agree; maps of unequal size are resized on the student's side. No
     parameters; works at batch 1, knowledge [B, 4, H, W] is cacheable.
 
-    Differs from the paper: all four statistics at once; the standard deviation has a floor of 1e-6.
+    Differs from the paper: it compares maps of one kind, and tries four kinds (a power of the channels' mean, the mean
+    of their powers, maximum, minimum); here four go together, of which the standard deviation is an addition (floor
+    1e-6) and the mean is not raised to a power.
     """
 
     cacheable = True
@@ -50,7 +52,8 @@ class ChannelWise(PairedDistiller):
 
     Needs: pairs of taps; a 1x1 convolution on the student's side where channels differ (parameters). Works at batch 1.
 
-    Differs from the authors' code: none in the formula; the sum over the batch is a mean.
+    Differs from the authors' code: not in the loss, a mean over batch and channels there, too. Their options have
+    temperature 1 by default.
 
     Args:
         temperature: tau.

@@ -26,9 +26,11 @@ class Frequency(Distiller):
 
     Needs: the output image; no taps, no parameters. Works at batch 1, knowledge is cacheable.
 
-    Differs from the authors' code: Haar by default, where they take a longer wavelet; ``laplacian`` and ``lines``
-    (k-space lines between two fractions of the Nyquist frequency) are additions. With ``lines`` the L1 norm of
-    k-space is sparse for periodic images: it is independent of the image size only for noise-like differences.
+    Differs from the authors' code: a mean over the levels, theirs is a sum; two levels by default, their runs have four
+    (Haar as well, though their options' default is db3 with three); odd sides are extended by repetition, theirs by
+    zeros. Their README has the L1 norm, as here, their CycleGAN training the squared one. ``laplacian`` and
+    ``lines`` (k-space lines between two fractions of the Nyquist frequency) are additions. With ``lines`` the L1 norm
+    of k-space is sparse for periodic images: it is independent of the image size only for noise-like differences.
 
     Args:
         bands: ``haar``, ``laplacian`` or ``lines``.

@@ -18,7 +18,7 @@ _METHODS = {
                      "τ²/C Σ_c KL(softmax(F_T,c/τ) ‖ softmax(F_S,c/τ))"),
     "pearson": ("maps:Pearson", "mean squared error of standardised channels", "arXiv:2207.02039",
                 "½ mean (z(F_S) - z(F_T))²"),
-    "fsp": ("gram:Flow", "flow from one tap to the next, as a Gram matrix", "CVPR 2017",
+    "fsp": ("gram:Flow", "flow from one tap to the next, as a Gram matrix", "FSP, CVPR 2017",
             "mean (G_S - G_T)², G = F1 F2ᵀ / N"),
     "nst": ("gram:NeuronSelectivity", "maximum mean discrepancy between sets of channels", "arXiv:1707.01219",
             "mean k(T,T) + k(S,S) - 2 k(S,T), k(a,b) = (a·b)²"),

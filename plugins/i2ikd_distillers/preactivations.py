@@ -29,7 +29,8 @@ class Overhaul(PairedDistiller):
     side (parameters), and ``prepare``, which measures m_c on the teacher. Works at batch 1.
 
     Differs from the authors' code: m_c is measured on data, theirs follows from batch normalisation, which these
-    networks do not have; no batch normalisation in the adapter.
+    networks do not have; the mean, theirs is a sum in which a level counts half of the next deeper one; no batch
+    normalisation in the adapter.
     """
 
     role: ClassVar[Role] = "preactivations"
@@ -84,7 +85,8 @@ class ActivationBoundary(PairedDistiller):
     side (parameters). Works at batch 1, knowledge is the sign of each value. Meant as a stage of its own that
     initialises the student: the loss does not vanish at student = teacher where the teacher is within the margin.
 
-    Differs from the authors' code: the mean, theirs is a sum over the neurons; no batch normalisation in the adapter.
+    Differs from the authors' code: the mean, theirs is a sum over the neurons in which a level counts half of the next
+    deeper one; no batch normalisation in the adapter. The margin of 1 is theirs.
 
     Args:
         margin: mu, in units of the pre-activation.

@@ -72,7 +72,7 @@ class SimilarityPreserving(Relational):
 
     Needs: pairs of taps; no parameters. In batch mode it relates samples and needs 2 of them.
 
-    Differs from the authors' code: ``samples`` (their batch says little at batch 4).
+    Differs from the paper: ``samples`` (its batch says little at batch 4).
 
     Args:
         samples: ``pixel`` or ``patch`` (of one image), or ``batch`` as in the paper.
@@ -97,8 +97,9 @@ class CorrelationCongruence(Relational):
 
     Needs: pairs of taps; no parameters. In batch mode it relates samples and needs 2 of them.
 
-    Differs from the authors' code: no learnt embedding before the kernel; ``samples``. The common re-implementation
-    multiplies differences of neighbours in the batch, is another loss, and is NaN at batch 1: it is not offered.
+    Differs from the paper: no learnt embedding before the kernel; ``samples``. The common re-implementation
+    (RepDistiller's, which says that it came from the authors) multiplies differences of neighbours in the batch, is
+    another loss, and is NaN at batch 1: it is not offered.
 
     Args:
         samples: ``pixel`` or ``patch`` (of one image), or ``batch`` as in the paper.
@@ -177,7 +178,8 @@ class RelationalDistances(Relational):
 
     Formula: 25 * mean huber(d_S - d_T) + 50 * mean huber(c_S - c_T); d = distance of two samples divided by the mean
     distance, c = cosine of the angle that two samples form at a third; huber = smooth L1 at 1; means over all M^2
-    pairs and M^3 triples.
+    pairs and M^3 triples. The two weights are those of RepDistiller, for classification; the authors' example of metric
+    learning has 1 and 2.
 
     Needs: pairs of taps; no parameters. In batch mode it relates samples and needs 3 of them: with 2 or fewer every
     scaled distance and angle is the same and the loss is 0. Memory of the angles grows with the third power of
@@ -185,7 +187,7 @@ class RelationalDistances(Relational):
 
     Differs from the authors' code: angles come from the Gram matrix, not from [M, M, D] differences, and from at most
     ``angles`` of the samples; samples closer than 1e-3 of the root-mean-square distance coincide: their distance is 0
-    and they form no angle, where the authors divide by 1e-12.
+    and they form no angle, where the authors have a floor of 1e-12.
 
     Args:
         samples: ``pixel`` or ``patch`` (of one image), or ``batch`` as in the paper.
@@ -259,9 +261,10 @@ class KernelAlignment(Relational):
     Needs: pairs of taps; no parameters and no adapter, whatever the channels. In batch mode it relates samples and
     needs 2 of them.
 
-    Differs from the authors' code: positions are those of an even grid; with ``count`` at or above the number of
-    pixels, all of them (memory grows with count^2). ``centred`` makes it Kornblith's centred kernel alignment
-    (arXiv:1905.00414); theirs is not centred.
+    Differs from the paper: it takes the positions of all images of a batch together; here they are those of an even
+    grid in each image, all of them with ``count`` at or above the number of pixels (memory grows with count^2). The
+    authors' code has the images of a batch as samples, which is ``samples = "batch"`` here, and leaves out the 1.
+    ``centred`` makes it Kornblith's centred kernel alignment (arXiv:1905.00414); theirs is not centred.
 
     Args:
         samples: ``pixel`` or ``patch`` (of one image), or ``batch``.

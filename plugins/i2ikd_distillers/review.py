@@ -35,7 +35,8 @@ class Review(PairedDistiller):
     Needs: pairs of taps in the order of the network (the cascades of an unrolled one are the levels); the
     convolutions (parameters). Works at batch 1. The loss does not vanish at student = teacher before it is trained.
 
-    Differs from the authors' code: cells of fixed side instead of a fixed number of cells; no batch normalisation.
+    Differs from the authors' code: cells of fixed side, theirs are 4, 2 and 1 along a side; the mean over the taps,
+    theirs is a sum; resizing by averages or bilinearly, theirs takes the nearest pixel; no batch normalisation.
 
     Args:
         width: share of the teacher's channels that the fused feature has.

@@ -42,8 +42,8 @@ class UpsamplingCNN(nn.Module):
         factor: how much larger the output is than the input, along both axes.
         depth: blocks before the sub-pixel convolution, the first of which is always a convolution with ReLU.
         channels: of every block.
-        blocks: what the others are: ``plain``: convolution and ReLU, as in ESPCN; ``residual``: EDSR's block, of two
-            convolutions.
+        blocks: what the others are: ``plain``: convolution and ReLU (ESPCN has tanh); ``residual``: EDSR's block, of
+            two convolutions.
         residual: what the output is added to: the ``bicubic`` or ``nearest`` enlargement of the input, or ``none``.
 
     >>> import torch

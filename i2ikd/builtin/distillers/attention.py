@@ -20,12 +20,13 @@ class Attention(Distiller):
 
     Formulas, for features F [B, C, H, W], per pair and averaged over pairs:
 
-    * ``mode = "squared"`` (default; Zagoruyko and Komodakis, arXiv:1612.03928, as usually coded):
-      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-6); loss = mean_B ||q_S - q_T||_2^2.
-    * ``mode = "paper"``: the same with the distance ||q_S - q_T||_2 not squared, as the paper prints it.
+    * ``mode = "squared"`` (default; Zagoruyko and Komodakis, arXiv:1612.03928, as their code squares it):
+      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-6); loss = mean_B ||q_S - q_T||_2^2. Where
+      this is a sum over the pixels their code has the mean, which makes the loss shrink as the image grows.
+    * ``mode = "paper"``: the same with the distance ||q_S - q_T||_2 not squared, as the paper prints it (equation 2).
     * ``mode = "code"``: the reference code of KD-MRI (arXiv:2004.05319): Q = sum_c F^2, divided, per pixel, by its L2
-      norm over the *batch*; loss = mean absolute difference. The loss of a slice then depends on its batch mates, and
-      with one slice loss and gradient are 0: at least 2 are needed.
+      norm over the *batch* (floor 1e-6, theirs 1e-12); loss = mean absolute difference. The loss of a slice then
+      depends on its batch mates, and with one slice loss and gradient are 0: at least 2 are needed.
 
     Needs: taps; channels may differ. Feature maps of unequal size: the student's map is averaged or interpolated to the
     teacher's size.
