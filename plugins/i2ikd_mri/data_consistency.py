@@ -73,7 +73,7 @@ class DataConsistency(nn.Module):
         axes = _axes(kspace, mask)
         with full_precision(kspace):
             weights = mask.to(_real_dtype(dtype))
-            measured = inverse_fourier(kspace.to(_real_dtype(dtype).to_complex()) * weights, self.centered)
+            measured = inverse_fourier(kspace.to(_complex_dtype(dtype)) * weights, self.centered)
             missing = 1 - (torch.fft.ifftshift(weights, (-2, -1)) if self.centered else weights)
             if self.mode == "complex":
                 return Measurement(to_channels(measured[:, 0]), missing, axes)
@@ -128,6 +128,11 @@ class _SelfAdjoint(torch.autograd.Function):
 
 def _real_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+def _complex_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Name the complex type; ``dtype.to_complex()`` would break the graph of ``torch.compile``."""
+    return torch.complex128 if _real_dtype(dtype) == torch.float64 else torch.complex64
 
 
 def _axes(kspace: Tensor, mask: Tensor) -> tuple[int, ...]:
