@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from i2ikd.builtin.models.backbone import Level, feature_encoder
 from i2ikd.builtin.models.plain import Count
 from i2ikd.errors import UserError
+from i2ikd.padding import pad_to_multiple
 
 
 class DecoderStep(NamedTuple):
@@ -128,22 +129,3 @@ class TimmUNet(nn.Module):
             features = block(features, skips.pop() if block.step.skip_channels else None)
         output: Tensor = self.head(features)[..., :rows, :columns]
         return input + output if self.residual else output
-
-
-def pad_to_multiple(image: Tensor, stride: int) -> Tensor:
-    """Extend [B, C, H, W] at the right and lower edge to multiples of ``stride``, at least two.
-
-    >>> pad_to_multiple(torch.tensor([[[[1.0, 2.0, 3.0]]]]), 2)
-    tensor([[[[1., 2., 3., 2.],
-              [1., 2., 3., 2.],
-              [1., 2., 3., 2.],
-              [1., 2., 3., 2.]]]])
-    """
-    for axis in (2, 3):
-        size = image.shape[axis]
-        missing = max(-size % stride, 2 * stride - size)
-        if missing == 0:
-            continue
-        mode = "reflect" if missing < size else "replicate"
-        image = F.pad(image, (0, 0, 0, missing) if axis == 2 else (0, missing, 0, 0), mode=mode)
-    return image
