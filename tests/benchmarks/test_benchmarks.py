@@ -50,13 +50,19 @@ def recorded_losses() -> Iterator[list[float]]:
 @pytest.mark.parametrize("cache", [True, False], ids=["cached", "live"])
 @pytest.mark.parametrize("stage", ["output", "features"])
 def test_the_engine_gives_the_losses_of_the_plain_loop(stage: Any, cache: bool) -> None:
-    """Float32 networks either way; the plain loop's data consistency is in float64."""
+    """Float32 networks either way; the plain loop's data consistency is in float64.
+
+    In the feature stage the maps are divided by their norm over the batch, and Adam by that of the gradient: the plain
+    loop itself, with first weights that differ in the last bit, gives losses that differ by 2e-4 of their value.
+    """
     setting = replace(TINY, stage=stage, cache=cache)
     plain = list(itertools.islice(PlainStage(setting).losses(), STEPS))
     with recorded_losses() as engine:
         train_stage(setting, epochs=-(-STEPS // 3))
     assert plain[-1] < 0.9 * plain[0], "it learns, so that the comparison says something"
-    np.testing.assert_allclose(engine[:STEPS], plain, rtol=1e-5)
+    relative, absolute = (1e-5, 0) if stage == "output" else (0, 1e-5)
+    np.testing.assert_allclose(engine[:STEPS], plain, rtol=relative, atol=absolute)
+    np.testing.assert_allclose(engine[:20], plain[:20], rtol=1e-5)
 
 
 def test_dropping_the_teachers_gradients_changes_no_loss() -> None:

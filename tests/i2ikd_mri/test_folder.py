@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from i2ikd_mri.folder import FolderDataset
-from i2ikd_mri.readers.budget import Budget
-from i2ikd_mri.volumes import PreparedVolume, SliceChoice, natural_key
+from i2ikd_mri.volumes import SliceChoice, natural_key
 from PIL import Image
 
 import i2ikd
@@ -296,31 +294,6 @@ class TestPrepared:
         raw = FolderDataset(root, normalise="none").volumes("train")[0]
         np.testing.assert_array_equal(raw[4]["image"], STACK[:, :, 4])
 
-    def test_the_largest_value_is_sought_once_and_survives_pickling(self) -> None:
-        reads: list[int] = []
-        prepared = PreparedVolume(CountedStack(reads), "v")
-        for _ in range(3):
-            np.testing.assert_allclose(prepared[1]["image"], STACK[:, :, 1] / STACK.max(), rtol=1e-6)
-        assert reads == [0, 1, 2, 3, 4, 1, 1]
-        copy = pickle.loads(pickle.dumps(prepared))
-        assert copy.scale == prepared.scale == STACK.max()
-
-    def test_in_the_first_epoch_every_slice_is_read_once(self) -> None:
-        reads: list[int] = []
-        prepared = PreparedVolume(CountedStack(reads), "v", slices=SliceChoice(step=2))
-        for index in (2, 0, 1):
-            np.testing.assert_allclose(prepared[index]["image"], STACK[:, :, 2 * index] / STACK.max(), rtol=1e-6)
-        assert sorted(reads) == [0, 1, 2, 3, 4]
-
-    def test_slices_read_ahead_are_let_go_when_the_budget_is_used_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("i2ikd_mri.volumes.DECODED_BYTES", Budget(STACK.nbytes * 3 // 2))
-        reads: list[int] = []
-        volumes = [PreparedVolume(CountedStack(reads), name) for name in "ab"]
-        first = [volume[0]["image"] for volume in volumes]
-        np.testing.assert_array_equal(first[0], first[1])
-        volumes[1][1], volumes[0][1]
-        assert len(reads) == 5 + 5 + 1, "the second volume took the place of the first"
-
     def test_the_scale_does_not_depend_on_the_slices_chosen(self, root: Path) -> None:
         few = FolderDataset(root, slices=SliceChoice(limit=1)).volumes("train")[0]
         assert len(few) == 1
@@ -344,20 +317,6 @@ class TestPrepared:
 
     def test_names_count(self) -> None:
         assert sorted(["b2", "b10", "a", "B1"], key=natural_key) == ["a", "B1", "b2", "b10"]
-
-
-class CountedStack:
-    name = "v"
-
-    def __init__(self, reads: list[int]) -> None:
-        self.reads = reads
-
-    def __len__(self) -> int:
-        return STACK.shape[2]
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        self.reads.append(index)
-        return {"image": STACK[:, :, index]}
 
 
 class TestIdentity:
