@@ -50,10 +50,12 @@ class Training(BaseModel):
     """Processes that read data; slices are kept in memory after the first epoch, so 0 is right for most."""
     cache_mb: Annotated[int, Field(ge=0)] = 2048
     """Memory for what a teacher said about the training samples, per term; 0 switches the cache off."""
+    cache_disk_mb: Annotated[int, Field(ge=0)] = 8192
+    """Disk for the same, all terms of an output folder together, shared by its processes; 0: memory only."""
 
     def identity(self) -> dict[str, Any]:
         """The settings that numbers depend on."""
-        return self.model_dump(mode="json", exclude={"workers", "cache_mb"})
+        return self.model_dump(mode="json", exclude={"workers", "cache_mb", "cache_disk_mb"})
 
 
 class Network(BaseModel):

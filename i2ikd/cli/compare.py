@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
 from i2ikd.cli import options
+
+if TYPE_CHECKING:
+    from i2ikd.compare.executors import Kind
 
 
 @click.command("compare")
@@ -16,6 +20,9 @@ from i2ikd.cli import options
 @click.option("--arms", metavar="A,B", help="Only these arms.")
 @click.option("--seeds", type=int, metavar="N", help="The first N seeds; more than the experiment has are added.")
 @options.lockstep
+@options.processes
+@options.executor
+@options.executor_options
 @options.overrides
 @options.as_json
 def command(
@@ -24,6 +31,9 @@ def command(
     arms: str | None,
     seeds: int | None,
     lockstep: bool,
+    processes: int | None,
+    executor: str,
+    executor_options: tuple[str, ...],
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -32,12 +42,33 @@ def command(
     What is trained already is reused; a changed setting trains again only what it touches. Interrupted and started
     again with the same command, it goes on where it was.
     """
-    run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json)
+    where = Where(executor, processes, executor_options)
+    run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json, where)
 
 
-def run(experiment: object, out: Path, arms: str | None, seeds: int | None, lockstep: bool, as_json: bool) -> None:
+class Where(NamedTuple):
+    """Where the missing runs are trained."""
+
+    executor: str = "here"
+    processes: int | None = None
+    options: tuple[str, ...] = ()
+
+
+_HERE = Where()
+
+
+def run(
+    experiment: object,
+    out: Path,
+    arms: str | None,
+    seeds: int | None,
+    lockstep: bool,
+    as_json: bool,
+    where: Where = _HERE,
+) -> None:
     """Do it, for ``compare`` and for ``demo``."""
     from i2ikd.cli.session import working
+    from i2ikd.compare.executors import make_executor, read_options
     from i2ikd.compare.run import compare
     from i2ikd.config import Experiment
     from i2ikd.report.pictures import collect_pictures, save_pictures
@@ -46,10 +77,17 @@ def run(experiment: object, out: Path, arms: str | None, seeds: int | None, lock
 
     assert isinstance(experiment, Experiment)
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
-    with working(experiment, out, chosen, quiet_stdout=as_json) as session:
-        comparison = compare(
-            session.bench, chosen, numbers, watcher=session.watcher, say=session.say, lockstep=lockstep
+    settings, elsewhere = read_options(where.executor, where.options), where.executor == "slurm"
+    with working(experiment, out, chosen, quiet_stdout=as_json, elsewhere=elsewhere) as session:
+        executor = make_executor(
+            session.bench,
+            session.watcher,
+            session.say,
+            kind=cast("Kind", where.executor),
+            processes=where.processes,
+            options=settings,
         )
+        comparison = compare(session.bench, chosen, numbers, say=session.say, lockstep=lockstep, executor=executor)
         save_pictures(collect_pictures(session.bench, comparison), out)
         files = write_report(comparison, out)
         if as_json:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from i2ikd.cli import options
+from i2ikd.engine.group import Group
 from i2ikd.errors import UserError
 
 
@@ -20,10 +21,20 @@ from i2ikd.errors import UserError
 @click.option("--seeds", type=int, metavar="N", help="The first N seeds.")
 @options.overrides
 @options.as_json
+@click.pass_obj
 def command(
-    experiment: Path, out: Path, arm_name: str | None, seeds: int | None, overrides: tuple[str, ...], as_json: bool
+    group: Group,
+    experiment: Path,
+    out: Path,
+    arm_name: str | None,
+    seeds: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Distil one student: the teacher is trained if it is missing, then the arm."""
+    """Distil one student: the teacher is trained if it is missing, then the arm.
+
+    In several processes: torchrun --nproc-per-node N -m i2ikd distill ...
+    """
     from i2ikd.cli.session import working
     from i2ikd.compare.grid import train_arms
 
@@ -33,12 +44,12 @@ def command(
     if chosen is None:
         raise UserError(f"say which arm with --arm: {', '.join(names)}")
     arm = checked.arm(chosen)
-    with working(checked, out, [arm], quiet_stdout=as_json) as session:
+    with working(checked, out, [arm], quiet_stdout=as_json, group=group) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
             (run,) = train_arms(session.bench, [arm], seed, session.watcher, session.say)
             made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
-        if as_json:
+        if as_json and group.leads:
             click.echo(json.dumps(made, indent=1))
         else:
             for item in made:

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from i2ikd.engine.group import ALONE, Elsewhere, Group, joined, refuse_several
 from i2ikd.errors import UserError, nearest
 from i2ikd.plugins import default_host
 
+_TOGETHER = {"train", "distill"}
 _SPEAKING = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
 
 
@@ -36,7 +38,10 @@ class Commands(click.Group):
         if cmd_name.rpartition(":")[2] not in names:
             raise UserError(f"there is no command {cmd_name!r}; {nearest(cmd_name, names)}")
         shadowed = names.count(cmd_name) > 1 and cmd_name in _own_commands()
-        command = default_host().get("command", f"builtin:{cmd_name}" if shadowed else cmd_name).resolve()
+        component = default_host().get("command", f"builtin:{cmd_name}" if shadowed else cmd_name)
+        if component.plugin.name == "builtin" and component.name not in _TOGETHER:
+            refuse_several(f"i2ikd {component.name}")
+        command = component.resolve()
         if not isinstance(command, click.Command):
             raise UserError(f"the command {cmd_name!r} of a plugin is a {type(command).__name__}, not a click.Command")
         return command
@@ -65,31 +70,48 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code; of several processes (torchrun) one speaks."""
     try:
-        result: Any = cli.main(args=arguments, prog_name="i2ikd", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        with joined() as group:
+            return _run(arguments, group)
     except UserError as error:
-        return _say(str(error))
+        return _say(str(error), ALONE)
+
+
+def _run(arguments: list[str] | None, group: Group) -> int:
+    try:
+        result: Any = cli.main(args=arguments, prog_name="i2ikd", standalone_mode=False, obj=group)
+        return result if isinstance(result, int) else 0
+    except Elsewhere:
+        return 2
+    except UserError as error:
+        return _say(str(error), group)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
     except click.Abort:
-        click.echo("i2ikd: stopped", err=True)
+        if group.first_to_fail():
+            click.echo("i2ikd: stopped", err=True)
         return 130
     except click.ClickException as error:
-        return _say(error.format_message())
+        return _say(error.format_message(), group)
     except BrokenPipeError:
+        group.first_to_fail()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno in _SPEAKING:
-            return _say(f"{error.filename or 'a file'}: {error.strerror}")
+            return _say(f"{error.filename or 'a file'}: {error.strerror}", group)
+        group.first_to_fail()
+        raise
+    except Exception:
+        group.first_to_fail()
         raise
 
 
-def _say(message: str) -> int:
-    click.echo("i2ikd: error: " + " ".join(message.split()), err=True)
+def _say(message: str, group: Group) -> int:
+    if group.first_to_fail():
+        click.echo("i2ikd: error: " + " ".join(message.split()), err=True)
     return 2

@@ -27,6 +27,25 @@ out_folder = click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Output folder; a run goes on in it."
 )
 lockstep = click.option("--lockstep", is_flag=True, help="Train the arms of a seed in one pass; same numbers.")
+processes = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train N runs at a time, in processes that share the CPU cores; on a cluster at most N jobs.",
+)
+executor = click.option(
+    "--executor",
+    type=click.Choice(["here", "slurm", "submitit-local"]),
+    default="here",
+    help="Where runs are trained: on this machine, or as jobs of a Slurm cluster (needs i2ikd[slurm]).",
+)
+executor_options = click.option(
+    "--executor-option",
+    "executor_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A parameter of the jobs, as submitit names it, e.g. partition=gpu, timeout_min=120, gpus_per_node=1.",
+)
 
 
 def choose_arms(experiment: Experiment, names: str | None) -> list[Arm]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from i2ikd.cli import options
+from i2ikd.engine.group import Group
 
 
 @click.command("train")
@@ -16,18 +17,24 @@ from i2ikd.cli import options
 @click.option("--seeds", type=int, metavar="N", help="The first N seeds.")
 @options.overrides
 @options.as_json
-def command(experiment: Path, out: Path, seeds: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Train the teacher, once per seed. `distill` and `compare` with the same --out find it there."""
+@click.pass_obj
+def command(
+    group: Group, experiment: Path, out: Path, seeds: int | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Train the teacher, once per seed. `distill` and `compare` with the same --out find it there.
+
+    In several processes: torchrun --nproc-per-node N -m i2ikd train ...
+    """
     from i2ikd.cli.session import working
     from i2ikd.compare.grid import train_teacher
 
     checked = options.load_experiment(experiment, overrides)
-    with working(checked, out, [], quiet_stdout=as_json) as session:
+    with working(checked, out, [], quiet_stdout=as_json, group=group) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
             run = train_teacher(session.bench, seed, session.watcher, session.say)
             made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
-        if as_json:
+        if as_json and group.leads:
             click.echo(json.dumps(made, indent=1))
         else:
             for item in made:

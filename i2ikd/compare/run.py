@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from i2ikd.compare.comparison import Comparison, Costs, condense
-from i2ikd.compare.grid import Say, train_arms, train_teacher
+from i2ikd.compare.executors import Executor, InProcess
+from i2ikd.compare.grid import Say, carry_out, plan
 from i2ikd.compare.scoring import score_baselines, score_run, score_teacher
 from i2ikd.compare.workbench import Workbench
 from i2ikd.config import Arm, digest
@@ -31,6 +32,7 @@ def compare(
     watcher: Watcher | None = None,
     say: Say = print,
     lockstep: bool = False,
+    executor: Executor | None = None,
 ) -> Comparison:
     """Train what is missing, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
 
@@ -41,6 +43,7 @@ def compare(
         watcher: is told how the training goes on.
         say: prints what is reused and what is trained.
         lockstep: train the arms of a seed in one pass.
+        executor: trains what is missing; this process, unless given.
 
     Raises:
         Interrupted: after checkpoints were saved.
@@ -49,11 +52,10 @@ def compare(
     bench.check(arms)
     metrics = make_metrics(bench.host, bench.task)
     score_baselines(bench, metrics)  # reads the whole test split: what is wrong in it shows before the training
-    runs: dict[tuple[str, int], Run] = {}
-    for seed in seeds:
-        runs["teacher", seed] = train_teacher(bench, seed, watcher, say)
-        for arm, run in zip(arms, train_arms(bench, arms, seed, watcher, _arms_only(say), lockstep)):
-            runs[arm.name, seed] = run
+    wanted = plan(bench, arms, seeds, lockstep=lockstep)
+    carry_out(bench, wanted, executor or InProcess(bench, watcher), say)
+    runs = {("teacher", seed): bench.teacher_run(seed) for seed in seeds}
+    runs |= {(arm.name, seed): bench.arm_run(arm, seed) for seed in seeds for arm in arms}
     records, kinds = _score(bench, arms, seeds, runs, metrics)
     settings = bench.experiment.comparison
     references = dict.fromkeys([settings.student, settings.control, "kd-mri"])
@@ -75,16 +77,6 @@ def compare(
     write_records(out / "records.csv", comparison.records)
     write_atomically(out / "results.json", json.dumps(comparison.as_json(), indent=1, ensure_ascii=False) + "\n")
     return comparison
-
-
-def _arms_only(say: Say) -> Say:
-    """Leave out the teacher, which was spoken of already."""
-
-    def filtered(text: str) -> None:
-        if "teacher/seed" not in text:
-            say(text)
-
-    return filtered
 
 
 def _score(
@@ -134,5 +126,5 @@ def _facts(bench: Workbench, seeds: Sequence[int]) -> dict[str, str]:
         **bench.task.describe(),
         "slices": ", ".join(f"{split} {len(bench.dataset(split))}" for split in ("train", "val", "test")),
         "seeds": ", ".join(str(seed) for seed in seeds),
-        "training": f"{training.epochs} epochs a stage, batch {training.batch}, {bench.precision}, {bench.device.type}",
+        "training": f"{training.epochs} epochs a stage, batch {training.batch}, {bench.precision}, {bench.trained_on}",
     }

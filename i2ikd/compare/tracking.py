@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from i2ikd.engine.loop import Watcher
+from i2ikd.engine.run import Run
 from i2ikd.lifecycle import EpochContext
 from i2ikd.plugins import Host
 from i2ikd.recipe import Reference
@@ -30,17 +31,34 @@ class Tracked:
 
     def epoch_ended(self, trainee: str, context: EpochContext, epochs: int) -> None:
         """Log ``trainee/stage/term`` to every tracker; the step is the number of the stage's epochs done."""
-        values = dict(context.losses, lr=context.learning_rate)
-        if context.validation is not None:
-            values["validation"] = context.validation
-        prefix = f"{trainee}/{context.stage.stage.name}"
-        for tracker in self._trackers:
-            tracker.log(context.epoch + 1, {f"{prefix}/{name}": value for name, value in values.items()})
+        stage = context.stage.stage.name
+        self._log(trainee, stage, context.epoch, context.losses, context.learning_rate, context.validation)
         self._watcher.epoch_ended(trainee, context, epochs)
+
+    def replay(self, run: Run) -> None:
+        """Log the whole history of a finished run."""
+        for row in run.folder.read("history") or []:
+            self._log(run.name, row["stage"], row["epoch"], row["losses"], row["lr"], row["validation"])
+
+    def _log(
+        self, trainee: str, stage: str, epoch: int, losses: Mapping[str, float], rate: float, validation: float | None
+    ) -> None:
+        values = dict(losses, lr=rate)
+        if validation is not None:
+            values["validation"] = validation
+        for tracker in self._trackers:
+            tracker.log(epoch + 1, {f"{trainee}/{stage}/{name}": value for name, value in values.items()})
 
     def ended(self) -> None:
         """Pass on."""
         self._watcher.ended()
+
+
+def replay(watcher: Watcher | None, runs: Iterable[Run]) -> None:
+    """Let the trackers behind a watcher have the numbers of runs that another process trained to the end."""
+    if isinstance(watcher, Tracked):
+        for run in runs:
+            watcher.replay(run)
 
 
 @contextlib.contextmanager

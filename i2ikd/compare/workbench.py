@@ -15,7 +15,10 @@ from i2ikd.engine.batches import KeptBatches, SampleBatches, ordered
 from i2ikd.engine.build import build_network, load_weights
 from i2ikd.engine.device import keep_large_blocks, resolve_device
 from i2ikd.engine.ground import Ground
+from i2ikd.engine.group import ALONE, Group
 from i2ikd.engine.knowledge import KnowledgeBank
+from i2ikd.engine.knowledge_files import KnowledgeFiles
+from i2ikd.engine.knowledge_identity import Provenance
 from i2ikd.engine.objective import build_objective
 from i2ikd.engine.optimiser import make_optimiser, make_schedule
 from i2ikd.engine.plan import PlannedStage, own_training, plan_stages
@@ -38,20 +41,27 @@ class Workbench:
         experiment: as read from TOML.
         host: the registry.
         out: the output folder; runs are kept in its store.
+        group: the processes that train together; each has a workbench, and the first one writes.
+        elsewhere: the runs are trained on other machines: this one need not have their device.
 
     Raises:
         UserError: anything in the experiment that cannot be: unknown names, wrong options, missing data.
     """
 
-    def __init__(self, experiment: Experiment, host: Host, out: Path) -> None:
+    def __init__(
+        self, experiment: Experiment, host: Host, out: Path, group: Group = ALONE, elsewhere: bool = False
+    ) -> None:
         keep_large_blocks()
+        self.group = group
         self.experiment = experiment
         self.host = host
-        self.store = Store(out)
+        self.store = Store(out, writes=group.leads)
         self.task: Task = self._make_task()
         self.training = experiment.training
         self._check_views()
-        self.device = resolve_device(self.training.device)
+        self._elsewhere = elsewhere
+        self.device = self._resolve_device()
+        self.trained_on: str = self.training.device if elsewhere else self.device.type
         self._measured = RunFolder(out / "store")
         self.precision = self._resolve_precision()
         self._datasets: dict[str, SampleDataset] = {}
@@ -76,18 +86,35 @@ class Workbench:
                     + nearest(view, self.task.views)
                 )
 
+    def _resolve_device(self) -> torch.device:
+        """Where this process computes."""
+        wanted = self.training.device
+        if self._elsewhere and wanted == "auto":
+            raise UserError(
+                "training.device = 'auto' looks at the machine where it is read, and the runs are trained on others; "
+                "say which device they have: -o training.device=cuda, or cpu"
+            )
+        return resolve_device("auto" if self._elsewhere and wanted == "cuda" else wanted, self.group)
+
     def _resolve_precision(self) -> Precision:
         """What ``auto`` stands for is measured once a folder: what goes on later must compute as it began."""
         if self.training.precision == "auto":
-            known = (self._measured.read("precision") or {}).get(self.device.type)
+            known = (self._measured.read("precision") or {}).get(self.trained_on)
             if known in ("fp32", "bf16"):
                 return known
-        return resolve_precision(self.training.precision, self.device)
+            if self._elsewhere:
+                raise UserError(
+                    "training.precision = 'auto' measures the machine where it is read, and the runs are trained on "
+                    "others; say -o training.precision=bf16, or fp32"
+                )
+        found = resolve_precision(self.training.precision, self.device)
+        return "bf16" if self.group.first(found == "bf16") else "fp32"
 
-    def _remember_precision(self) -> None:
+    def remember_precision(self) -> None:
+        """Keep what ``auto`` was found to stand for in the folder, before anything is computed with it."""
         known = self._measured.read("precision") or {}
-        if self.training.precision == "auto" and self.device.type not in known:
-            self._measured.write("precision", {**known, self.device.type: self.precision})
+        if self.group.leads and self.training.precision == "auto" and self.trained_on not in known:
+            self._measured.write("precision", {**known, self.trained_on: self.precision})
 
     def dataset(self, split: str) -> SampleDataset:
         """Return the samples of a split, opened once; the training split has the random views."""
@@ -112,7 +139,7 @@ class Workbench:
 
     def ground(self, seed: int, teacher: nn.Module | None = None, teacher_digest: str = "") -> Ground:
         """Return what the runs of one seed stand on."""
-        self._remember_precision()
+        self.remember_precision()
         pin = self.device.type == "cuda"
         batches = SampleBatches(self.dataset("train"), self.training.batch, seed, self.training.workers, pin)
         if teacher is not None:
@@ -124,11 +151,23 @@ class Workbench:
             validation=self.validation,
             device=self.device,
             precision=self.precision,
+            group=self.group,
             teacher=teacher,
             teacher_model=self.experiment.teacher.model,
             pairs=self.experiment.pairs,
-            bank=self._banks.setdefault(teacher_digest, KnowledgeBank(self.training.cache_mb)),
+            bank=self._bank(teacher_digest),
         )
+
+    def _bank(self, teacher_digest: str) -> KnowledgeBank:
+        """What a teacher says is kept once, for all arms; on disk, for other processes on the same folder too."""
+        if teacher_digest not in self._banks:
+            files = None
+            if teacher_digest and self.training.cache_disk_mb > 0:
+                facts = {"task": self.identity(), "teacher": teacher_digest}
+                provenance = Provenance(self.dataset("train"), facts, [type(self.task)])
+                files = KnowledgeFiles(self.store.root / "cache", self.training.cache_disk_mb, provenance)
+            self._banks[teacher_digest] = KnowledgeBank(self.training.cache_mb, files)
+        return self._banks[teacher_digest]
 
     def teacher_run(self, seed: int) -> Run:
         """Return the run that makes the teacher of a seed; a teacher with given weights is the same for all seeds."""
@@ -197,7 +236,7 @@ class Workbench:
         stages = []
         for stage in planned:
             settings = {**stage.training.identity(), "epochs": stage.epochs, "precision": self.precision}
-            settings["device"] = self.device.type
+            settings["device"] = self.trained_on
             stages.append({**stage.stage.model_dump(mode="json", exclude={"epochs"}), "training": settings})
         return RunSpecification(
             role=role,
@@ -222,8 +261,11 @@ class Workbench:
         specification = run.specification
         network = build_network(self.host, specification.model, specification.options, specification.seed, "teacher")
         load_weights(network, path)
-        run.folder.write("run", {"name": run.name, "specification": specification.model_dump(mode="json")})
-        save_weights(specification, run.folder, network)
+        self.group.wait()  # all have found that it is to be done
+        if self.group.leads:
+            run.folder.write("run", {"name": run.name, "specification": specification.model_dump(mode="json")})
+            save_weights(specification, run.folder, network)
+        self.group.wait()
 
     def load(self, run: Run) -> nn.Module:
         """Build the network of a finished run afresh, with its saved weights."""
@@ -252,6 +294,11 @@ class Workbench:
                 self._check_arm(arm, teacher, examples[0])
                 self._checked.add(arm.name)
 
+    @property
+    def share(self) -> int:
+        """Samples of a training batch that each process learns from."""
+        return min(self.training.batch, len(self.dataset("train"))) // self.group.size
+
     def _check_arm(self, arm: Arm, teacher: nn.Module, example: Batch) -> None:
         run = self.arm_run(arm, self.experiment.seeds[0])
         model, listens = run.specification.model, run.specification.teacher is not None
@@ -269,7 +316,7 @@ class Workbench:
                 models=(self.experiment.teacher.model, model),
                 pairs=self.experiment.pairs,
                 example=example,
-                batch_size=min(self.training.batch, len(self.dataset("train"))),
+                batch_size=self.share,
                 seed=0,
             )
             if stage.stage.start == "teacher":

@@ -9,10 +9,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from i2ikd.engine.group import refuse_several
 from i2ikd.engine.seeds import derive, seed_torch
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, refuse_unsound
 from i2ikd.task import SampleDataset
+
+Part = tuple[int, int]
+"""Which of how many equal parts of every batch."""
+
+WHOLE: Part = (0, 1)
 
 
 class BatchSource(Protocol):
@@ -25,8 +31,8 @@ class BatchSource(Protocol):
     stable: bool
     """Whether a sample is the same in every epoch and known by its key, so that what a teacher said can be kept."""
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Batches of one epoch, without the first ``skip``."""
+    def epoch(self, number: int, skip: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
+        """Batches of one epoch, or a part of each, without the first ``skip``."""
         ...
 
     def in_order(self) -> Iterator[Batch]:
@@ -73,11 +79,14 @@ class SampleBatches:
             pin_memory=pin,
         )
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Batches of epoch ``number``, from batch ``skip`` on."""
+    def epoch(self, number: int, skip: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
+        """Batches of epoch ``number``, from batch ``skip`` on; of several parts, only this one's samples are read."""
+        which, parts = part
+        share = self.size // parts
+        mine = slice(which * share, (which + 1) * share)
         order = np.random.default_rng(derive(self._seed, "order", number)).permutation(len(self._dataset))
         chosen = order[: self.steps * self.size].reshape(self.steps, self.size)
-        self._plan[:] = [[(int(i), self._view(number, int(i))) for i in row] for row in chosen[skip:]]
+        self._plan[:] = [[(int(i), self._view(number, int(i))) for i in row[mine]] for row in chosen[skip:]]
         return iter(self._loader)
 
     def in_order(self) -> Iterator[Batch]:
@@ -154,11 +163,16 @@ class LoaderBatches:
     """Batches of a person's own DataLoader: ``Batch`` objects, or plain ``(input, target)`` pairs.
 
     Its shuffling is the loader's own affair, so nothing that a teacher said is kept; torch is seeded before each epoch.
+    It cannot be divided among processes.
+
+    Raises:
+        UserError: a loader without a length or without batches, or one of several processes.
     """
 
     stable = False
 
     def __init__(self, loader: Iterable[Any], seed: int) -> None:
+        refuse_several("training on a loader of your own (i2ikd.distill)")
         self._loader = loader
         self._seed = seed
         try:
@@ -171,7 +185,7 @@ class LoaderBatches:
             raise UserError("the training loader gives no batches")
         self.size = int(getattr(loader, "batch_size", None) or 1)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, skip: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
         """Batches of one pass over the loader."""
         seed_torch(self._seed, "loader", number)
         for index, item in enumerate(self._loader):

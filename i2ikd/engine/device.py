@@ -8,20 +8,34 @@ from functools import cache
 
 import torch
 
+from i2ikd.engine.group import ALONE, Group
 from i2ikd.errors import UserError
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device; ``auto`` is CUDA where there is one.
+def resolve_device(name: str, group: Group = ALONE) -> torch.device:
+    """Return the device; ``auto`` is CUDA where there is one. Of several processes each has a CUDA device of its own.
 
     Raises:
-        UserError: CUDA was asked for and there is none.
+        UserError: CUDA was asked for and there is none, or fewer devices than processes.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device = 'cuda', but torch sees no CUDA device here; use device = 'auto' or 'cpu'")
+    if name == "cuda" and group.size > 1:
+        return _own_device(group.local_rank)
     return torch.device(name)
+
+
+def _own_device(local_rank: int) -> torch.device:
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise UserError(
+            f"torch sees {count} CUDA devices here, too few for the processes; start torchrun with --nproc-per-node "
+            f"{count}, or train with -o training.device=cpu"
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
 
 
 def training_format(device: torch.device) -> torch.memory_format:

@@ -1,15 +1,17 @@
-"""What all trainees of one loop stand on: the task, the samples, the teacher, the device."""
+"""What all trainees of one loop stand on: the task, the samples, the teacher, the device, the processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
-from i2ikd.engine.batches import BatchSource
+from i2ikd.engine.batches import BatchSource, Part
 from i2ikd.engine.device import training_format
+from i2ikd.engine.group import ALONE, Group
 from i2ikd.engine.knowledge import KnowledgeBank
 from i2ikd.engine.precision import Precision, autocast
 from i2ikd.network import apply
@@ -36,6 +38,8 @@ class Ground:
     bank: KnowledgeBank = field(default_factory=lambda: KnowledgeBank(0))
     preparation_batches: int = 32
     """At most so many batches are shown to ``Distiller.prepare``."""
+    group: Group = ALONE
+    """Which of the processes of one training this is."""
     _example: Batch | None = None
 
     def example(self) -> Batch:
@@ -44,12 +48,27 @@ class Ground:
             self._example = self.there(next(iter(self.batches.in_order())))
         return self._example
 
+    @property
+    def part(self) -> Part:
+        """Which part of every batch this process learns from."""
+        return self.group.rank, self.group.size
+
+    @property
+    def share(self) -> int:
+        """Samples of a batch that this process learns from."""
+        return self.batches.size // self.group.size
+
+    def notify(self, hook: str, context: Any) -> None:
+        """Call a life-cycle hook; of several processes the first does, as hooks only look and write down."""
+        if self.group.leads:
+            self.host.notify(hook, context)
+
     def there(self, batch: Batch) -> Batch:
         """Return the batch on the device, images in the memory format of the training."""
         return batch.to(self.device, memory_format=training_format(self.device), non_blocking=True)
 
     def first_batches(self, count: int) -> Iterator[Batch]:
-        """The first batches of epoch 0."""
+        """The first batches of epoch 0, whole in every process."""
         for index, batch in enumerate(self.batches.epoch(0)):
             if index >= count:
                 return
@@ -57,16 +76,22 @@ class Ground:
 
     @torch.no_grad()
     def validation_loss(self, network: nn.Module) -> float:
-        """Return the task's loss over the validation split, each slice counted alike."""
+        """Return the task's loss over the validation split, each slice counted alike.
+
+        Several processes divide the batches among them, and get the same loss.
+        """
         assert self.validation is not None
         training = network.training
         network.eval()
         total, count = 0.0, 0
-        for batch in self.validation():
+        for index, batch in enumerate(self.validation()):
+            if index % self.group.size != self.group.rank:
+                continue
             there = self.there(batch)
             with autocast(self.device, self.precision):
                 output = apply(network, there)
             total += float(self.task.loss(output.float(), there.target)) * len(batch)
             count += len(batch)
         network.train(training)
-        return total / count
+        whole, slices = self.group.sum([total, count])
+        return whole / slices

@@ -1,4 +1,4 @@
-"""What a teacher said about the training samples, computed once and kept; and the listening to it in every step."""
+"""What a teacher said about the training samples, computed once and kept: in memory, on disk, or both."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from i2ikd.distiller import Knowledge
 from i2ikd.engine.batches import BatchSource
+from i2ikd.engine.device import training_format
+from i2ikd.engine.knowledge_files import KnowledgeFiles
+from i2ikd.engine.knowledge_gathering import Gathering
+from i2ikd.engine.knowledge_rows import Kept
 from i2ikd.engine.objective import ActiveTerm
 from i2ikd.engine.precision import Precision, autocast
 from i2ikd.errors import UserError
@@ -17,16 +21,20 @@ from i2ikd.sample import Batch, SampleKey
 
 
 class KnowledgeBank:
-    """Knowledge per sample, in memory, up to a limit for each term.
+    """Knowledge per sample: in memory up to a limit for each term, beyond it mapped from files.
 
     It is filled by one pass over the samples in their own order, so that what it holds does not depend on when a run
     was interrupted or on which other arms share the pass. It belongs to one teacher and one set of samples.
+
+    Args:
+        limit_mb: of memory, for each term; 0: nothing is kept anywhere.
+        files: where answers are kept for other processes too, and those that are too large for memory.
     """
 
-    def __init__(self, limit_mb: int) -> None:
+    def __init__(self, limit_mb: int, files: KnowledgeFiles | None = None) -> None:
         self._limit = limit_mb * 2**20
-        self._rows: dict[SampleKey, int] = {}
-        self._kept: dict[str, dict[str, Tensor]] = {}
+        self._files = files
+        self._kept: dict[str, tuple[Kept, dict[SampleKey, int]]] = {}
         self._live: set[str] = set()
 
     def holds(self, key: str) -> bool:
@@ -40,8 +48,8 @@ class KnowledgeBank:
 
     def take(self, key: str, samples: Sequence[SampleKey], device: torch.device) -> Knowledge:
         """Return what was said about these samples."""
-        rows = torch.tensor([self._rows[sample] for sample in samples])
-        return {name: tensor[rows].to(device, non_blocking=True) for name, tensor in self._kept[key].items()}
+        kept, rows = self._kept[key]
+        return kept.take(torch.tensor([rows[sample] for sample in samples]), device)
 
     def fill(
         self,
@@ -51,82 +59,95 @@ class KnowledgeBank:
         device: torch.device,
         precision: Precision,
     ) -> None:
-        """Ask the teacher about every sample, once for all terms; a term over the limit is left to be asked live."""
+        """Read what the files have; ask the teacher about every sample for all other terms, in one pass.
+
+        A term that is over all limits is left to be asked live.
+        """
         wanted = {term.knowledge_key: term for term in terms if term.distiller.uses_teacher and self.wants(term)}
         if not wanted or not batches.stable:
             return
-        collected: dict[str, list[Knowledge]] = {key: [] for key in wanted}
-        keys: list[SampleKey] = []
-        count = batches.steps * batches.size
-        with Teacher(teacher, [p for term in wanted.values() for p in term.teacher_paths]) as told:
-            for batch in batches.in_order():
-                if not wanted:
-                    return
-                keys += batch.keys
-                there = batch.to(device)
-                with autocast(device, precision):
-                    output = told(there)
-                for key, term in list(wanted.items()):
-                    knowledge = _said(term, told, output, there)
-                    if not collected[key] and _bytes(knowledge) / len(batch) * count > self._limit:
-                        self._live.add(key)
-                        del wanted[key], collected[key]
-                        continue
-                    collected[key].append({name: tensor.cpu() for name, tensor in knowledge.items()})
-        if len(set(keys)) != len(keys):
-            raise UserError("two samples of the training split have the same key; a task must give every slice its own")
-        self._rows = {sample: row for row, sample in enumerate(keys)}
-        for key, parts in collected.items():
-            self._kept[key] = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        gatherings = []
+        for key, term in wanted.items():
+            address = None
+            if self._files is not None:
+                address = self._files.provenance.address(term, teacher, batches.size, device, precision)
+            if not self._read(key, address):
+                count = batches.steps * batches.size
+                gatherings.append(Gathering(term, self._limit // max(count, 1), self._files, address))
+        try:
+            self._ask(gatherings, teacher, batches, device, precision)
+        finally:
+            for gathering in gatherings:
+                gathering.close()
 
+    def _read(self, key: str, address: str | None) -> bool:
+        """Take a term's knowledge from the files, if it is there."""
+        if self._files is None or address is None:
+            return False
+        kept = self._files.read(address, self._limit)
+        if kept is not None:
+            self._kept[key] = kept, _numbered(self._files.provenance.keys)
+        return kept is not None
 
-class Listening:
-    """The teacher in the training loop: run at most once a batch, for all terms of all trainees, if need be."""
-
-    def __init__(
+    def _ask(
         self,
-        teacher: nn.Module | None,
-        terms: Sequence[ActiveTerm],
-        bank: KnowledgeBank,
+        gatherings: list[Gathering],
+        teacher: nn.Module,
+        batches: BatchSource,
         device: torch.device,
         precision: Precision,
     ) -> None:
-        self._bank = bank
-        self._device = device
-        self._precision = precision
-        live = [t for t in terms if t.distiller.uses_teacher and not bank.holds(t.knowledge_key)]
-        self._teacher = None
-        if live:
-            assert teacher is not None, "a term that needs a teacher is refused without one"
-            self._teacher = Teacher(teacher, [path for term in live for path in term.teacher_paths])
-        self._output: Tensor | None = None
+        keys: list[SampleKey] = []
+        if not gatherings:
+            return
+        with Teacher(teacher, [path for gathering in gatherings for path in gathering.term.teacher_paths]) as told:
+            for batch in batches.in_order():
+                keys += batch.keys
+                there = _filled_up(batch, batches.size).to(device, memory_format=training_format(device))
+                with autocast(device, precision):
+                    output = told(there)
+                for gathering in list(gatherings):
+                    if not gathering.add(said(gathering.term, told, output, there), len(batch)):
+                        gatherings.remove(gathering)
+                        self._leave(gathering)
+                if not gatherings:
+                    return
+        rows = _numbered(keys)
+        for gathering in gatherings:
+            kept = gathering.finish(keys)
+            if kept is None:
+                self._leave(gathering)
+            else:
+                self._kept[gathering.term.knowledge_key] = kept, rows
 
-    def hear(self, batch: Batch) -> None:
-        """Run the teacher on the batch, if any term needs it live."""
-        if self._teacher is not None:
-            with autocast(self._device, self._precision):
-                self._output = self._teacher(batch)
-
-    def knowledge(self, term: ActiveTerm, batch: Batch) -> Knowledge:
-        """Return what the teacher says about the batch to a term."""
-        if not term.distiller.uses_teacher:
-            return {}
-        key = term.knowledge_key
-        if self._bank.holds(key):
-            return self._bank.take(key, batch.keys, self._device)
-        assert self._teacher is not None and self._output is not None, "hear() comes before knowledge()"
-        return _said(term, self._teacher, self._output, batch)
-
-    def close(self) -> None:
-        """Remove the hooks from the teacher."""
-        if self._teacher is not None:
-            self._teacher.close()
+    def _leave(self, gathering: Gathering) -> None:
+        """Let a term be asked live: for good, unless another process is about to have its entry ready."""
+        gathering.close()
+        if not gathering.coming:
+            self._live.add(gathering.term.knowledge_key)
 
 
 @torch.no_grad()
-def _said(term: ActiveTerm, told: Observed, output: Tensor, batch: Batch) -> Knowledge:
+def said(term: ActiveTerm, told: Observed, output: Tensor, batch: Batch) -> Knowledge:
+    """Return what a teacher that has just been run on a batch says to a term."""
     return term.distiller.knowledge(told.features(term.teacher_paths, output), batch)
 
 
-def _bytes(knowledge: Knowledge) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in knowledge.values())
+def _filled_up(batch: Batch, size: int) -> Batch:
+    """Repeat samples of a batch that is not full: for another size a teacher may add up in another order."""
+    if len(batch) >= size:
+        return batch
+    index = torch.arange(size) % len(batch)
+    return Batch(
+        input=batch.input[index],
+        target=batch.target[index],
+        conditions={name: tensor[index] for name, tensor in batch.conditions.items()},
+        keys=[batch.keys[i] for i in index.tolist()] if batch.keys else [],
+    )
+
+
+def _numbered(keys: Sequence[SampleKey]) -> dict[SampleKey, int]:
+    rows = {sample: row for row, sample in enumerate(keys)}
+    if len(rows) != len(keys):
+        raise UserError("two samples of the training split have the same key; a task must give every slice its own")
+    return rows

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Protocol
 
 from i2ikd.engine.ground import Ground
-from i2ikd.engine.knowledge import Listening
+from i2ikd.engine.listening import Listening
 from i2ikd.engine.objective import ActiveTerm
 from i2ikd.engine.seeds import seed_torch
 from i2ikd.engine.trainee import Trainee
@@ -54,12 +54,19 @@ class Silence:
 
 
 class StopRequest:
-    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps, so that no step is cut in half."""
+    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps, so that no step is cut in half.
+
+    Args:
+        patient: for one of several processes: take every signal as the first, even after an error, while the process
+            ends. torchrun passes on the signals that it gets, and ends the rest with one when a process has failed;
+            who does not end within 30 seconds is killed.
+    """
 
     _signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
         self.requested = False
+        self._patient = patient
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -68,13 +75,15 @@ class StopRequest:
         return self
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and not self._patient:
             raise KeyboardInterrupt
         self.requested = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._patient and error is not None:
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -91,7 +100,8 @@ def train(
     """Bring every trainee to the end of its recipe.
 
     Several trainees share one pass over the data and the teacher; each makes exactly the steps that it would make
-    alone. A trainee that a checkpoint brought further than others waits for them.
+    alone. A trainee that a checkpoint brought further than others waits for them. Several processes (torchrun) make
+    each step together, and stop together when any of them is asked to.
 
     Args:
         name: what is being trained, for the watcher.
@@ -112,11 +122,11 @@ def train(
     watcher.started(name, total, min(t.epoch * steps + t.step for t in trainees))
     saver = _Saver(save, save_seconds)
     try:
-        with StopRequest() as stop:
+        with StopRequest(patient=ground.group.size > 1) as stop:
             for epoch in range(first, max(t.epochs for t in trainees)):
                 active = [t for t in trainees if t.epoch == epoch < t.epochs]
                 _run_epoch(epoch, active, ground, stop, saver, watcher)
-                if stop.requested:  # while it was validated or saved, after the last look between two steps
+                if ground.group.any(stop.requested):  # while it was validated or saved, after the last step's look
                     saver.save(active)
                     raise Interrupted
     finally:
@@ -137,16 +147,16 @@ def _run_epoch(
     listening = Listening(ground.teacher, flat, ground.bank, ground.device, ground.precision)
     skip = min((t.step for t in active), default=0)
     try:
-        for index, batch in enumerate(ground.batches.epoch(epoch, skip), start=skip):
+        for index, batch in enumerate(ground.batches.epoch(epoch, skip, ground.part), start=skip):
             there = ground.there(batch)
             listening.hear(there)
             for trainee in active:
                 if trainee.step == index:
                     own: list[ActiveTerm] = terms[id(trainee)]
-                    seed_torch(trainee.run.seed, "knowledge", epoch, index)
+                    seed_torch(trainee.run.seed, "knowledge", epoch, index, *ground.group.labels)
                     trainee.learn(there, [listening.knowledge(term, there) for term in own])
             watcher.stepped()
-            if stop.requested:
+            if ground.group.any(stop.requested):
                 saver.save(active)
                 raise Interrupted
             saver.save_if_due(active)

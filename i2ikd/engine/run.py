@@ -36,7 +36,7 @@ class Run:
 def train_runs(runs: Sequence[Run], ground: Ground, watcher: Watcher | None = None) -> None:
     """Train runs together, in one pass over the data; finished ones are left alone.
 
-    Life-cycle hooks hear of every run's start and end, on failure too.
+    Life-cycle hooks hear of every run's start and end, on failure too. Of several processes the first one writes.
 
     Raises:
         Interrupted: after checkpoints were saved.
@@ -54,18 +54,20 @@ def train_runs(runs: Sequence[Run], ground: Ground, watcher: Watcher | None = No
             ", ".join(run.name for run in waiting),
             trainees,
             ground,
-            save=lambda trainee: _save(folders[id(trainee)], trainee),
+            save=(lambda trainee: _save(folders[id(trainee)], trainee)) if ground.group.leads else None,
             watcher=watcher,
         )
-        for trainee, run in zip(trainees, waiting):
-            _finish(run, trainee)
+        if ground.group.leads:
+            for trainee, run in zip(trainees, waiting):
+                _finish(run, trainee)
+        ground.group.wait()  # the files are there for all
     except BaseException as error:
         for trainee in trainees:
             trainee.run.error = error
         raise
     finally:
         for trainee in trainees:
-            ground.host.notify("run_ended", trainee.run)
+            ground.notify("run_ended", trainee.run)
 
 
 def _start(run: Run, ground: Ground) -> Trainee:
@@ -80,15 +82,15 @@ def _start(run: Run, ground: Ground) -> Trainee:
     network = fresh()
     context = RunContext(run.name, specification.seed, run.folder.path, settings, network)
     trainee = Trainee(context, network, run.stages, ground, specification.model, fresh)
-    if run.folder.checkpoint.is_file():
+    if ground.group.first(run.folder.checkpoint.is_file()):
         content = checkpoint.load(run.folder.checkpoint, ground.device)
         if content.get("digest") != specification.digest or "trainee" not in content:
             raise UserError(f"{run.folder.checkpoint} is no checkpoint of this run; move it away to train {run.name}")
         trainee.load_state_dict(content["trainee"], str(run.folder.checkpoint))
-    else:
+    elif ground.group.leads:
         run.folder.write("run", {"name": run.name, "specification": settings})
         run.folder.write("manifest", manifest(ground, _components(specification)))
-    ground.host.notify("run_started", context)
+    ground.notify("run_started", context)
     return trainee
 
 

@@ -113,10 +113,16 @@ class RunFolder:
 
 
 class Store:
-    """The runs of one output folder, and readable names that point to them."""
+    """The runs of one output folder, and readable names that point to them.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        writes: whether names are made; of several processes one does.
+    """
+
+    def __init__(self, root: Path, writes: bool = True) -> None:
         self.root = root
+        self._writes = writes
 
     def folder(self, specification: RunSpecification) -> RunFolder:
         """Return where a run of this specification is, or will be."""
@@ -124,6 +130,8 @@ class Store:
 
     def name(self, name: str, folder: RunFolder) -> None:
         """Let ``root/name`` point to a run; a name that pointed elsewhere is moved."""
+        if not self._writes:
+            return
         link = self.root / name
         link.parent.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(folder.path, link.parent)

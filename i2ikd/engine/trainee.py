@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -78,6 +78,7 @@ class Trainee:
         self._fresh = fresh
         self._best: dict[str, Any] | None = None
         self._student = Student(self.network)
+        self._ema: AveragedModel | None = None
         self._sums: dict[str, Tensor] = {}
 
     @property
@@ -110,7 +111,7 @@ class Trainee:
         if self.objective is None:
             self._open_stage(index)
         if self.step == 0:
-            self._ground.host.notify("epoch_started", EpochContext(self._stage_context(index), epoch))
+            self._ground.notify("epoch_started", EpochContext(self._stage_context(index), epoch))
 
     def _stage_context(self, index: int) -> StageContext:
         return StageContext(self.run, self.stages[index].stage, index)
@@ -128,15 +129,16 @@ class Trainee:
             models=(ground.teacher_model, self._model),
             pairs=ground.pairs,
             example=ground.example(),
-            batch_size=ground.batches.size,
+            batch_size=ground.share,
             seed=self.run.seed,
         ).to(ground.device)
         if not restoring:
             prepare(self.objective, ground, self.network, self.run.seed, planned.stage.name)
-        own = [p for p in (*self.network.parameters(), *self.objective.parameters()) if p.requires_grad]
-        self._optimiser = make_optimiser(own, planned.training)
-        self._schedule = make_schedule(self._optimiser, planned.training, planned.epochs)
         self._ema = None
+        ground.group.equal(self._tensors())
+        self._learnt = [p for p in (*self.network.parameters(), *self.objective.parameters()) if p.requires_grad]
+        self._optimiser = make_optimiser(self._learnt, planned.training)
+        self._schedule = make_schedule(self._optimiser, planned.training, planned.epochs)
         if planned.training.ema is not None:
             average = get_ema_multi_avg_fn(planned.training.ema)
             self._ema = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
@@ -144,7 +146,14 @@ class Trainee:
         self._student = Student(self.network, self.objective.student_paths)
         self.network.train()
         if not restoring:
-            ground.host.notify("stage_started", self._stage_context(index))
+            ground.notify("stage_started", self._stage_context(index))
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """All weights and buffers of the stage."""
+        modules = [self.network, self.objective, self._ema]
+        for module in (module for module in modules if module is not None):
+            yield from module.parameters()
+            yield from module.buffers()
 
     def _start_weights(self, planned: PlannedStage) -> None:
         start = planned.stage.start
@@ -162,20 +171,21 @@ class Trainee:
             self.network.load_state_dict({**self.network.state_dict(), **same})
 
     def learn(self, batch: Batch, knowledge: Sequence[Knowledge]) -> None:
-        """Make one optimiser step.
+        """Make one optimiser step, with the gradients of all processes.
 
         Raises:
             UserError: a term is not finite.
         """
         assert self.objective is not None
         ground, clip = self._ground, self.stages[self.stage_index].training.clip_grad
-        seed_torch(self.run.seed, "step", self.epoch, self.step)
+        seed_torch(self.run.seed, "step", self.epoch, self.step, *ground.group.labels)
         with autocast(ground.device, ground.precision):
             output = self._student(batch)
         total, parts = self.objective(self._student, output, knowledge, batch)
         if ground.device.type == "cpu" or self.step == 0:
             self._refuse_not_finite(parts)
         total.backward()
+        losses = ground.group.average(self._learnt, {"total": total.detach(), **parts})
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
         self._optimiser.step()
@@ -184,7 +194,7 @@ class Trainee:
             self._ema.update_parameters(self.network)
         for term in self.objective.terms:
             term.distiller.end_step()
-        for name, loss in {"total": total.detach(), **parts}.items():
+        for name, loss in losses.items():
             self._sums[name] = self._sums[name] + loss if name in self._sums else loss
         self._student.taps.clear()
         self.step += 1
@@ -206,6 +216,7 @@ class Trainee:
             self._refuse_not_finite({name: torch.tensor(loss) for name, loss in losses.items()})
         rate = float(self._optimiser.param_groups[0]["lr"])
         context = EpochContext(self._stage_context(index), epoch, losses, learning_rate=rate)
+        self._ground.group.equal(self._tensors())  # running statistics, which each process has of its own share
         if self._is_validated(planned, epoch):
             context.validation = self._validate()
             self._keep_if_best(context.validation)
@@ -219,7 +230,7 @@ class Trainee:
         self.history.append(row)
         if self._schedule is not None:
             self._schedule.step(epoch + 1)
-        self._ground.host.notify("epoch_ended", context)
+        self._ground.notify("epoch_ended", context)
         self.epoch, self.step, self._sums = self.epoch + 1, 0, {}
         if epoch + 1 == planned.epochs:
             self._close_stage(index)
@@ -253,7 +264,7 @@ class Trainee:
         elif self._ema is not None:
             self.network.load_state_dict(self._ema.module.state_dict())
         self.close()
-        self._ground.host.notify("stage_ended", self._stage_context(index))
+        self._ground.notify("stage_ended", self._stage_context(index))
 
     def result(self) -> nn.Module:
         """The network whose weights count: the moving average where there is one."""

@@ -112,13 +112,13 @@ def test_what_was_kept_teaches_as_the_living_teacher(arm: dict[str, Any], labora
 
 def test_over_the_limit_the_teacher_is_asked_live(laboratory: Any) -> None:
     arm = {"recipe": "joint", "distiller": "heavy", "alpha": 0.5}
-    large = Class(laboratory, arm, "training.cache_mb=1", plugins=(Heavy(),))
+    large = Class(laboratory, arm, "training.cache_mb=1", "training.cache_disk_mb=0", plugins=(Heavy(),))
     run = large.teach()
     assert large.slices[:2] == [2, 2], "one pass: what the imitation says is kept"
     assert large.slices[2:] == [2] * (3 * STEPS), "what is too much is asked in every step"
     weights = laboratory.weights(run)
     run.folder.weights.unlink()
-    roomy = Class(laboratory, arm, "training.cache_mb=3", plugins=(Heavy(),))
+    roomy = Class(laboratory, arm, "training.cache_mb=3", "training.cache_disk_mb=0", plugins=(Heavy(),))
     again = roomy.teach()
     assert sum(roomy.slices) == SAMPLES
     assert all(torch.allclose(t, weights[name], rtol=1e-4, atol=1e-6) for name, t in laboratory.weights(again).items())

@@ -59,7 +59,9 @@ class TestPlan:
         with pytest.raises(UserError, match=r"two stages have one name \(a, a\)"):
             plan({"name": "a", "terms": [TARGET]}, {"name": "a", "terms": [TARGET]})
 
-    @pytest.mark.parametrize("setting", ["batch=4", 'views=["flip"]', 'precision="bf16"', 'device="cpu"', "cache_mb=1"])
+    @pytest.mark.parametrize(
+        "setting", ["batch=4", 'views=["flip"]', 'precision="bf16"', 'device="cpu"', "cache_mb=1", "cache_disk_mb=1"]
+    )
     @pytest.mark.parametrize("role", ["teacher", "student"])
     def test_a_network_cannot_change_what_all_share(self, role: str, setting: str, laboratory: Any) -> None:
         """It would be written into the run's settings and not be done."""
