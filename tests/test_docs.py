@@ -87,7 +87,8 @@ class TestTheSite:
 
     def test_has_a_page_for_every_source(self, site: Site) -> None:
         sources = {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in DOCS.rglob("*.md")}
-        assert sources == set(site.pages) - {"404.html"}
+        reports = {page.relative_to(DOCS).as_posix() for page in DOCS.glob("results/*-report.html")}
+        assert sources | reports == set(site.pages) - {"404.html"}
         home = site.pages["index.html"]
         assert [name for name in sources if f'href="{name}"' not in home and name != "index.html"] == []
 
