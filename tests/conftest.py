@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,6 +55,17 @@ stages = 2
 name = "kd-mri"
 recipe = "kd-mri"
 """
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every attempt to reach the network fail."""
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("a model tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @dataclass(frozen=True)

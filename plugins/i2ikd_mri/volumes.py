@@ -80,7 +80,7 @@ class PreparedVolume:
         """
         scale = self.scale
         place = self._slices.indices(len(self.stored))[index]
-        fields = self._ahead.pop(place, None) or self.stored[place]
+        fields = self._taken(place) or self.stored[place]
         return {name: self._resampled(values, fields, name) / scale for name, values in fields.items()}
 
     @property
@@ -109,11 +109,22 @@ class PreparedVolume:
         for place in range(len(self.stored)):
             fields = self.stored[place]
             largest = max(largest, _largest(fields))
-            size += sum(values.nbytes for values in fields.values())
-            if place in wanted and size <= DECODED_BYTES.limit:
-                self._ahead[place] = fields
-        DECODED_BYTES.use(self, min(size, DECODED_BYTES.limit))
+            if place in wanted:
+                size += _bytes(fields)
+                if size <= DECODED_BYTES.limit:
+                    self._ahead[place] = fields
+        self._account()
         return largest
+
+    def _taken(self, place: int) -> Mapping[str, np.ndarray] | None:
+        """Return a slice that was read for the scale, which is then kept by whoever asked for it."""
+        fields = self._ahead.pop(place, None)
+        if fields is not None:
+            self._account()
+        return fields
+
+    def _account(self) -> None:
+        DECODED_BYTES.use(self, sum(_bytes(fields) for fields in self._ahead.values()))
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_ahead": {}}
@@ -128,6 +139,10 @@ class PreparedVolume:
                 f"acceleration to simulate the k-space instead of reading it"
             )
         return resample_slice(values, self._size)
+
+
+def _bytes(fields: Mapping[str, np.ndarray]) -> int:
+    return sum(values.nbytes for values in fields.values())
 
 
 def _largest(fields: Mapping[str, np.ndarray]) -> float:
