@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -66,6 +67,20 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Wait, by default at most 200 seconds, until a condition returns something true, and return that."""
+
+    def wait(condition: Callable[[], Any], seconds: float = 200) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < end, "it never became true"
+            time.sleep(0.05)
+        return found
+
+    return wait
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,14 +66,6 @@ PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def until(condition: Callable[[], Any], seconds: float = 200) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
-
-
 def free_ports() -> tuple[int, int]:
     with socket.socket() as one, socket.socket() as other:
         for end in (one, other):
@@ -87,7 +78,7 @@ def told_by(*command: str) -> str:
 
 
 @pytest.fixture
-def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Iterator[Callable[[], list[str]]]:
     """A Slurm in ``tmp_path``; yield what tells the states of its jobs, in the order of their submission."""
     folder = tmp_path / "cluster"
     for path in (folder, folder / "state", folder / "spool"):
@@ -125,7 +116,7 @@ def epochs(log: Path) -> list[int]:
 
 
 def test_a_comparison_that_is_killed_and_stopped_gives_the_numbers_of_one_process(
-    states: Callable[[], list[str]], laboratory: Any, tmp_path: Path
+    states: Callable[[], list[str]], laboratory: Any, until: Any, tmp_path: Path
 ) -> None:
     lines: list[str] = []
 

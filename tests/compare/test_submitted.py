@@ -6,8 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,12 @@ SCRIPTS = {
     "sbatch": """
 set -m  # the job is a process group of its own
 id=$$
+cp "$1" $jobs/$id.script  # as Slurm does: the file given is renamed as soon as the number is known
 export SLURM_JOB_ID=$id SLURM_PROCID=0
 echo RUNNING > $jobs/$id.state
 (
   while :; do
-    bash "$1"
+    bash $jobs/$id.script
     [ -e $jobs/$id.again ] || break
     rm $jobs/$id.again
   done
@@ -95,16 +95,8 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             os.killpg(int(group.read_text()), signal.SIGKILL)
 
 
-def until(condition: Callable[[], Any], seconds: float = 200) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
-
-
 def test_a_job_outlives_its_comparison_and_its_time_limit(
-    jobs: Path, laboratory: Any, tmp_path: Path, identical: Any
+    jobs: Path, laboratory: Any, tmp_path: Path, identical: Any, until: Any
 ) -> None:
     def bench(out: str) -> Any:
         return laboratory.bench(SMALL, "training.epochs=80", arms=[{"name": "student"}], out=out)
