@@ -20,6 +20,7 @@ from i2ikd.engine.loop import Silence, Watcher, train
 from i2ikd.engine.plan import plan_stages
 from i2ikd.engine.trainee import Trainee
 from i2ikd.lifecycle import RunContext
+from i2ikd.network import laid_out
 from i2ikd.plugins import default_host
 from i2ikd.recipe import Stage
 
@@ -38,7 +39,7 @@ def build_ground(setting: Setting, task: MemoryTask) -> Ground:
         validation=None,
         device=device,
         precision=setting.precision,
-        teacher=teacher.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        teacher=laid_out(teacher, device),
         teacher_model="dc-cnn",
         bank=KnowledgeBank(CACHE_MB if setting.cache else 0),
     )

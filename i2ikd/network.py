@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import chain
 from types import TracebackType
 
 import torch
@@ -34,6 +35,21 @@ def _taken_by(forward: Callable[..., object]) -> frozenset[str] | None:
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
     return frozenset(parameters)
+
+
+def laid_out(
+    network: nn.Module, device: torch.device | str, memory_format: torch.memory_format = torch.channels_last
+) -> nn.Module:
+    """Move a network to a device, its 2-D kernels into a memory format; return the same network.
+
+    ``network.to(memory_format=...)`` refuses networks that have 3-D kernels too; and ``contiguous`` leaves the strides
+    of a kernel of one channel ambiguous, so that what it gives out is copied into the format by the next layer.
+    """
+    network.to(device)
+    for tensor in chain(network.parameters(), network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=memory_format)
+    return network
 
 
 def apply(network: nn.Module, batch: Batch) -> Tensor:

@@ -20,14 +20,14 @@ from i2ikd.engine.knowledge import KnowledgeBank
 from i2ikd.engine.knowledge_files import KnowledgeFiles
 from i2ikd.engine.knowledge_identity import Provenance
 from i2ikd.engine.objective import build_objective
-from i2ikd.engine.optimiser import make_optimiser, make_schedule
+from i2ikd.engine.optimiser import make_optimiser
 from i2ikd.engine.plan import PlannedStage, own_training, plan_stages
 from i2ikd.engine.precision import Precision, resolve_precision
 from i2ikd.engine.run import Run, load_network, save_weights
 from i2ikd.engine.store import RunFolder, RunSpecification, Store
 from i2ikd.engine.trainee import shared_layers
 from i2ikd.errors import UserError, nearest
-from i2ikd.network import apply
+from i2ikd.network import apply, laid_out
 from i2ikd.plugins import Host
 from i2ikd.recipe import Stage
 from i2ikd.sample import Batch
@@ -143,7 +143,7 @@ class Workbench:
         pin = self.device.type == "cuda"
         batches = SampleBatches(self.dataset("train"), self.training.batch, seed, self.training.workers, pin)
         if teacher is not None:
-            teacher = teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            teacher = laid_out(teacher, self.device)
         return Ground(
             host=self.host,
             task=self.task,
@@ -277,7 +277,9 @@ class Workbench:
         Raises:
             UserError: the first thing that cannot work.
         """
-        experiment = self.experiment
+        experiment, left = self.experiment, [arm for arm in arms if arm.name not in self._checked]
+        if self._checked and not left:
+            return
         for split in ("train", "val", "test"):
             if len(self.dataset(split)) == 0:
                 raise UserError(f"the split {split!r} has no slices")
@@ -289,10 +291,9 @@ class Workbench:
         for example in examples:
             _try(teacher, example, "teacher")
         _check_optimisers(run, teacher)
-        for arm in arms:
-            if arm.name not in self._checked:
-                self._check_arm(arm, teacher, examples[0])
-                self._checked.add(arm.name)
+        for arm in left:
+            self._check_arm(arm, teacher, examples[0])
+            self._checked.add(arm.name)
 
     @property
     def share(self) -> int:
@@ -340,4 +341,4 @@ def _try(network: nn.Module, example: Batch, who: str) -> None:
 
 def _check_optimisers(run: Run, network: nn.Module) -> None:
     for stage in run.stages:
-        make_schedule(make_optimiser(network.parameters(), stage.training), stage.training, stage.epochs)
+        make_optimiser(network.parameters(), stage.training)

@@ -15,14 +15,14 @@ from i2ikd.engine.checkpoint import load_state
 from i2ikd.engine.device import training_format
 from i2ikd.engine.ground import Ground
 from i2ikd.engine.objective import Objective, build_objective
-from i2ikd.engine.optimiser import make_optimiser, make_schedule
+from i2ikd.engine.optimiser import make_optimiser, set_rate
 from i2ikd.engine.plan import PlannedStage
 from i2ikd.engine.precision import autocast
 from i2ikd.engine.preparation import prepare
 from i2ikd.engine.seeds import seed_torch
 from i2ikd.errors import UserError
 from i2ikd.lifecycle import EpochContext, RunContext, StageContext
-from i2ikd.network import Student
+from i2ikd.network import Student, laid_out
 from i2ikd.sample import Batch
 
 History = list[dict[str, Any]]
@@ -67,7 +67,7 @@ class Trainee:
         fresh: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.run = run
-        self.network = network.to(ground.device, memory_format=training_format(ground.device))  # type: ignore[call-overload]
+        self.network = laid_out(network, ground.device, training_format(ground.device))
         self.stages = list(stages)
         self.epoch = 0
         self.step = 0
@@ -138,7 +138,7 @@ class Trainee:
         ground.group.equal(self._tensors())
         self._learnt = [p for p in (*self.network.parameters(), *self.objective.parameters()) if p.requires_grad]
         self._optimiser = make_optimiser(self._learnt, planned.training)
-        self._schedule = make_schedule(self._optimiser, planned.training, planned.epochs)
+        set_rate(self._optimiser, planned.training, planned.epochs, epoch=0)
         if planned.training.ema is not None:
             average = get_ema_multi_avg_fn(planned.training.ema)
             self._ema = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
@@ -228,8 +228,7 @@ class Trainee:
             "validation": context.validation,
         }
         self.history.append(row)
-        if self._schedule is not None:
-            self._schedule.step(epoch + 1)
+        set_rate(self._optimiser, planned.training, planned.epochs, epoch + 1)
         self._ground.notify("epoch_ended", context)
         self.epoch, self.step, self._sums = self.epoch + 1, 0, {}
         if epoch + 1 == planned.epochs:
@@ -294,7 +293,6 @@ class Trainee:
             state["stage"] = {
                 "objective": self.objective.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
-                "schedule": None if self._schedule is None else self._schedule.state_dict(),
                 "ema": None if self._ema is None else self._ema.state_dict(),
                 "best": self._best,
             }
@@ -316,8 +314,6 @@ class Trainee:
         assert self.objective is not None
         self.objective.restore(stage["objective"])
         self._optimiser.load_state_dict(stage["optimiser"])
-        if self._schedule is not None:
-            self._schedule.load_state_dict(stage["schedule"])
         if self._ema is not None:
             self._ema.load_state_dict(stage["ema"])
         self._best = stage["best"]

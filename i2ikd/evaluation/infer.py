@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from i2ikd.errors import UserError
 from i2ikd.evaluation.tiles import Tiling, run_tiled
-from i2ikd.network import apply
+from i2ikd.network import apply, laid_out
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
 
@@ -86,7 +86,7 @@ class Inference:
     """
 
     def __init__(self, network: nn.Module, task: Task, device: torch.device, tiling: Tiling | None = None) -> None:
-        self._network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._network = laid_out(network, device).eval()
         self._task = task
         self._device = device
         self._tiling = tiling

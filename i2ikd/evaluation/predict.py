@@ -13,7 +13,7 @@ from i2ikd.engine.precision import Precision, autocast
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, VolumeImages, score_volumes
 from i2ikd.metric import Metric
-from i2ikd.network import apply
+from i2ikd.network import apply, laid_out
 from i2ikd.plugins import Host
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
@@ -41,7 +41,7 @@ def evaluate_network(
     precision: Precision = "fp32",
 ) -> list[Record]:
     """Score a network on every slice of a split, in the data's order."""
-    there = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    there = laid_out(network, device).eval()
 
     @torch.inference_mode()
     def run(batch: Batch) -> dict[str, Tensor]:

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from i2ikd_mri.thin_convolution import ThinConvolution
 
 
-def convolution_block(inputs: int, outputs: int, kernel: int = 3, activated: bool = True) -> nn.Sequential:
-    """Return a convolution that keeps the size (zero padding), then a ReLU unless ``activated`` is false.
+class ConvolutionBlock(nn.Sequential):
+    """A ``convolution``, then perhaps an ``activation`` (ReLU), in place unless one of the two is listened to.
 
-    The ReLU is not in place, so that a tap on ``convolution`` sees what went into ``activation``.
+    A hook on either gets tensors of their own, as from any ``nn.Sequential``; so a tap on ``convolution`` sees what
+    went into ``activation``.
     """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return features [B, outputs, H, W] of ``input`` [B, inputs, H, W]."""
+        plain = [type(part) for part in self][1:] == [nn.ReLU] and isinstance(self[0], nn.Conv2d)
+        if plain and not any(_listened_to(part) for part in self):
+            return torch.relu_(self[0](input))
+        output: Tensor = super().forward(input)
+        return output
+
+
+def _listened_to(module: nn.Module) -> bool:
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks)
+
+
+def convolution_block(inputs: int, outputs: int, kernel: int = 3, activated: bool = True) -> ConvolutionBlock:
+    """Return a convolution that keeps the size (zero padding), then a ReLU unless ``activated`` is false."""
     kind = ThinConvolution if ThinConvolution.pays(inputs, outputs) else nn.Conv2d
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["convolution"] = kind(inputs, outputs, kernel, padding=kernel // 2)
     if activated:
         parts["activation"] = nn.ReLU()
-    return nn.Sequential(parts)
+    return ConvolutionBlock(parts)
 
 
 def middle(depth: int) -> int:

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 
 class ThinConvolution(nn.Conv2d):
-    """An ``nn.Conv2d`` whose training on a CPU goes through matrix products; parameters and weights files are the same.
+    """An ``nn.Conv2d`` that goes through matrix products on a CPU; parameters and weights files are the same.
 
     Where one side has a channel or two, torch's CPU kernels need as long as for many times the operations
     (``docs/performance.md`` has the figures). Each such pass is one product with the kernel's taps and k*k shifted
-    copies of the thin image. Only sums are taken in another order, so values agree to rounding. Without gradients, on
-    other devices, in other precisions and when compiled or exported it is the convolution that it is called.
+    copies of the thin image. Only sums are taken in another order, so values agree to rounding. On other devices, in
+    other precisions and when compiled or exported it is the convolution that it is called.
 
     Needs an odd kernel, ``padding = kernel // 2`` and no stride, dilation or groups.
     """
@@ -29,8 +29,7 @@ class ThinConvolution(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Return features or image [B, outputs, H, W] of ``input`` [B, inputs, H, W]."""
         plain = (
-            not torch.is_grad_enabled()
-            or input.device.type != "cpu"
+            input.device.type != "cpu"
             or input.dtype != self.weight.dtype
             or torch.is_autocast_enabled("cpu")
             or torch.compiler.is_compiling()
@@ -38,48 +37,49 @@ class ThinConvolution(nn.Conv2d):
         if plain:
             return super().forward(input)
         function = _FromImage if self.in_channels < self.out_channels else _ToImage
-        output: Tensor = function.apply(input, self.weight)
-        return output if self.bias is None else output + self.bias.view(1, -1, 1, 1)
+        output: Tensor = function.apply(input, self.weight, self.bias)
+        return output
 
 
 class _FromImage(torch.autograd.Function):
     """Few channels to many: torch's own forward is fast, its gradients are not."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(image, weight)
-        return F.conv2d(image, weight, padding=weight.shape[-1] // 2)
+        return F.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         image, weight = ctx.saved_tensors
         to_image = to_weight = None
         if ctx.needs_input_grad[0]:
             to_image = _gathered(gradient, _transposed(weight))
         if ctx.needs_input_grad[1]:
             to_weight = _correlated(gradient, image, weight.shape[-1])
-        return to_image, to_weight
+        return to_image, to_weight, gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 class _ToImage(torch.autograd.Function):
     """Many channels to few: its input gradient is the forward pass of few to many with the kernel turned round."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(features, weight)
-        return _gathered(features, weight)
+        image = _gathered(features, weight)
+        return image if bias is None else image + bias.view(1, -1, 1, 1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         features, weight = ctx.saved_tensors
         to_features = to_weight = None
         if ctx.needs_input_grad[0]:
             to_features = F.conv2d(gradient, _transposed(weight), padding=weight.shape[-1] // 2)
         if ctx.needs_input_grad[1]:
             to_weight = _transposed(_correlated(features, gradient, weight.shape[-1]))
-        return to_features, to_weight
+        return to_features, to_weight, gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 def _transposed(weight: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def _gathered(features: Tensor, weight: Tensor) -> Tensor:
     few, many, kernel, _ = weight.shape
     batch, _, height, width = features.shape
     taps = weight.permute(2, 3, 0, 1).reshape(kernel * kernel * few, many).expand(batch, -1, -1)
-    products = torch.bmm(taps, features.reshape(batch, many, height * width))
+    products = torch.bmm(taps, _flat(features))
     products = products.view(batch, kernel, kernel, few, height, width)
     pad = kernel // 2
     padded = features.new_zeros(batch, few, height + 2 * pad, width + 2 * pad)
@@ -101,6 +101,13 @@ def _gathered(features: Tensor, weight: Tensor) -> Tensor:
             top, left = 2 * pad - row, 2 * pad - column
             padded[:, :, top : top + height, left : left + width] += products[:, row, column]
     return padded[:, :, pad : pad + height, pad : pad + width].contiguous()
+
+
+def _flat(features: Tensor) -> Tensor:
+    """Return [B, C, H * W] of [B, C, H, W] without a copy, whether channels come first in memory or last."""
+    if features.is_contiguous(memory_format=torch.channels_last):
+        return features.permute(0, 2, 3, 1).flatten(1, 2).mT
+    return features.reshape(*features.shape[:2], -1)
 
 
 def _correlated(features: Tensor, image: Tensor, kernel: int) -> Tensor:

@@ -53,7 +53,6 @@ class TestPlainCNN:
         network = PlainCNN(depth=3)
         assert expand(network, "layers.*.convolution") == [f"layers.{i}.convolution" for i in range(3)]
         assert expand(network, "layers.*.activation") == ["layers.0.activation", "layers.1.activation"]
-        assert not any(getattr(module, "inplace", False) for module in network.modules())
 
     def test_maps_to_another_number_of_channels_and_ignores_conditions(self) -> None:
         network = PlainCNN(in_channels=3, out_channels=2, depth=2, residual=False)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -14,7 +16,7 @@ import i2ikd
 from i2ikd import UserError
 from i2ikd.config import Training
 from i2ikd.engine.loop import Silence
-from i2ikd.engine.optimiser import make_optimiser, make_schedule
+from i2ikd.engine.optimiser import make_optimiser, set_rate
 from i2ikd.engine.precision import resolve_precision
 
 
@@ -22,12 +24,10 @@ def rates(epochs: int, **settings: Any) -> list[float]:
     """The learning rate of every epoch."""
     training = Training(**settings)
     optimiser = make_optimiser([nn.Parameter(torch.zeros(2))], training)
-    schedule = make_schedule(optimiser, training, epochs)
     found = []
     for epoch in range(epochs):
+        set_rate(optimiser, training, epochs, epoch)
         found.append(optimiser.param_groups[0]["lr"])
-        if schedule is not None:
-            schedule.step(epoch + 1)
     return found
 
 
@@ -42,6 +42,21 @@ class TestSchedules:
 
     def test_constant_stays(self) -> None:
         assert rates(4, lr=5e-3, schedule="constant") == [5e-3] * 4
+
+    @pytest.mark.parametrize("warmup", [0, 3])
+    @pytest.mark.parametrize("schedule", ["step", "cosine"])
+    def test_rates_are_those_of_timm(self, schedule: str, warmup: int) -> None:
+        settings = {"decay_rate": 0.3, "min_lr": 1e-4, "warmup_epochs": warmup}
+        optimiser = torch.optim.Adam([nn.Parameter(torch.zeros(2))], lr=1e-2)
+        theirs, _ = create_scheduler_v2(
+            optimiser, sched=schedule, num_epochs=11, decay_epochs=4, warmup_lr=1e-3, **settings
+        )
+        expected = []
+        for epoch in range(11):
+            expected.append(optimiser.param_groups[0]["lr"])
+            theirs.step(epoch + 1)
+        found = rates(11, lr=1e-2, schedule=schedule, decay_epochs=4, **settings)
+        assert found == pytest.approx(expected, rel=1e-12)
 
     @pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
     def test_warmup_rises_from_a_tenth(self, schedule: str) -> None:
@@ -63,6 +78,14 @@ class TestOptimisers:
         optimiser = make_optimiser([nn.Parameter(torch.ones(3, 2))], Training(optimizer=name, lr=0.02))
         assert name in type(optimiser).__name__.lower()
         assert optimiser.param_groups[0]["lr"] == 0.02
+
+    @pytest.mark.parametrize("name", ["adam", "adamw"])
+    def test_torch_s_own_are_what_timm_makes(self, name: str) -> None:
+        weights = [{"params": [nn.Parameter(torch.zeros(2))]}]
+        theirs = create_optimizer_v2(weights, opt=name, lr=0.03, weight_decay=0.2)
+        ours = make_optimiser(weights[0]["params"], Training(optimizer=name, lr=0.03, weight_decay=0.2))
+        assert type(ours) is type(theirs)
+        assert ours.param_groups[0] == theirs.param_groups[0]
 
     def test_adam_without_decay_makes_the_steps_of_torch(self) -> None:
         torch.manual_seed(3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from i2ikd_mri.convolution import convolution_block
@@ -50,11 +52,16 @@ def test_a_frozen_input_or_weight_or_no_bias_is_no_trouble(inputs: int, outputs:
     torch.testing.assert_close(thin.weight.grad, plain.weight.grad)
 
 
-def test_without_gradients_it_is_the_convolution_bit_for_bit() -> None:
-    thin, plain = both(1, 8, 3)
-    image = torch.randn(1, 1, 9, 8, dtype=torch.float64)
-    with torch.no_grad():
-        assert torch.equal(thin(image), plain(image))
+@pytest.mark.parametrize(("inputs", "outputs", "kernel"), SHAPES)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_values_without_gradients(
+    inputs: int, outputs: int, kernel: int, memory_format: torch.memory_format, without: Any
+) -> None:
+    thin, plain = both(inputs, outputs, kernel)
+    image = torch.randn(2, inputs, 9, 8, dtype=torch.float64).contiguous(memory_format=memory_format)
+    with without():
+        torch.testing.assert_close(thin(image), plain(image), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 8), (8, 1)])
