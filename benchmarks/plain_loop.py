@@ -74,8 +74,8 @@ class PlainStage:
         self._setting = setting
         self._device = torch.device(setting.device)
         self._teacher = plain_network(setting, "teacher", 1).to(self._device)
-        self._student = plain_network(setting, "student", 0).to(self._device)
-        self._optimiser = torch.optim.Adam(self._student.parameters(), lr=1e-3)
+        self.student = plain_network(setting, "student", 0).to(self._device)
+        self._optimiser = torch.optim.Adam(self.student.parameters(), lr=1e-3)
         self._batches = SampleBatches(MemoryTask(setting).dataset("train"), setting.batch, seed=0)
 
     def losses(self) -> Iterator[float]:
@@ -94,7 +94,7 @@ class PlainStage:
         said, told = self._teacher(source, kspace, mask)
         if not self._setting.through_teacher:
             said, told = said.detach(), [feature.detach() for feature in told]
-        output, own = self._student(source, kspace, mask)
+        output, own = self.student(source, kspace, mask)
         if self._setting.stage == "features":
             loss = torch.stack([F.l1_loss(attention_map(s), attention_map(t)) for s, t in zip(own, told)]).mean()
         else:

@@ -71,9 +71,6 @@ def run(
     from i2ikd.compare.executors import make_executor, read_options
     from i2ikd.compare.run import compare
     from i2ikd.config import Experiment
-    from i2ikd.report.pictures import collect_pictures, save_pictures
-    from i2ikd.report.table import print_comparison
-    from i2ikd.report.write import write_report
 
     assert isinstance(experiment, Experiment)
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
@@ -88,6 +85,13 @@ def run(
             options=settings,
         )
         comparison = compare(session.bench, chosen, numbers, say=session.say, lockstep=lockstep, executor=executor)
+        from i2ikd.report.pictures import (
+            collect_pictures,
+            save_pictures,
+        )  # a second of imports that training goes before
+        from i2ikd.report.table import print_comparison
+        from i2ikd.report.write import write_report
+
         save_pictures(collect_pictures(session.bench, comparison), out)
         files = write_report(comparison, out)
         if as_json:

@@ -38,16 +38,19 @@ def _own_device(local_rank: int) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+def avx2_alone(device: torch.device) -> bool:
+    """Whether this is an x86 CPU without AVX-512: without fast bfloat16, and with slower kernels of oneDNN."""
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
 def training_format(device: torch.device) -> torch.memory_format:
     """Return the memory format of images and student in training: channels-last, but not on a CPU with AVX2 alone.
 
-    There oneDNN computes the weight gradient of a channels-last convolution more than three times slower than that of
-    a contiguous one (``docs/performance.md``). Forward passes are faster in channels-last everywhere, so the teacher
-    and every evaluation have it always.
+    There oneDNN computes the weight gradient of a channels-last convolution much slower than that of a contiguous one
+    (``docs/performance.md``). Forward passes were faster in channels-last where they were measured, so the teacher and
+    every evaluation have it always.
     """
-    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        return torch.contiguous_format
-    return torch.channels_last
+    return torch.contiguous_format if avx2_alone(device) else torch.channels_last
 
 
 @cache

@@ -52,6 +52,12 @@ class Listening:
         assert self._teacher is not None and self._output is not None, "hear() comes before knowledge()"
         return said(term, self._teacher, self._output, batch)
 
+    def forget(self) -> None:
+        """Let go of what the teacher gave for the batch: its features would stay in memory while students learn."""
+        if self._teacher is not None:
+            self._teacher.taps.clear()
+        self._output = None
+
     def close(self) -> None:
         """Remove the hooks from the teacher."""
         if self._teacher is not None:

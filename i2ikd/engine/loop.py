@@ -150,11 +150,14 @@ def _run_epoch(
         for index, batch in enumerate(ground.batches.epoch(epoch, skip, ground.part), start=skip):
             there = ground.there(batch)
             listening.hear(there)
-            for trainee in active:
-                if trainee.step == index:
-                    own: list[ActiveTerm] = terms[id(trainee)]
-                    seed_torch(trainee.run.seed, "knowledge", epoch, index, *ground.group.labels)
-                    trainee.learn(there, [listening.knowledge(term, there) for term in own])
+            learning = [trainee for trainee in active if trainee.step == index]
+            for trainee in learning:
+                own: list[ActiveTerm] = terms[id(trainee)]
+                seed_torch(trainee.run.seed, "knowledge", epoch, index, *ground.group.labels)
+                knowledge = [listening.knowledge(term, there) for term in own]
+                if trainee is learning[-1]:
+                    listening.forget()
+                trainee.learn(there, knowledge)
             watcher.stepped()
             if ground.group.any(stop.requested):
                 saver.save(active)

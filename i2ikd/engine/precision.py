@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from i2ikd.engine.device import training_format
+from i2ikd.engine.device import avx2_alone, training_format
 
 Precision = Literal["fp32", "bf16"]
 
@@ -31,8 +31,13 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 @cache
 def _faster(device_type: str) -> Precision:
-    """Time a training step of a small convolution in both; bfloat16 must win by a quarter to be worth its rounding."""
+    """Time a training step of a small convolution in both; bfloat16 must win by a quarter to be worth its rounding.
+
+    A CPU with AVX2 alone has no instructions for it, so there is nothing to measure.
+    """
     device = torch.device(device_type)
+    if avx2_alone(device):
+        return "fp32"
     layer = nn.Conv2d(32, 32, 3, padding=1).to(device)
     layer.to(memory_format=training_format(device))
     image = torch.randn(2, 32, 96, 96, device=device).to(memory_format=training_format(device))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from i2ikd import Batch, Features, TapShapes, UserError
-from i2ikd.builtin.distillers.attention import Attention
+from i2ikd.builtin.distillers.attention import Attention, channel_energy
 from i2ikd.builtin.distillers.output import Imitation, Target
 from i2ikd.testing import check_distiller
 
@@ -186,6 +186,14 @@ class TestAttention:
         Attention(mode=mode)(Features(taps=[student]), knowledge, batch(2)).backward()  # type: ignore[arg-type]
         assert teacher.grad is None
         assert float(student.grad.abs().sum()) > 0  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+    def test_the_energy_of_the_channels_has_the_gradient_of_its_formula(
+        self, memory_format: torch.memory_format
+    ) -> None:
+        feature = draw(2, 3, *SIZE, seed=8).double().to(memory_format=memory_format).requires_grad_(True)
+        assert torch.autograd.gradcheck(channel_energy, feature)
+        torch.testing.assert_close(channel_energy(feature), torch.einsum("bchw,bchw->bhw", feature, feature))
 
     @pytest.mark.parametrize("mode", ["squared", "code"])
     def test_it_keeps_the_rules(self, mode: str) -> None:

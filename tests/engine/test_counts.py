@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,25 @@ def files(tmp_path: Path) -> Path:
         with h5py.File(path, "w") as file:
             file.create_dataset("volfs", data=random.random((20, 16, 4), dtype=np.float32))
     return tmp_path / "data"
+
+
+def test_what_a_live_teacher_gave_is_let_go_before_a_student_learns(
+    laboratory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = laboratory.bench("training.cache_mb=0", arms=ARMS[:2])
+    ground, held, features = ground_of(bench), [], list[weakref.ref[Any]]()
+    for module in ground.teacher.modules():
+        module.register_forward_hook(lambda module, inputs, output: features.append(weakref.ref(output)))
+    learn = Trainee.learn
+
+    def spy(trainee: Trainee, *told: Any) -> None:
+        held.append(sum(feature() is not None for feature in features))
+        learn(trainee, *told)
+
+    monkeypatch.setattr(Trainee, "learn", spy)
+    train("arms", [student_of(bench, arm["name"], ground) for arm in ARMS[:2]], ground)
+    assert held, "they learned"
+    assert set(held[1::2]) == {0}, "the last of a step's students"
 
 
 class Opened:

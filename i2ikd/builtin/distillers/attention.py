@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from i2ikd.distiller import Distiller, Features, Knowledge
@@ -67,8 +68,8 @@ class Attention(Distiller):
 
     def _map(self, feature: Tensor) -> Tensor:
         """Return sum_c F^2 (code) or mean_c F^2 as [B, H, W], in float32."""
-        squared = feature.float().square()
-        return squared.sum(1) if self.mode == "code" else squared.mean(1)
+        summed = channel_energy(feature.float())
+        return summed if self.mode == "code" else summed / feature.shape[1]
 
     def _distance(self, own: Tensor, told: Tensor) -> Tensor:
         if self.mode == "code":
@@ -77,6 +78,27 @@ class Attention(Distiller):
         if self.mode == "paper":
             return torch.linalg.vector_norm(difference, dim=1).mean()
         return difference.square().sum(1).mean()
+
+
+def channel_energy(feature: Tensor) -> Tensor:
+    """Return sum_c F^2 [B, H, W] of features [B, C, H, W]; once differentiable."""
+    energy: Tensor = _ChannelEnergy.apply(feature)
+    return energy
+
+
+class _ChannelEnergy(torch.autograd.Function):
+    """Its gradient takes one map of the features' size, where autograd's own takes three."""
+
+    @staticmethod
+    def forward(ctx: Any, feature: Tensor) -> Tensor:
+        ctx.save_for_backward(feature)
+        return feature.square().sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (feature,) = ctx.saved_tensors
+        return feature * (2 * gradient).unsqueeze(1)
 
 
 def _normalise_pixels(maps: Tensor) -> Tensor:
