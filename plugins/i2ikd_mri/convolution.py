@@ -20,13 +20,14 @@ class ConvolutionBlock(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         """Return features [B, outputs, H, W] of ``input`` [B, inputs, H, W]."""
         plain = [type(part) for part in self][1:] == [nn.ReLU] and isinstance(self[0], nn.Conv2d)
-        if plain and not any(_listened_to(part) for part in self):
+        if plain and not any(listened_to(part) for part in self):
             return torch.relu_(self[0](input))
         output: Tensor = super().forward(input)
         return output
 
 
-def _listened_to(module: nn.Module) -> bool:
+def listened_to(module: nn.Module) -> bool:
+    """Whether any hook is on a module itself."""
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return any(hooks)
 

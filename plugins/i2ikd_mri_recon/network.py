@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from i2ikd_mri.convolution import convolution_block
 from i2ikd_mri.data_consistency import DataConsistency, Measurement
+from i2ikd_mri.recomputed import followed
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -30,8 +31,8 @@ class Cascade(nn.Module):
 
     def forward(self, image: Tensor, measurement: Measurement) -> Tensor:
         """Improve an image [B, C, H, W] and put what was measured back into it."""
-        features = image
-        for layer in self.layers:
+        features = followed(self.layers[0], self.layers[1], image)
+        for layer in self.layers[2:]:
             features = layer(features)
         return self.consistency(image + features if self.residual else features, measurement)
 
