@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import click
 import numpy as np
@@ -59,17 +61,20 @@ def _convolutions(setting: Setting) -> dict[str, Work]:
             layer = kind(inputs, outputs, 3, padding=1).to(memory_format=FORMATS[layout])
             shape = setting.batch, setting.size, setting.size
             image = torch.rand(shape[0], inputs, *shape[1:]).contiguous(memory_format=FORMATS[layout])
-            output = layer(image.requires_grad_())
-            gradient = torch.rand_like(output)
+            layer.requires_grad_(False)
             name = f"{inputs} to {outputs}, {layout}, {kind.__name__}"
-            works[f"{name}: forward"] = lambda layer=layer, image=image: layer(image)
-            for what, leaf in (("image", image), ("weight", layer.weight)):
-                works[f"{name}: {what}'s gradient"] = _backward(output, leaf, gradient)
+            works[f"{name}: forward"] = partial(layer, image)
+            leaf, learning = image.clone(), copy.deepcopy(layer)
+            works[f"{name}: image's gradient"] = _backward(layer, leaf, leaf)
+            works[f"{name}: weight's gradient"] = _backward(learning, image, learning.weight)
     return works
 
 
-def _backward(output: Tensor, leaf: Tensor, gradient: Tensor) -> Work:
-    return lambda: torch.autograd.grad(output, leaf, gradient, retain_graph=True)
+def _backward(layer: nn.Module, image: Tensor, leaf: Tensor) -> Work:
+    """Return the backward pass to one leaf, of a graph in which no other needs a gradient."""
+    leaf.requires_grad_(True)
+    output = layer(image)
+    return partial(torch.autograd.grad, output, leaf, torch.rand_like(output), retain_graph=True)
 
 
 def _steps(setting: Setting) -> dict[str, Work]:

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from skimage.filters import laplace
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
 
 from i2ikd.errors import UserError
 from i2ikd.metric import Metric
@@ -31,9 +31,10 @@ def psnr(prediction: np.ndarray, target: np.ndarray, peak: float) -> float:
     prediction, target = _float64(prediction, target)
     if not peak > 0:
         return float("nan")
-    if mean_squared_error(target, prediction) <= peak**2 * 10 ** (-PSNR_CAP / 10):
+    error = float(np.mean((prediction - target) ** 2))  # scikit-image's function would import scipy.stats for it
+    if error <= peak**2 * 10 ** (-PSNR_CAP / 10):
         return PSNR_CAP
-    return float(peak_signal_noise_ratio(target, prediction, data_range=peak))
+    return float(10 * np.log10(peak**2 / error))
 
 
 def ssim(prediction: np.ndarray, target: np.ndarray, peak: float) -> float:

@@ -1,0 +1,89 @@
+"""Which operators take the time, of one slice's inference or of a training step: ``python -m benchmarks.operators``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import profile
+
+from benchmarks.engine_loop import train_stage
+from benchmarks.samples import MemorySamples
+from benchmarks.setting import Setting
+from i2ikd.engine.batches import ordered
+from i2ikd.engine.build import build_network
+from i2ikd.engine.device import keep_large_blocks
+from i2ikd.engine.loop import Silence
+from i2ikd.evaluation.latency import first_slice, ready
+from i2ikd.plugins import default_host
+
+_ROWS = 14
+
+
+@click.command()
+@click.option("--size", default=256, show_default=True, help="Side of the slice.")
+@click.option("--rounds", default=10, show_default=True, help="Profiled slices or steps.")
+@click.option("--training", is_flag=True, help="The student's step in the output stage, batch 4, the teacher cached.")
+def main(size: int, rounds: int, training: bool) -> None:
+    """Profile the student's and the teacher's inference of one slice, as deployed; or a training step."""
+    keep_large_blocks()
+    if training:
+        _training(size, rounds)
+    else:
+        _inference(size, rounds)
+
+
+def _training(size: int, rounds: int) -> None:
+    setting = Setting(size=size)
+    watcher = _Steps(warm_up=2)
+    train_stage(setting, epochs=-(-(rounds + 2) * setting.batch // setting.samples), watcher=watcher)
+    watcher.profiled.stop()
+    Console().print(_table("step", watcher.profiled, watcher.steps - 2))
+
+
+class _Steps(Silence):
+    """Starts to profile when some steps are through."""
+
+    def __init__(self, warm_up: int) -> None:
+        self.profiled = profile(record_shapes=True)
+        self.steps = 0
+        self._warm_up = warm_up
+
+    def stepped(self) -> None:
+        """One step is through."""
+        self.steps += 1
+        if self.steps == self._warm_up:
+            self.profiled.start()
+
+
+@torch.inference_mode()
+def _inference(size: int, rounds: int) -> None:
+    setting, samples = Setting(size=size, batch=1), MemorySamples(1, size)
+    batch = first_slice(next(ordered(samples, 1)))
+    for role in ("student", "teacher"):
+        network = ready(build_network(default_host(), "dc-cnn", setting.network(role), 0, role))
+        for _ in range(3):
+            network(batch.input, **batch.conditions)
+        with profile(record_shapes=True) as profiled:
+            for _ in range(rounds):
+                network(batch.input, **batch.conditions)
+        Console().print(_table(role, profiled, rounds))
+
+
+def _table(role: str, profiled: Any, rounds: int) -> Table:
+    rows = profiled.key_averages(group_by_input_shape=True)
+    rows = sorted(rows, key=lambda row: -row.self_cpu_time_total)
+    total = sum(row.self_cpu_time_total for row in rows) / rounds / 1e3
+    table = Table("operator", "shapes", "calls", "ms", "%", title=f"{role}: {total:.0f} ms")
+    for row in rows[:_ROWS]:
+        shapes = ", ".join(" x ".join(map(str, shape)) for shape in row.input_shapes if len(shape) == 4)
+        taken = row.self_cpu_time_total / rounds / 1e3
+        table.add_row(row.key, shapes, f"{row.count / rounds:.0f}", f"{taken:.1f}", f"{100 * taken / total:.0f}")
+    return table
+
+
+if __name__ == "__main__":
+    main()
