@@ -130,7 +130,9 @@ class KnowledgeBank:
 @torch.no_grad()
 def said(term: ActiveTerm, told: Observed, output: Tensor, batch: Batch) -> Knowledge:
     """Return what a teacher that has just been run on a batch says to a term."""
-    return term.distiller.knowledge(told.features(term.teacher_paths, output), batch)
+    features = told.features(term.teacher_paths, output)
+    with term.blamed():
+        return term.distiller.knowledge(features, batch)
 
 
 def _filled_up(batch: Batch, size: int) -> Batch:

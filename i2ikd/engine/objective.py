@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +34,27 @@ class ActiveTerm:
     teacher_paths: list[str]
     student_paths: list[str]
     shapes: list[TapShapes]
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turn what the distiller raises into one line that says which one, and where in its code.
+
+        Raises:
+            UserError: the distiller raised; with ``I2IKD_STRICT_PLUGINS=1`` its own error goes on instead.
+        """
+        try:
+            yield
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if os.environ.get("I2IKD_STRICT_PLUGINS") == "1":
+                raise
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(
+                f"the term {self.name!r}: the distiller {type(self.distiller).__name__} failed in {place.filename}, "
+                f"line {place.lineno}: {said}; I2IKD_STRICT_PLUGINS=1 shows the whole traceback"
+            ) from error
 
     @property
     def knowledge_key(self) -> str:
@@ -76,7 +100,8 @@ class Objective(nn.Module):
         total: Tensor | None = None
         for term, told, scale in zip(self.terms, knowledge, self._scales):
             features = student.features(term.student_paths, output)
-            loss = term.distiller(features, told, batch)
+            with term.blamed():
+                loss = term.distiller(features, told, batch)
             if isinstance(loss, dict) and "loss" in loss:
                 parts.update({f"{term.name}/{key}": part.detach() for key, part in loss.items() if key != "loss"})
                 loss = loss["loss"]

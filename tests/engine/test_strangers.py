@@ -24,7 +24,7 @@ def register_models(register):
 
 @i2ikd.hookimpl
 def register_distillers(register):
-    for name in ("nan", "vector", "number", "nothing", "nameless", "attention"):
+    for name in ("nan", "vector", "number", "nothing", "nameless", "failing", "attention"):
         register(name, f"strange_parts:{name}_loss", summary="a loss")
 
 @i2ikd.hookimpl
@@ -78,6 +78,7 @@ def vector_loss(): return Loss(lambda error: error.mean((1, 2, 3)))
 def number_loss(): return Loss(lambda error: 0.5)
 def nothing_loss(): return Loss(lambda error: None)
 def nameless_loss(): return Loss(lambda error: {"part": error.mean()})
+def failing_loss(): return Loss(lambda error: error.reshape(7))
 def attention_loss(): return Loss(lambda error: error.mean())
 
 class Data(SampleDataset):
@@ -158,6 +159,7 @@ def task(name: str) -> str:
 
 
 OWNER = "of the plugin strange (strange-ones 0.3)"
+FAILING = PARTS[: PARTS.index("def failing_loss")].count("\n") + 1
 SCALAR = "and must give a scalar tensor"
 BREAKS = {
     student("raising-net"): f"'raising-net' {OWNER} failed to start: RuntimeError: no licence for this machine",
@@ -171,6 +173,7 @@ BREAKS = {
     arm("number"): f"the term 'number': the distiller Loss gives a float, {SCALAR}",
     arm("nothing"): f"the term 'nothing': the distiller Loss gives a NoneType, {SCALAR}",
     arm("nameless"): f"the term 'nameless': the distiller Loss gives a dict of part, {SCALAR}",
+    arm("failing"): f"strange_parts.py, line {FAILING}: RuntimeError: shape '[7]' is invalid for input of size 640; ",
     arm("attention"): "offered by builtin (i2ikd 0.1.0) and strange (strange-ones 0.3); write 'i2ikd:attention' or",
     arm("never"): "unknown distiller 'never'",
     task("flat-task"): "train[0]: the task gives an input of (8, 10), torch.float32, and must give [C, H, W]",
