@@ -82,6 +82,24 @@ class DataConsistency(nn.Module):
             half = symmetric.narrow(axes[-1], 0, symmetric.shape[axes[-1]] // 2 + 1)
             return Measurement(measured.real, half, axes)
 
+    def refuse_other_centring(self, zero_filled: Tensor, kspace: Tensor, mask: Tensor) -> None:
+        """Raise where the zero-filled image is that of the k-space by the other convention, and not by this one.
+
+        A wrong ``centered`` would otherwise train, and cost quality that nobody sees.
+
+        Raises:
+            UserError: zero frequency is not where ``centered`` says.
+        """
+        other = DataConsistency(self.mode, not self.centered)
+        own, theirs = (d.measure(kspace, mask).image.float() - zero_filled.float() for d in (self, other))
+        energy = float(zero_filled.float().norm())
+        if float(own.norm()) > 0.1 * energy and float(theirs.norm()) < 1e-3 * energy:
+            found = "in the middle" if other.centered else "at index 0"
+            raise UserError(
+                f"centered = {str(self.centered).lower()}, but the k-space has its zero frequency {found}; set "
+                f"centered = {str(other.centered).lower()} in [teacher] and [student], as [task] has it"
+            )
+
     def forward(self, image: Tensor, measurement: Measurement) -> Tensor:
         """Return the image [B, C, H, W] with the measured k-space in it, float32 (float64 for float64)."""
         with full_precision(image):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
+import torch
 from i2ikd_mri.convolution import convolution_block
 from i2ikd_mri.data_consistency import DataConsistency, Measurement
 from i2ikd_mri.recomputed import followed
@@ -73,6 +74,7 @@ class DCCNN(nn.Module):
             raise UserError(f"dc-cnn: depth = {depth} must be at least 2")
         self.images = 1 if mode == "real" else 2
         self.consistency = DataConsistency(mode, centered)
+        self._looked_at = False  # the first batch, for its centring
         self.cascades = nn.ModuleList(
             Cascade(self.images, depth, channels, kernel, residual, self.consistency) for _ in range(cascades)
         )
@@ -89,7 +91,8 @@ class DCCNN(nn.Module):
             Image of the shape of ``input``; float32, also under autocast (float64 for float64).
 
         Raises:
-            UserError: an input of another number of channels, or a mask that does not fit.
+            UserError: an input of another number of channels, a mask that does not fit, or a k-space that is centred
+                otherwise than ``centered`` says.
         """
         if input.shape[1] != self.images:
             raise UserError(
@@ -97,6 +100,9 @@ class DCCNN(nn.Module):
                 f"{input.shape[1]}; give the task and the network the same mode"
             )
         measurement = self.consistency.measure(kspace, mask, input.dtype)
+        if not self._looked_at and not torch.compiler.is_compiling():
+            self.consistency.refuse_other_centring(input, kspace, mask)
+            self._looked_at = True
         image = input
         for cascade in self.cascades:
             image = cascade(image, measurement)

@@ -209,7 +209,8 @@ def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mb: int) -> None
     ground = ground_of(bench)
     watcher = Epochs(tensors_alive)
     train("arm", [student_of(bench, "three-terms", ground)], ground, watcher=watcher)
-    assert watcher.seen[4] == watcher.seen[1]
+    later, earlier = watcher.seen[4], watcher.seen[1]
+    assert all(a <= b for a, b in zip(later, earlier)), "what other tests left may go meanwhile"
 
 
 class Looks(TorchDispatchMode):

@@ -269,3 +269,22 @@ def test_new_data_without_a_fully_sampled_image_takes_the_stored_kspace() -> Non
     np.testing.assert_allclose(sample.input[0], np.fft.ifft2(kspace, norm="ortho").real, atol=1e-6)
     assert not sample.target.any()
     assert torch.equal(sample.conditions["mask"][0], mask)
+
+
+@pytest.mark.parametrize("mode", ["real", "complex"])
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_network_that_looks_for_zero_frequency_elsewhere_is_refused(mode: str, centered: bool) -> None:
+    dataset = {"name": "phantom", "train": 1, "val": 1, "test": 1, "slices": 1, "size": [24, 20]}
+    task = i2ikd.create("task", "mri-recon", dataset=dataset, mode=mode, centered=centered)
+    sample = task.dataset("test")[0]
+    batch = {name: value[None] for name, value in sample.conditions.items()}
+    same, other = (
+        i2ikd.create("model", "dc-cnn", cascades=1, depth=2, channels=2, mode=mode, centered=flag)
+        for flag in (centered, not centered)
+    )
+    same(sample.input[None], **batch)
+    where = "in the middle" if centered else "at index 0"
+    with pytest.raises(UserError, match=f"^centered = {str(not centered).lower()}, but .* zero frequency {where}; set"):
+        other(sample.input[None], **batch)
+    unrelated = torch.rand_like(sample.input[None])
+    other(unrelated, **batch)  # whose image it is cannot be told
