@@ -85,10 +85,8 @@ def run(
             options=settings,
         )
         comparison = compare(session.bench, chosen, numbers, say=session.say, lockstep=lockstep, executor=executor)
-        from i2ikd.report.pictures import (
-            collect_pictures,
-            save_pictures,
-        )  # a second of imports that training goes before
+        # imported here, as it takes a second and the training does not need it
+        from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison
         from i2ikd.report.write import write_report
 

@@ -35,8 +35,10 @@ def followed(first: nn.Module, second: nn.Module, image: Tensor) -> Tensor:
 
     with saved_tensors_hooks(pack, _Saved.get):
         features = first(image)
+        version = features._version
         output = second(features)
-    between = [one for one in saved if one.is_of(features)]
+    untouched = features._version == version  # otherwise what was saved is not what ``first`` gives
+    between = [one for one in saved if untouched and one.is_of(features)]
     again = _Again(first, image.detach(), askers=len(between))
     for one in between:
         one.source = again

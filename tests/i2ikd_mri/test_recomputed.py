@@ -105,3 +105,14 @@ def test_parts_of_any_kind_can_follow_each_other() -> None:
         for output in (followed(first, second, leaf), second(first(leaf)))
     )
     assert all(torch.equal(a, b) for a, b in zip(own, expected))
+
+
+def test_features_that_are_changed_in_place_are_kept() -> None:
+    torch.manual_seed(6)
+    first, second = nn.Conv2d(1, 4, 1), nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3))
+    leaf = torch.randn(1, 1, 6, 6, requires_grad=True)
+    own, expected = (
+        torch.autograd.grad(output.square().sum(), [leaf, *first.parameters(), *second.parameters()])
+        for output in (followed(first, second, leaf), second(first(leaf)))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(own, expected))
