@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import weakref
 from collections import Counter
 from typing import Any
@@ -15,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.engine_loop import train_stage
 from benchmarks.setting import Setting
+from benchmarks.turn import process_memory_mb
 from i2ikd.engine.device import keep_large_blocks
 from i2ikd.engine.loop import Silence
 
@@ -30,21 +30,17 @@ Held = Counter[tuple[str, tuple[int, ...]]]
 def main(stage: str, live: bool, size: int) -> None:
     """Sum up the tensors that are alive at the peak of a step, by what made them, beside the memory of the process."""
     keep_large_blocks()
-    before = _resident_peak()
+    before = process_memory_mb("VmHWM")
     setting = Setting(stage=stage, cache=not live, size=size)  # type: ignore[arg-type]
     tensors = _Tensors()
     with tensors:
         train_stage(setting, epochs=_STEPS * setting.batch // setting.samples, watcher=_Steps(tensors))
     table = Table("made by", "shape", "MB", title=f"tensors alive at the peak of a step, while {tensors.during} ran")
     for (operator, shape), size_in_bytes in tensors.at_peak.most_common(_ROWS):
-        table.add_row(operator, " x ".join(map(str, shape)), f"{size_in_bytes / 2**20:.0f}")
-    table.add_row("all", "", f"{tensors.peak / 2**20:.0f}", style="bold")
-    table.add_row("the process, beyond what it imports", "", f"{_resident_peak() - before:.0f}", style="bold")
+        table.add_row(operator, " x ".join(map(str, shape)), f"{size_in_bytes / 1e6:.0f}")
+    table.add_row("all", "", f"{tensors.peak / 1e6:.0f}", style="bold")
+    table.add_row("the process, beyond what it imports", "", f"{process_memory_mb('VmHWM') - before:.0f}", style="bold")
     Console().print(table)
-
-
-def _resident_peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class _Tensors(TorchDispatchMode):

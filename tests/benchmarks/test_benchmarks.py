@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import run as command
-from benchmarks.drift import SMALL, engine_losses, plain_losses
+from benchmarks.drift import SIZES, SMALL, engine_losses, plain_losses
 from benchmarks.engine_loop import build_student
 from benchmarks.limit import convolution
 from benchmarks.measure import Spread, exponent, interleave, ratio, share
@@ -44,6 +44,20 @@ def test_the_engine_gives_the_losses_of_the_plain_loop(stage: Any, cache: bool) 
     relative, absolute = (1e-5, 0) if stage == "output" else (0, 1e-5)
     np.testing.assert_allclose(engine, plain, rtol=relative, atol=absolute)
     np.testing.assert_allclose(engine[:20], plain[:20], rtol=1e-5)
+
+
+@pytest.mark.parametrize("cache", [True, False], ids=["cached", "live"])
+@pytest.mark.parametrize(("stage", "steps"), [("output", 30), ("features", 20)])
+def test_with_fewer_channels_the_first_losses_agree_to_rounding(stage: Any, steps: int, cache: bool) -> None:
+    setting = replace(TINY, stage=stage, cache=cache)
+    engine, plain = engine_losses(setting)[:steps], plain_losses(setting)[:steps]
+    np.testing.assert_allclose(engine, plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "channels"), SIZES)
+def test_at_every_size_the_first_ten_losses_agree_to_rounding(size: int, channels: int) -> None:
+    setting = replace(SMALL, size=size, channels=channels)
+    np.testing.assert_allclose(engine_losses(setting)[:10], plain_losses(setting)[:10], rtol=1e-6)
 
 
 def test_dropping_the_teachers_gradients_changes_no_loss() -> None:
