@@ -138,7 +138,7 @@ def condense(
 
 def _relate(row: Row, values: Mapping[str, np.ndarray], references: Sequence[str], student: str, upward: bool) -> None:
     if student in values and "teacher" in values and row.arm != student:
-        row.closure = closure(values[row.arm], values[student], values["teacher"], upward)
+        row.closure = closure(values[row.arm], values[student], values["teacher"], higher_is_better=upward)
     for reference in references:
         if reference != row.arm:
             row.differences[reference] = paired(values[row.arm], values[reference])
