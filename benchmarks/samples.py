@@ -27,10 +27,7 @@ class MemorySamples(SampleDataset):
 
     def __init__(self, count: int, size: int) -> None:
         undersampling = Undersampling(create("mask", "variable-density"), "real", centered=False, own_mask=False)
-        self._samples = [
-            undersampling.simulate(image, SampleKey(f"volume-{i // _SLICES_A_VOLUME}", i % _SLICES_A_VOLUME), (i,))
-            for i, image in enumerate(images(count, size))
-        ]
+        self._samples = [undersampling.simulate(image, _key(i), (i,)) for i, image in enumerate(images(count, size))]
 
     @property
     def keys(self) -> Sequence[SampleKey]:
@@ -40,6 +37,10 @@ class MemorySamples(SampleDataset):
     def view(self, index: int, seed: int | None) -> Sample:
         """Return a sample; there are no random views."""
         return self._samples[index]
+
+
+def _key(index: int) -> SampleKey:
+    return SampleKey(volume=f"volume-{index // _SLICES_A_VOLUME}", index=index % _SLICES_A_VOLUME)
 
 
 class MemoryTask(Task):

@@ -11,7 +11,10 @@ import numpy as np
 
 @runtime_checkable
 class Volume(Protocol):
-    """One subject's stack of slices, read slice by slice."""
+    """One stack of slices of a subject, read slice by slice.
+
+    A volume may have a further attribute, ``subject: str``: whom it is of. Without it, its name is its subject.
+    """
 
     name: str
 
@@ -33,7 +36,7 @@ class Reader(Protocol):
 
 
 class VolumeSource(Protocol):
-    """Volumes by split; a volume is in one split only."""
+    """Volumes by split; a subject, with all of its volumes, is in one split only."""
 
     def volumes(self, split: str) -> Sequence[Volume]:
         """Volumes of ``train``, ``val`` or ``test``."""

@@ -123,7 +123,7 @@ def test_register_tasks(example: Example) -> None:
     fixed, varying = task.dataset("train"), task.dataset("train", ["noise"])
     batch = Batch.collate([fixed[5], fixed[2]])
     assert batch.input.shape == batch.target.shape == (2, 1, 12, 12)
-    assert batch.keys == [SampleKey("train-1", 1), SampleKey("train-0", 2)]
+    assert batch.keys == [SampleKey("train-1", "train-1", 1), SampleKey("train-0", "train-0", 2)]
     assert torch.equal(fixed.view(5, 3).input, fixed[5].input)
     assert torch.equal(varying.view(5, 3).input, varying.view(5, 3).input)
     assert not torch.equal(varying.view(5, 3).input, varying.view(5, 4).input)

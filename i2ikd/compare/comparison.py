@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
-from i2ikd.evaluation.records import Record, tabulate
+from i2ikd.evaluation.records import Record, Tables, tabulate
 from i2ikd.evaluation.statistics import Closure, Difference, Estimate, closure, holm, interval, paired, ranks
 
 
@@ -67,7 +65,7 @@ class Comparison:
         facts: what was measured on: data, acceleration, size, device, seeds.
         columns: column -> name of the metric, scope and peak included; the first is what closure is about.
         rows: baselines, teacher, arms.
-        records: scores of every arm, seed, volume and slice.
+        records: scores of every arm, seed, subject, volume and slice.
         histories: per run name, the rows of its training history.
         references: arms that the others are measured against.
     """
@@ -122,10 +120,11 @@ def condense(
     tables = {column: tabulate(records, metric) for column, metric in columns.items()}
     main = next(iter(columns))
     values, upward = tables[main], higher_is_better[columns[main]]
-    present = [reference for reference in references if reference in values]
+    present = [reference for reference in references if reference in values.arms]
     rows = []
     for arm, kind in kinds.items():
-        row = Row(arm, kind, costs.get(arm), {column: interval(table[arm]) for column, table in tables.items()})
+        scores = {column: interval(table.arms[arm], table.subjects) for column, table in tables.items()}
+        row = Row(arm, kind, costs.get(arm), scores)
         if kind == "arm":
             _relate(row, values, present, student, upward)
         rows.append(row)
@@ -136,12 +135,13 @@ def condense(
     return Comparison(name, facts, dict(columns), rows, list(records), references=present)
 
 
-def _relate(row: Row, values: Mapping[str, np.ndarray], references: Sequence[str], student: str, upward: bool) -> None:
-    if student in values and "teacher" in values and row.arm != student:
-        row.closure = closure(values[row.arm], values[student], values["teacher"], upward)
+def _relate(row: Row, values: Tables, references: Sequence[str], student: str, upward: bool) -> None:
+    arms, subjects = values
+    if student in arms and "teacher" in arms and row.arm != student:
+        row.closure = closure(arms[row.arm], arms[student], arms["teacher"], subjects, upward)
     for reference in references:
         if reference != row.arm:
-            row.differences[reference] = paired(values[row.arm], values[reference])
+            row.differences[reference] = paired(arms[row.arm], arms[reference], subjects)
 
 
 def _correct(rows: Sequence[Row], references: Sequence[str]) -> None:

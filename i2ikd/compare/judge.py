@@ -33,7 +33,10 @@ def judge(run: Path, experiment: Path | None, overrides: Sequence[str], split: s
     records += evaluate_network(network, bench.task, dataset, metrics, "network", NO_SEED, bench.device)
     tables = {column: tabulate(records, metric) for column, metric in bench.task.columns.items()}
     arms = list(dict.fromkeys(record.arm for record in records))
-    return {arm: {column: interval(table[arm]) for column, table in tables.items()} for arm in arms}, records
+    scores = {
+        arm: {column: interval(table.arms[arm], table.subjects) for column, table in tables.items()} for arm in arms
+    }
+    return scores, records
 
 
 def bench_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> Workbench:

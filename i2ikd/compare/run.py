@@ -56,7 +56,7 @@ def compare(
     carry_out(bench, wanted, executor or InProcess(bench, watcher), say)
     runs = {("teacher", seed): bench.teacher_run(seed) for seed in seeds}
     runs |= {(arm.name, seed): bench.arm_run(arm, seed) for seed in seeds for arm in arms}
-    records, kinds = _score(bench, arms, seeds, runs, metrics)
+    records, kinds = _score(bench, arms, seeds, runs, metrics, say)
     settings = bench.experiment.comparison
     references = dict.fromkeys([settings.student, settings.control, "kd-mri"])
     columns = dict(bench.task.columns)
@@ -85,17 +85,18 @@ def _score(
     seeds: Sequence[int],
     runs: Mapping[tuple[str, int], Run],
     metrics: Mapping[str, Metric],
+    say: Say,
 ) -> tuple[list[Record], dict[str, Kind]]:
     records = score_baselines(bench, metrics)
     kinds: dict[str, Kind] = {record.arm: "baseline" for record in records}
     kinds["teacher"] = "teacher"
     given = bench.experiment.teacher.weights is not None
     for seed in seeds[:1] if given else seeds:
-        records = records + score_teacher(bench, runs["teacher", seed], seed, metrics)
+        records = records + score_teacher(bench, runs["teacher", seed], seed, metrics, say)
     for arm in arms:
         kinds[arm.name] = "arm"
         for seed in seeds:
-            records = records + score_run(bench, runs[arm.name, seed], arm.name, seed, metrics)
+            records = records + score_run(bench, runs[arm.name, seed], arm.name, seed, metrics, say)
     return records, kinds
 
 

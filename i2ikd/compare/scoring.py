@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from i2ikd.compare.grid import Say
 from i2ikd.compare.workbench import Workbench
 from i2ikd.config import digest
 from i2ikd.engine.run import Run
-from i2ikd.engine.store import RunFolder
+from i2ikd.engine.store import RunFolder, differences
 from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network
 from i2ikd.evaluation.records import NO_SEED, Record, read_records, write_records
 from i2ikd.metric import Metric
 
 _SPLIT = "test"
 
+_FORMAT = 2
+"""Of the kept records; raised when they change. 2: with the subject of every volume."""
 
-def score_run(bench: Workbench, run: Run, arm: str, seed: int, metrics: Mapping[str, Metric]) -> list[Record]:
-    """Return a finished run's records, evaluated once."""
+
+def score_run(
+    bench: Workbench, run: Run, arm: str, seed: int, metrics: Mapping[str, Metric], say: Say = print
+) -> list[Record]:
+    """Return a finished run's records, evaluated once.
+
+    Args:
+        bench: the experiment.
+        run: a finished run.
+        arm: name of the arm in the records.
+        seed: of the records.
+        metrics: by name.
+        say: prints why kept scores are made anew.
+    """
     kept = _kept(bench, run.folder, metrics)
     if kept is None:
+        reason = _reason(bench, run.folder, metrics)
+        if reason:
+            say(f"{run.name}: scored again from its weights ({reason})")
         network = bench.load(run)
         kept = evaluate_network(network, bench.task, bench.dataset(_SPLIT), metrics, arm, seed, bench.device)
         _keep(bench, run.folder, metrics, kept)
-    return [Record(arm, seed, r.volume, r.slice, r.scores) for r in kept]
+    return [replace(record, arm=arm, seed=seed) for record in kept]
 
 
-def score_teacher(bench: Workbench, run: Run, seed: int, metrics: Mapping[str, Metric]) -> list[Record]:
+def score_teacher(
+    bench: Workbench, run: Run, seed: int, metrics: Mapping[str, Metric], say: Say = print
+) -> list[Record]:
     """Return the teacher's records; one with given weights has no seed."""
-    return score_run(bench, run, "teacher", NO_SEED if run.specification.weights else seed, metrics)
+    return score_run(bench, run, "teacher", NO_SEED if run.specification.weights else seed, metrics, say)
 
 
 def score_baselines(bench: Workbench, metrics: Mapping[str, Metric]) -> list[Record]:
-    """Return the records of what a person has without a network."""
-    folder = RunFolder(bench.store.root / "store" / f"baseline-{_key(bench, metrics)[:16]}")
+    """Return the records of the task's non-learned baselines."""
+    address = digest(_origin(bench, metrics))[:16]
+    folder = RunFolder(bench.store.root / "store" / f"baseline-{address}")
     kept = _kept(bench, folder, metrics)
     if kept is None:
         kept = evaluate_baselines(bench.task, bench.dataset(_SPLIT), metrics)
@@ -40,19 +63,39 @@ def score_baselines(bench: Workbench, metrics: Mapping[str, Metric]) -> list[Rec
     return kept
 
 
-def _key(bench: Workbench, metrics: Mapping[str, Metric]) -> str:
-    return digest([bench.identity(), sorted(metrics), _SPLIT])
+def _origin(bench: Workbench, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Return what records of a network depend on, beside the network.
+
+    The keys are in it because they name the subjects, which are no part of a run's identity: they change statistics and
+    no weights.
+    """
+    return {
+        "format": _FORMAT,
+        "task": digest(bench.identity()),
+        "keys": digest([list(key) for key in bench.dataset(_SPLIT).keys]),
+        "metrics": sorted(metrics),
+        "split": _SPLIT,
+    }
 
 
 def _kept(bench: Workbench, folder: RunFolder, metrics: Mapping[str, Metric]) -> list[Record] | None:
-    facts = folder.read("evaluation")
-    if facts is None or facts.get("key") != _key(bench, metrics) or not (folder.path / "records.csv").is_file():
+    if folder.read("evaluation") != _origin(bench, metrics) or not (folder.path / "records.csv").is_file():
         return None
     return read_records(folder.path / "records.csv")
+
+
+def _reason(bench: Workbench, folder: RunFolder, metrics: Mapping[str, Metric]) -> str:
+    """Return why kept records are not valid any more; empty where there are none."""
+    before = folder.read("evaluation")
+    if not isinstance(before, dict):
+        return ""
+    if before.get("format") != _FORMAT:
+        return "the kept scores lack the subjects of the volumes"
+    return "changed: " + "; ".join(differences(before, _origin(bench, metrics)))
 
 
 def _keep(bench: Workbench, folder: RunFolder, metrics: Mapping[str, Metric], records: Sequence[Record]) -> None:
     """Write the records, then the file that says what they are."""
     folder.path.mkdir(parents=True, exist_ok=True)
     write_records(folder.path / "records.csv", records)
-    folder.write("evaluation", {"key": _key(bench, metrics), "split": _SPLIT, "metrics": sorted(metrics)})
+    folder.write("evaluation", _origin(bench, metrics))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from i2ikd.evaluation.records import NO_SEED, Record, VolumeImages, score_volume
 from i2ikd.metric import Metric
 from i2ikd.network import apply, laid_out
 from i2ikd.plugins import Host
-from i2ikd.sample import Batch
+from i2ikd.sample import Batch, SampleKey
 from i2ikd.task import SampleDataset, Task
 
 _BATCH = 4
@@ -66,29 +66,30 @@ def predict(
     """
     if len(dataset) == 0:
         raise UserError("the split that is to be evaluated has no slices")
-    name, outputs, targets, indices = "", dict[str, list[np.ndarray]](), list[np.ndarray](), list[int]()
+    outputs, targets, keys = dict[str, list[np.ndarray]](), list[np.ndarray](), list[SampleKey]()
     for batch in ordered(dataset, _BATCH):
         rows = run(batch)
         for place, key in enumerate(batch.keys):
-            if key.volume != name and indices:
-                yield _stack(name, outputs, targets, indices)
-                outputs, targets, indices = {}, [], []
-            name = key.volume
-            indices.append(key.index)
+            if keys and (key.subject, key.volume) != (keys[0].subject, keys[0].volume):
+                yield _stack(keys, outputs, targets)
+                outputs, targets, keys = {}, [], []
+            keys.append(key)
             targets.append(task.view(batch.target[place]))
             for row, images in rows.items():
                 outputs.setdefault(row, []).append(task.view(images[place]))
-    yield _stack(name, outputs, targets, indices)
+    yield _stack(keys, outputs, targets)
 
 
 def _stack(
-    name: str, outputs: dict[str, list[np.ndarray]], targets: list[np.ndarray], indices: list[int]
+    keys: Sequence[SampleKey], outputs: dict[str, list[np.ndarray]], targets: list[np.ndarray]
 ) -> dict[str, VolumeImages]:
+    subject, name, _ = keys[0]
+    indices = [key.index for key in keys]
     shapes = {image.shape for image in targets}
     if len(shapes) > 1:
         raise UserError(f"the slices of the volume {name!r} differ in shape: {sorted(shapes)}; a volume has one")
     whole = np.stack(targets)
-    return {row: VolumeImages(name, np.stack(images), whole, indices) for row, images in outputs.items()}
+    return {row: VolumeImages(name, np.stack(images), whole, indices, subject) for row, images in outputs.items()}
 
 
 def _scored(rows: dict[str, VolumeImages], metrics: Mapping[str, Metric], seed: int) -> list[Record]:

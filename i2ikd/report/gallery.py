@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
@@ -102,7 +102,7 @@ def gallery(pictures: Pictures, baselines: Collection[str], arms: Collection[str
 
 def _only(picture: Picture, rows: Collection[str]) -> Picture:
     images = {row: image for row, image in picture.images.items() if row in rows}
-    return Picture(picture.label, picture.volume, picture.slice, picture.target, images, picture.scores)
+    return replace(picture, images=images)
 
 
 def _limit(pictures: Pictures, baselines: Collection[str]) -> float:
@@ -131,7 +131,12 @@ def _strip(picture: Picture, baselines: Collection[str], limit: float, decimals:
         text = "" if score is None else f"{numbers.fixed(score, decimals)} {unit}".strip()
         error = "" if image is picture.target else _error(_smaller(np.abs(image - picture.target)), limit)
         tiles.append(Tile(name, text, _grey(_smaller(image), window), _grey(region.cut(image), window), error))
-    return Strip(f"{picture.label} volume: {picture.volume}, slice {picture.slice}", region, tiles)
+    return Strip(f"{picture.label} volume: {_volume_title(picture)}, slice {picture.slice}", region, tiles)
+
+
+def _volume_title(picture: Picture) -> str:
+    """Name the volume, and its subject where the volume's name does not have it already."""
+    return picture.volume if picture.subject in picture.volume else f"{picture.subject}, {picture.volume}"
 
 
 def _region(target: np.ndarray, images: list[np.ndarray]) -> Region:

@@ -71,7 +71,7 @@ def legend(comparison: Comparison, host: Host | None = None) -> list[tuple[str, 
         entries.append(
             (
                 f"Δ {found.student}",
-                f"paired difference in {first} to the arm {found.student!r}; p: Wilcoxon signed-rank over volumes, "
+                f"paired difference in {first} to the arm {found.student!r}; p: Wilcoxon signed-rank over subjects, "
                 f"Holm-corrected for the number of arms{_least_p(comparison)}",
             )
         )
@@ -91,7 +91,10 @@ def _metric(metric: Judged) -> str:
 
 def _interval(comparison: Comparison) -> str:
     seeds = {record.seed for record in comparison.records if record.seed >= 0}
-    text = "95 % bootstrap interval over volumes and seeds"
+    text = "95 % bootstrap interval over subjects and seeds"
+    volumes = {record.whole for record in comparison.records}
+    if len(volumes) > len({volume.subject for volume in volumes}):
+        text += "; a subject is drawn with all of its volumes"
     if len(seeds) == 1:
         text += "; one seed: how much another training would differ is not in it"
     return text
@@ -105,8 +108,8 @@ def _closure(first: str, student: str) -> str:
 
 
 def _least_p(comparison: Comparison) -> str:
-    """Few volumes cannot give a small p, whatever the arms do: say so."""
-    volumes = len({record.volume for record in comparison.records})
-    if not 0 < volumes <= 8:
+    """State how small a p can get where few subjects keep it large, whatever the arms do."""
+    subjects = len({record.subject for record in comparison.records})
+    if not 0 < subjects <= 8:
         return ""
-    return f"; {volumes} volumes cannot give a p below {2 ** (1 - volumes):.3g} before correction"
+    return f"; {subjects} subjects cannot give a p below {2 ** (1 - subjects):.3g} before correction"

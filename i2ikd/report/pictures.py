@@ -18,7 +18,7 @@ from i2ikd.compare.comparison import Comparison
 from i2ikd.compare.workbench import Workbench
 from i2ikd.engine.run import Run
 from i2ikd.errors import UserError
-from i2ikd.evaluation.records import NO_SEED, Record, per_volume
+from i2ikd.evaluation.records import NO_SEED, Record, VolumeName, per_volume
 from i2ikd.files import replacing
 from i2ikd.network import apply
 from i2ikd.report.legend import judged
@@ -34,6 +34,7 @@ class Picture:
 
     Attributes:
         label: ``best``, ``median`` or ``worst``.
+        subject: whom the volume is of.
         volume: its name.
         slice: which slice of it.
         target: [H, W].
@@ -42,6 +43,7 @@ class Picture:
     """
 
     label: str
+    subject: str
     volume: str
     slice: int
     target: np.ndarray
@@ -62,7 +64,8 @@ def collect_pictures(bench: Workbench, comparison: Comparison) -> Pictures:
     seed = min((record.seed for record in comparison.records if record.seed != NO_SEED), default=0)
     runs = {"teacher": bench.teacher_run(seed)}
     runs |= {arm: bench.arm_run(bench.experiment.arm(arm), seed) for arm in _chosen_arms(comparison)}
-    samples = {label: _middle(bench, volume) for label, volume in telling_volumes(comparison).items()}
+    volumes = telling_volumes(comparison)
+    samples = {label: _middle(bench, volume) for label, volume in volumes.items()}
     images: dict[str, dict[str, np.ndarray]] = {label: {} for label in samples}
     for label, batch in samples.items():
         images[label] |= {name: bench.task.view(image[0]) for name, image in bench.task.baseline(batch).items()}
@@ -72,21 +75,20 @@ def collect_pictures(bench: Workbench, comparison: Comparison) -> Pictures:
     return [
         Picture(
             label,
-            batch.keys[0].volume,
-            batch.keys[0].index,
+            *batch.keys[0],
             bench.task.view(batch.target[0]),
             images[label],
-            _scores(comparison, batch.keys[0].volume, seed, images[label]),
+            _scores(comparison, volumes[label], seed, images[label]),
         )
         for label, batch in samples.items()
     ]
 
 
-def telling_volumes(comparison: Comparison) -> dict[str, str]:
+def telling_volumes(comparison: Comparison) -> dict[str, VolumeName]:
     """Return the best, median and worst volume by the mean over arms of the first column; fewer if there are fewer."""
     metric = next(iter(comparison.columns.values()))
     arms = {row.arm for row in comparison.rows if row.kind == "arm"}
-    values: dict[str, list[float]] = {}
+    values: dict[VolumeName, list[float]] = {}
     for (arm, _, volume), value in per_volume(comparison.records, metric).items():
         if arm in arms and not math.isnan(value):
             values.setdefault(volume, []).append(value)
@@ -111,11 +113,14 @@ def _chosen_arms(comparison: Comparison) -> list[str]:
     return [row.arm for row in arms if row.arm in chosen]
 
 
-def _middle(bench: Workbench, volume: str) -> Batch:
+def _middle(bench: Workbench, volume: VolumeName) -> Batch:
     dataset = bench.dataset("test")
-    places = [place for place, key in enumerate(dataset.keys) if key.volume == volume]
+    places = [place for place, key in enumerate(dataset.keys) if (key.subject, key.volume) == volume]
     if not places:
-        raise UserError(f"the test split has no volume {volume!r} any more; its data has changed since it was scored")
+        raise UserError(
+            f"the test split has no volume {volume.volume!r} of the subject {volume.subject!r} any more; its data has "
+            "changed since it was scored"
+        )
     return Batch.collate([dataset[places[len(places) // 2]]])
 
 
@@ -125,9 +130,11 @@ def _outputs(bench: Workbench, run: Run, samples: dict[str, Batch]) -> dict[str,
     return {label: apply(network, batch.to(bench.device)).float().cpu()[0] for label, batch in samples.items()}
 
 
-def _scores(comparison: Comparison, volume: str, seed: int, rows: Sequence[str] | dict[str, Any]) -> dict[str, float]:
+def _scores(
+    comparison: Comparison, volume: VolumeName, seed: int, rows: Sequence[str] | dict[str, Any]
+) -> dict[str, float]:
     metric = next(iter(comparison.columns.values()))
-    here: list[Record] = [r for r in comparison.records if r.volume == volume and r.seed in (seed, NO_SEED)]
+    here: list[Record] = [r for r in comparison.records if r.whole == volume and r.seed in (seed, NO_SEED)]
     return {arm: value for (arm, _, _), value in per_volume(here, metric).items() if arm in rows and value == value}
 
 
@@ -146,6 +153,7 @@ def save_pictures(pictures: Pictures, out: Path) -> Path:
         facts.append(
             {
                 "label": picture.label,
+                "subject": picture.subject,
                 "volume": picture.volume,
                 "slice": picture.slice,
                 "rows": list(picture.images),
@@ -178,4 +186,5 @@ def load_pictures(out: Path) -> Pictures:
 def _picture(place: int, facts: dict[str, Any], arrays: Any) -> Picture:
     target = arrays[f"{place}"].astype(np.float32)
     images = {row: target + arrays[f"{place}.{index}"].astype(np.float32) for index, row in enumerate(facts["rows"])}
-    return Picture(facts["label"], facts["volume"], facts["slice"], target, images, facts["scores"])
+    place_in_data = facts["subject"], facts["volume"], facts["slice"]
+    return Picture(facts["label"], *place_in_data, target, images, facts["scores"])

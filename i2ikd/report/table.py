@@ -48,7 +48,7 @@ def print_scores(scores: Mapping[str, Mapping[str, Estimate]], split: str, conso
         table.add_row(name, *(_score(estimates.get(column), digits[column]) for column in columns))
     with _wide_enough(console):
         console.print(table)
-        console.print(Text("[low, high]: 95 % bootstrap interval over volumes", style="dim"))
+        console.print(Text("[low, high]: 95 % bootstrap interval over subjects", style="dim"))
 
 
 @contextlib.contextmanager

@@ -51,6 +51,7 @@ class PreparedVolume:
         normalise: ``volume`` divides every field by the largest magnitude of ``image`` in the whole stored volume
             (of ``undersampled`` where new data has no image); ``none`` leaves the values.
         slices: which slices are used.
+        subject: whom the volume is of; ``None``: its name.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class PreparedVolume:
         size: tuple[int, int] | None = None,
         normalise: Literal["volume", "none"] = "volume",
         slices: SliceChoice | None = None,
+        subject: str | None = None,
     ) -> None:
         self.stored = volume
         self.name = name
+        self.subject = name if subject is None else subject
         self._size = size
         self._normalise = normalise
         self._slices = slices or SliceChoice()

@@ -20,9 +20,9 @@ LEVELS = {"student": 30.0, "kd-mri": 31.0, "review": 30.5}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     metric = "psnr-volume-max"
-    records = [Record("zero-filled", NO_SEED, volume, 0, {metric: 20.0 + n}) for n, volume in enumerate("abc")]
+    records = [Record("zero-filled", NO_SEED, volume, volume, 0, {metric: 20.0 + n}) for n, volume in enumerate("abc")]
     for arm, level in {"teacher": 32.0, **LEVELS}.items():
-        records += [Record(arm, 0, volume, 0, {metric: level + n * n}) for n, volume in enumerate("abc")]
+        records += [Record(arm, 0, volume, volume, 0, {metric: level + n * n}) for n, volume in enumerate("abc")]
     kinds = {"zero-filled": "baseline", "teacher": "teacher", **dict.fromkeys(LEVELS, "arm")}
     comparison: Comparison = condense(
         "small",

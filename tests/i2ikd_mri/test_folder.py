@@ -17,7 +17,7 @@ from i2ikd_mri.volumes import SliceChoice, natural_key
 from PIL import Image
 
 import i2ikd
-from i2ikd import UserError
+from i2ikd import SampleKey, UserError
 
 RNG = np.random.default_rng(5)
 STACK = RNG.random((6, 9, 5), dtype=np.float32) * 7
@@ -120,6 +120,26 @@ class TestLayouts:
         fill(tmp_path / "split", {"train": ["patient01_frame1"], "val": ["patient01_frame12"]})
         with pytest.raises(UserError, match="'patient01' is in both 'train' and 'val'"):
             FolderDataset(tmp_path / "split", subject=r"(patient\d+)_").volumes("train")
+
+    def test_a_volume_has_the_subject_by_which_splits_are_made(self, tmp_path: Path) -> None:
+        files = ["acc_4x/patient07_frame01", "acc_4x/patient07_frame12", "acc_8x/patient07_frame01", "sub-2/ses-1/t1"]
+        fill(tmp_path, {"train": files})
+        default = {volume.name: volume.subject for volume in FolderDataset(tmp_path).volumes("train")}
+        assert default == dict(zip(files, ["patient07_frame01", "patient07_frame12", "patient07_frame01", "sub-2"]))
+        found = FolderDataset(tmp_path, subject=r"(patient\d+)_").volumes("train")
+        assert {volume.name: volume.subject for volume in found} == dict(zip(files, ["patient07"] * 3 + ["sub-2"]))
+        assert {SampleKey.of(volume, 2) for volume in found if "frame" in volume.name} == {
+            SampleKey("patient07", name, 2) for name in files[:3]
+        }
+
+    def test_a_subject_in_two_splits_is_refused_though_no_volume_is(self, tmp_path: Path) -> None:
+        fill(tmp_path, {"train": ["sub-1/ses-1"], "test": ["sub-1/ses-2"]})
+        with pytest.raises(UserError, match=r"'sub-1' is in both 'train' and 'test'.*set subject.*'sub-1/ses-2'"):
+            FolderDataset(tmp_path).volumes("train")
+        apart = FolderDataset(tmp_path, subject=r"ses-\d+")
+        assert [volume.subject for volume in apart.volumes("test")] == ["ses-2"]
+        distinct = FolderDataset(tmp_path, repeated_names="distinct")
+        assert [volume.subject for volume in distinct.volumes("test")] == ["test/sub-1"]
 
     def test_too_few_subjects_or_wrong_fractions_are_refused(self, tmp_path: Path) -> None:
         fill(tmp_path, {".": ["a", "b"]})

@@ -46,7 +46,7 @@ def _task(root: Path, reader: Any = None, **options: Any) -> MriRecon:
 def test_a_real_sample_is_the_zero_filled_real_part(root: Path) -> None:
     sample = _task(root, mask={"acceleration": 3, "axis": 1}).dataset("test")[1]
     image, mask = _volume(3)[..., 1], sample.conditions["mask"]
-    assert sample.key == ("subject3", 1)
+    assert sample.key == ("subject3", "subject3", 1)
     assert mask.shape == (1, 1, 10)
     assert int(mask.sum()) == round(10 / 3)
     kspace = mask[0].numpy() * np.fft.fft2(image, norm="ortho")
@@ -55,6 +55,18 @@ def test_a_real_sample_is_the_zero_filled_real_part(root: Path) -> None:
     np.testing.assert_allclose(sample.input[0], np.fft.ifft2(kspace, norm="ortho").real, atol=1e-6)
     assert sample.conditions["kspace"].dtype == torch.complex64
     assert sample.input.dtype == sample.target.dtype == mask.dtype == torch.float32
+
+
+def test_files_of_one_subject_share_it_in_their_keys(tmp_path: Path) -> None:
+    for split, number in (("train", 1), ("val", 2), ("test", 3)):
+        for frame in ("01", "12"):
+            _save(tmp_path / split / f"patient{number}_frame{frame}.h5", _volume(number, (12, 20, 2)))
+    dataset = {"root": tmp_path, "subject": r"patient\d+"}
+    task: MriRecon = i2ikd.create("task", "mri-recon", dataset=dataset)
+    assert list(task.dataset("test").keys) == [
+        ("patient3", f"patient3_frame{frame}", index) for frame in ("01", "12") for index in range(2)
+    ]
+    assert [sample.key for sample in task.dataset("test")] == list(task.dataset("test").keys)
 
 
 def test_a_complex_sample_has_two_channels_and_a_centred_kspace_when_asked(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ FACTS = {
 }
 
 
-def _records(arm: str, seed: int, level: float, volumes: int) -> list[Record]:
+def _records(arm: str, seed: int, level: float, volumes: int, of_a_subject: int) -> list[Record]:
     found = []
     for volume in range(volumes):
         draw = np.random.default_rng([volume, seed + 1, len(arm), ord(arm[0])])
@@ -48,7 +48,10 @@ def _records(arm: str, seed: int, level: float, volumes: int) -> list[Record]:
                 COLUMNS["nmse"]: 12 * 10 ** (-psnr / 10),
                 COLUMNS["hfn"]: hfn,
             }
-            found.append(Record(arm, seed, f"subject{volume:02}", index, scores))
+            subject, name = f"subject{volume // of_a_subject:02}", f"subject{volume:02}"
+            if of_a_subject > 1:
+                name = f"session{volume % of_a_subject}"
+            found.append(Record(arm, seed, subject, name, index, scores))
     return found
 
 
@@ -78,15 +81,20 @@ def _history(arm: str, seed: int, epochs: int) -> list[dict[str, Any]]:
 
 
 def make(
-    seeds: int = 2, arms: dict[str, float] | None = None, volumes: int = 6, latency: bool = True, epochs: int = 40
+    seeds: int = 2,
+    arms: dict[str, float] | None = None,
+    volumes: int = 6,
+    latency: bool = True,
+    epochs: int = 40,
+    of_a_subject: int = 1,
 ) -> Comparison:
     """Return a comparison; same arguments, same comparison."""
     arms = ARMS if arms is None else arms
-    records = _records("zero-filled", NO_SEED, 24.6, volumes)
+    records = _records("zero-filled", NO_SEED, 24.6, volumes, of_a_subject)
     histories = {}
     for name, level in {"teacher": 32.05, **arms}.items():
         for seed in range(seeds):
-            records += _records(name, seed, level, volumes)
+            records += _records(name, seed, level, volumes, of_a_subject)
             histories[f"{name}/seed{seed}"] = _history(name, seed, epochs)
     small = Costs(49_285, 451_215_360, 5.31 if latency else None, 0.21 if latency else None)
     costs = dict.fromkeys(arms, small)
@@ -136,7 +144,7 @@ def pictures(comparison: Comparison, size: int = 96) -> list[Picture]:
             sigma = 0.4 + (33 - score) / 4
             images[row.arm] = gaussian_filter(target + 0.03 * noise, sigma).astype(np.float32)
             scores[row.arm] = score + place
-        found.append(Picture(label, volume, 1, target, images, scores))
+        found.append(Picture(label, *volume, 1, target, images, scores))
     return found
 
 

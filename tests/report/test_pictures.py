@@ -17,6 +17,7 @@ from torch import nn
 
 from i2ikd.compare.comparison import Comparison
 from i2ikd.errors import UserError
+from i2ikd.evaluation.records import VolumeName
 from i2ikd.report.gallery import gallery
 from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, save_pictures, telling_volumes
 from i2ikd.sample import Sample, SampleKey
@@ -30,7 +31,7 @@ class Slices(SampleDataset):
 
     @property
     def keys(self) -> list[SampleKey]:
-        return [SampleKey(f"subject{volume:02}", index) for volume in range(6) for index in (4, 5, 6)]
+        return [SampleKey(volume=f"subject{volume:02}", index=index) for volume in range(6) for index in (4, 5, 6)]
 
     def view(self, index: int, seed: int | None) -> Sample:
         target = torch.full((1, *SHAPE), float(index))
@@ -73,17 +74,37 @@ def decoded(uri: str) -> Image.Image:
 
 
 def test_best_median_and_worst_volume_are_by_the_mean_over_arms(comparison: Comparison) -> None:
-    scores: dict[str, list[float]] = {}
+    scores: dict[VolumeName, list[float]] = {}
     for record in comparison.records:
         if record.arm not in ("zero-filled", "teacher"):
-            scores.setdefault(record.volume, []).append(record.scores["psnr-volume-max"])
+            scores.setdefault(record.whole, []).append(record.scores["psnr-volume-max"])
     order = sorted(scores, key=lambda volume: -sum(scores[volume]))
     assert telling_volumes(comparison) == {"best": order[0], "median": order[3], "worst": order[5]}
 
 
 def test_two_volumes_are_two_and_one_is_one(make_comparison: Callable[..., Comparison]) -> None:
     assert list(telling_volumes(make_comparison(volumes=2, epochs=0))) == ["best", "worst"]
-    assert telling_volumes(make_comparison(volumes=1, epochs=0)) == {"only": "subject00"}
+    assert telling_volumes(make_comparison(volumes=1, epochs=0)) == {"only": ("subject00", "subject00")}
+
+
+def test_telling_volumes_of_one_name_are_told_apart_by_their_subjects(
+    make_comparison: Callable[..., Comparison],
+) -> None:
+    plain, several = make_comparison(epochs=0), make_comparison(of_a_subject=3, epochs=0)
+    for (label, volume), found in zip(telling_volumes(plain).items(), telling_volumes(several).values(), strict=True):
+        place = int(volume.volume[-2:])
+        assert found == (f"subject{place // 3:02}", f"session{place % 3}"), label
+
+
+def test_the_title_of_a_picture_has_the_subject(comparison: Comparison) -> None:
+    target = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+
+    def title(subject: str, volume: str) -> str:
+        picture = Picture("only", subject, volume, 3, target, {"arm": target / 2}, {})
+        return gallery([picture], baselines=[], arms=["arm"], decimals=2, unit="dB").strips[0].title
+
+    assert title("anna", "session-1") == "only volume: anna, session-1, slice 3"
+    assert title("anna", "anna/session-1") == "only volume: anna/session-1, slice 3"
 
 
 def test_networks_of_the_first_seed_see_the_middle_slices(comparison: Comparison) -> None:
@@ -110,7 +131,7 @@ def test_at_most_eight_arms_are_shown_references_first(make_comparison: Callable
 def test_a_volume_that_the_data_has_lost_is_named(comparison: Comparison) -> None:
     bench = workbench()
     bench.dataset = lambda split: SimpleNamespace(keys=[])
-    with pytest.raises(UserError, match=r"no volume 'subject0\d' any more"):
+    with pytest.raises(UserError, match=r"no volume 'subject0\d' of the subject 'subject0\d' any more"):
         collect_pictures(bench, comparison)
 
 
@@ -118,9 +139,10 @@ def test_kept_pictures_come_back_in_half_precision_of_their_errors(tmp_path: Pat
     draw = np.random.default_rng(0)
     target = draw.random((7, 5)).astype(np.float32)
     image = (target + 0.01 * draw.standard_normal((7, 5))).astype(np.float32)
-    save_pictures([Picture("only", "a/b", 3, target, {"kd-mri": image}, {"kd-mri": 31.25})], tmp_path)
+    save_pictures([Picture("only", "a", "a/b", 3, target, {"kd-mri": image}, {"kd-mri": 31.25})], tmp_path)
     (found,) = load_pictures(tmp_path)
-    assert (found.label, found.volume, found.slice, found.scores) == ("only", "a/b", 3, {"kd-mri": 31.25})
+    assert (found.label, found.subject, found.volume, found.slice) == ("only", "a", "a/b", 3)
+    assert found.scores == {"kd-mri": 31.25}
     np.testing.assert_allclose(found.target, target, atol=5e-4)
     np.testing.assert_allclose(found.images["kd-mri"], image, atol=3e-5)
 
@@ -137,7 +159,7 @@ def test_error_maps_share_the_networks_scale_and_the_inset_is_where_they_err() -
     target = np.ones((40, 60), np.float32)
     network, baseline = target.copy(), target - 0.9
     network[28:36, 6:18] += 0.25
-    picture = Picture("only", "a", 0, target, {"input": baseline, "arm": network}, {"arm": 30.126})
+    picture = Picture("only", "a", "a", 0, target, {"input": baseline, "arm": network}, {"arm": 30.126})
     shown = gallery([picture], ["input"], ["arm"], decimals=2, unit="dB")
     (strip,) = shown.strips
     assert shown.limit == "0.25"
@@ -158,7 +180,7 @@ def test_error_maps_share_the_networks_scale_and_the_inset_is_where_they_err() -
 def test_large_images_are_averaged_down_but_not_their_insets() -> None:
     target = np.zeros((640, 368), np.float32)
     target[::2] = 1
-    picture = Picture("only", "a", 0, target, {"arm": target}, {})
+    picture = Picture("only", "a", "a", 0, target, {"arm": target}, {})
     (strip,) = gallery([picture], [], ["arm"], decimals=2, unit="").strips
     small = decoded(strip.tiles[0].image)
     assert small.size == (184, 320) and set(np.unique(np.asarray(small))) == {128}

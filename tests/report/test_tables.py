@@ -73,10 +73,19 @@ def test_the_legend_explains_metrics_intervals_closure_control_and_correction(co
     found = dict(legend(comparison))
     assert found["psnr"].startswith("psnr-volume-max; PSNR of a volume; peak: the target volume's maximum")
     assert found["psnr"].endswith("higher is better") and found["nmse"].endswith("lower is better")
-    assert "95 % bootstrap interval over volumes and seeds" in found["[low, high]"]
+    assert "95 % bootstrap interval over subjects and seeds" in found["[low, high]"]
     assert "gap too small" in found["closure"] and "equal-budget" in found["control"]
     assert "Holm" in found["Δ student"]
-    assert "6 volumes cannot give a p below 0.0312 before correction" in found["Δ student"]
+    assert "6 subjects cannot give a p below 0.0312 before correction" in found["Δ student"]
+
+
+def test_several_volumes_of_a_subject_are_spoken_of(comparison: Comparison, make_comparison: Make) -> None:
+    several = make_comparison(of_a_subject=2)
+    found = dict(legend(several))
+    assert found["[low, high]"].endswith("over subjects and seeds; a subject is drawn with all of its volumes")
+    assert "3 subjects cannot give a p below 0.25 before correction" in found["Δ student"]
+    assert "drawn" not in dict(legend(comparison))["[low, high]"]
+    assert {int(row[f"{column}_n"]) for row in csv_rows(several).values() for column in several.columns} == {3}
 
 
 def test_a_single_seed_is_spoken_of(make_comparison: Make) -> None:
