@@ -106,7 +106,7 @@ def condense(
     student: str,
     higher_is_better: Mapping[str, bool],
 ) -> Comparison:
-    """Turn records into rows.
+    """Turn records into rows. An arm without any score in the first column has neither closure, differences nor rank.
 
     Args:
         name: of the experiment.
@@ -115,18 +115,19 @@ def condense(
         records: of all arms.
         kinds: of every arm, in the order of the rows.
         costs: of the arms that are networks.
-        references: arms to take paired differences to; those without records are left out.
+        references: arms to take paired differences to; those without a score in the first column are left out.
         student: the arm at which closure is 0.
         higher_is_better: by metric name.
     """
     tables = {column: tabulate(records, metric) for column, metric in columns.items()}
     main = next(iter(columns))
-    values, upward = tables[main], higher_is_better[columns[main]]
+    upward = higher_is_better[columns[main]]
+    values = {arm: table for arm, table in tables[main].items() if not np.isnan(table).all()}
     present = [reference for reference in references if reference in values]
     rows = []
     for arm, kind in kinds.items():
         row = Row(arm, kind, costs.get(arm), {column: interval(table[arm]) for column, table in tables.items()})
-        if kind == "arm":
+        if kind == "arm" and arm in values:
             _relate(row, values, present, student, upward)
         rows.append(row)
     _correct(rows, present)
