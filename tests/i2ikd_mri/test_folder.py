@@ -190,8 +190,13 @@ class TestWhatIsWrong:
 
     def test_a_volume_without_signal(self, tmp_path: Path) -> None:
         write(tmp_path / "train" / "v.h5", 0 * STACK)
-        assert "'v' is all zero" in self.said(tmp_path)
-        assert FolderDataset(tmp_path, normalise="none").volumes("train")[0][1]["image"].max() == 0
+        for normalise in ("none", "volume"):
+            assert "'v' is all zero" in self.said(tmp_path, normalise=normalise)
+
+    def test_a_volume_without_a_positive_value(self, tmp_path: Path) -> None:
+        write(tmp_path / "train" / "v.h5", -1 - STACK)
+        for normalise in ("none", "volume"):
+            assert "'v': expected an image whose maximum is positive" in self.said(tmp_path, normalise=normalise)
 
     def test_a_file_of_unknown_content_lists_what_it_holds(self, tmp_path: Path) -> None:
         write(tmp_path / "train" / "v.h5", key="kspace")
