@@ -363,10 +363,14 @@ REAL = os.environ.get("I2IKD_TEST_DATA")
 
 
 @pytest.mark.skipif(not REAL, reason="I2IKD_TEST_DATA names no folder of real data")
-@pytest.mark.parametrize(("folder", "counts"), [("brain", (65, 10, 15)), ("knee", (12, 2, 3)), ("complex", (4, 1, 1))])
-def test_real_folders_read(folder: str, counts: tuple[int, int, int]) -> None:
-    source = FolderDataset(Path(str(REAL), folder), size=(160, 128))
-    assert tuple(len(source.volumes(s)) for s in ("train", "val", "test")) == counts
+@pytest.mark.parametrize("folder", ["brain", "cardiac", "knee", "complex"])
+def test_real_folders_read(folder: str) -> None:
+    root = Path(str(REAL), folder)
+    if not root.is_dir():
+        pytest.skip(f"I2IKD_TEST_DATA has no folder {folder!r}")
+    source = FolderDataset(root, size=(160, 128))
+    for split in ("train", "val", "test"):
+        assert len(source.volumes(split)) == len(list((root / split).rglob("*.h5")))
     slice_ = source.volumes("test")[0][0]["image"]
     assert slice_.shape == (160, 128)
-    assert 0.1 < np.abs(slice_).max() < 1.2
+    assert 0 < np.abs(slice_).max() < 1.2, "1 and the ringing of a corner at most"
