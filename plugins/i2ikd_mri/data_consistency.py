@@ -85,7 +85,7 @@ class DataConsistency(nn.Module):
     def refuse_other_centring(self, zero_filled: Tensor, kspace: Tensor, mask: Tensor) -> None:
         """Raise where the zero-filled image is that of the k-space by the other convention, and not by this one.
 
-        A wrong ``centered`` would otherwise train, and cost quality that nobody sees. In real mode the zero-filled
+        A wrong ``centered`` would otherwise train without an error, at a cost in quality. In real mode the zero-filled
         image may be the real part or the magnitude.
 
         Raises:
