@@ -48,6 +48,7 @@ class Reply:
         seconds: of one unit, mean over those asked for.
         fastest: of one unit, the fastest of them (on CUDA the mean).
         resident_mb: of the worker's memory, now.
+        allocated_mb: what it has allocated and not freed, now (``turn.allocated_mb``).
         peak_mb: at most so far; on CUDA the device's.
         base_mb: before the first unit, set-up and imports included; on CUDA the device's.
         facts: what the variant notes (operations or bytes of a unit).
@@ -56,6 +57,7 @@ class Reply:
     seconds: float
     fastest: float
     resident_mb: float
+    allocated_mb: float
     peak_mb: float
     base_mb: float
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def register_metrics(register: Register) -> None:
     for name, target, summary in (
         ("psnr-volume-max", "PsnrVolumeMax", "PSNR of a volume; peak: the target volume's maximum (dB)"),
         ("psnr-slice-max", "PsnrSliceMax", "PSNR of a slice; peak: the target slice's maximum (dB)"),
-        ("psnr-slice-unit", "PsnrSliceUnit", "PSNR of a slice; peak 1 (dB)"),
+        ("psnr-slice-unit", "PsnrSliceUnit", "PSNR of a slice of values in 0..1; peak 1 (dB)"),
         (
             "ssim-volume-max",
             "SsimVolumeMax",
@@ -69,7 +69,11 @@ def register_metrics(register: Register) -> None:
         ("ssim-slice-max", "SsimSliceMax", "SSIM of a slice; range: the target slice's maximum"),
         ("nmse-volume", "NmseVolume", "squared error over the target's energy, per volume"),
         ("nmse-slice", "NmseSlice", "squared error over the target's energy, per slice"),
-        ("hfn-slice", "HfnSlice", "error of the Laplacian over the target's, per slice; prediction clipped to 0..1"),
+        (
+            "hfn-slice",
+            "HfnSlice",
+            "error of the Laplacian over the target's, per slice; prediction clipped to 0..1 or the target's own range",
+        ),
         ("mae-slice", "MaeSlice", "mean absolute error of a slice"),
     ):
         register(name, f"{_METRICS}:{target}", summary=summary)

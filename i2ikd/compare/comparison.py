@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from i2ikd.evaluation.records import Record, Tables, tabulate
 from i2ikd.evaluation.statistics import Closure, Difference, Estimate, closure, holm, interval, paired, ranks
 
@@ -104,7 +106,7 @@ def condense(
     student: str,
     higher_is_better: Mapping[str, bool],
 ) -> Comparison:
-    """Turn records into rows.
+    """Turn records into rows. An arm without any score in the first column has neither closure, differences nor rank.
 
     Args:
         name: of the experiment.
@@ -113,19 +115,21 @@ def condense(
         records: of all arms.
         kinds: of every arm, in the order of the rows.
         costs: of the arms that are networks.
-        references: arms to take paired differences to; those without records are left out.
+        references: arms to take paired differences to; those without a score in the first column are left out.
         student: the arm at which closure is 0.
         higher_is_better: by metric name.
     """
     tables = {column: tabulate(records, metric) for column, metric in columns.items()}
     main = next(iter(columns))
-    values, upward = tables[main], higher_is_better[columns[main]]
+    upward = higher_is_better[columns[main]]
+    scored = {arm: table for arm, table in tables[main].arms.items() if not np.isnan(table).all()}
+    values = Tables(scored, tables[main].subjects)
     present = [reference for reference in references if reference in values.arms]
     rows = []
     for arm, kind in kinds.items():
         scores = {column: interval(table.arms[arm], table.subjects) for column, table in tables.items()}
         row = Row(arm, kind, costs.get(arm), scores)
-        if kind == "arm":
+        if kind == "arm" and arm in values.arms:
             _relate(row, values, present, student, upward)
         rows.append(row)
     _correct(rows, present)

@@ -290,12 +290,12 @@ def ranks(estimates: Mapping[str, Estimate], higher_is_better: bool = True) -> d
     """Rank arms: 1 plus the number of arms that are better with their whole interval.
 
     Arms whose intervals overlap with the best one's therefore share rank 1. An arm without an interval (one
-    subject and one seed) ties with every other.
+    subject and one seed) ties with every other. An arm without any value (a mean that is NaN) has no rank: it is left
+    out.
     """
+    ranked = {name: estimate for name, estimate in estimates.items() if not math.isnan(estimate.mean)}
 
     def better(one: Estimate, other: Estimate) -> bool:
         return one.low > other.high if higher_is_better else one.high < other.low
 
-    return {
-        name: 1 + sum(better(other, estimate) for other in estimates.values()) for name, estimate in estimates.items()
-    }
+    return {name: 1 + sum(better(other, estimate) for other in ranked.values()) for name, estimate in ranked.items()}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd.compare.comparison import Comparison
+from i2ikd.compare.comparison import Comparison, Row
 from i2ikd.compare.workbench import Workbench
 from i2ikd.engine.run import Run
 from i2ikd.errors import UserError
@@ -108,7 +108,12 @@ def _chosen_arms(comparison: Comparison) -> list[str]:
     first, metric = next(iter(comparison.columns.items()))
     sign = -1 if judged(metric).higher_is_better is not False else 1
     arms = [row for row in comparison.rows if row.kind == "arm"]
-    ranked = sorted(arms, key=lambda row: (row.arm not in comparison.references, sign * row.metrics[first].mean))
+
+    def key(row: Row) -> tuple[bool, bool, float]:
+        mean = row.metrics[first].mean
+        return row.arm not in comparison.references, math.isnan(mean), sign * mean
+
+    ranked = sorted(arms, key=key)
     chosen = {row.arm for row in ranked[:_MOST_ARMS]}
     return [row.arm for row in arms if row.arm in chosen]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import queue
@@ -13,18 +14,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
+from benchmarks import groups_training
 from benchmarks import run as command
 from benchmarks.drift import SIZES, SMALL, engine_losses, plain_losses
 from benchmarks.engine_loop import build_student
 from benchmarks.limit import convolution
-from benchmarks.measure import Spread, exponent, interleave, ratio, share
+from benchmarks.measure import Plan, Spread, exponent, interleave, ratio, share
 from benchmarks.operations import training_operations
 from benchmarks.plain_loop import PlainStage
 from benchmarks.setting import Setting
 from benchmarks.table import Row
-from benchmarks.turn import Over
+from benchmarks.turn import Over, allocated_mb
 from benchmarks.worker import VARIANTS, Reply, Worker, variant
 
 TINY = Setting(size=24, batch=4, samples=12, cascades=2, channels=8)
@@ -101,7 +104,7 @@ def test_the_limit_counts_three_passes() -> None:
 
 
 def reply(seconds: float, fastest: float = 0.0, **facts: Any) -> Reply:
-    return Reply(seconds, fastest or seconds, 1.0, 1.0, 1.0, facts)
+    return Reply(seconds, fastest or seconds, 1.0, 1.0, 1.0, 1.0, facts)
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -145,6 +148,48 @@ def test_rounds_interleave_after_a_warm_up() -> None:
     replies = interleave({name: Recorded(name, log) for name in "ab"}, rounds=2, units=3)
     assert log == [("a", 1), ("b", 1), ("a", 3), ("b", 3), ("b", 3), ("a", 3)]
     assert [len(found) for found in replies.values()] == [2, 2]
+
+
+class Epochs:
+    """A worker whose epochs end with so much memory resident and allocated."""
+
+    def __init__(self, resident: list[float], allocated: list[float]) -> None:
+        self._memory = list(zip(resident, allocated, strict=True))
+
+    def ask(self, units: int = 1) -> Reply:
+        resident, allocated = self._memory.pop(0)
+        return replace(reply(1.0), resident_mb=resident, allocated_mb=allocated)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("resident", "allocated", "met"),
+    [
+        ([1233, 1233, 1233, 1300, 1300], [170, 179, 179, 179, 179], True),
+        ([1233, 1233, 1233, 1233, 1233], [170, 179, 179, 183, 183], False),
+        ([1233, 1233, 1234, 1235, 1236], [170, 179, 181, 183, 185], False),
+    ],
+    ids=["gaps of the allocator", "kept once", "kept in every epoch"],
+)
+def test_memory_that_grows_over_epochs_is_what_is_allocated(
+    resident: list[float], allocated: list[float], met: bool
+) -> None:
+    plan = Plan(TINY, 1, 1, False, True, lambda name, setting: Epochs(resident, allocated))
+    row = groups_training._epochs(plan)
+    assert row.met is met and row.value.median == pytest.approx(allocated[4] / allocated[1])
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 or newer")
+@pytest.mark.parametrize("large", [True, False], ids=["one block", "many blocks"])
+def test_allocated_memory_is_what_was_not_freed(large: bool) -> None:
+    """To 1 MB: what else Python and torch allocate in between is less."""
+    before = allocated_mb()
+    kept = [torch.ones(16_000_000 // count) for count in ([1] if large else [1000] * 1000)]
+    assert allocated_mb() - before == pytest.approx(64, abs=1)
+    kept.clear()
+    assert allocated_mb() - before == pytest.approx(0, abs=1)
 
 
 class Threaded:

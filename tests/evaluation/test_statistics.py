@@ -224,3 +224,10 @@ def test_arms_whose_intervals_overlap_share_a_rank() -> None:
 def test_an_arm_without_an_interval_is_told_from_none() -> None:
     one = Estimate(5.0, NAN, NAN, 1)
     assert ranks({"a": estimate(10, 12), "one": one, "b": estimate(1, 2)}) == {"a": 1, "one": 1, "b": 2}
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_an_arm_without_any_value_has_no_rank(higher_is_better: bool) -> None:
+    estimates = {"a": estimate(10, 12), "none": interval(np.full((2, 3), NAN)), "b": estimate(1, 2)}
+    best, worst = ("a", "b") if higher_is_better else ("b", "a")
+    assert ranks(estimates, higher_is_better) == {best: 1, worst: 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,6 +127,13 @@ def test_at_most_eight_arms_are_shown_references_first(make_comparison: Callable
     (picture, *_) = collect_pictures(workbench(), comparison)
     shown = [row for row in picture.images if row not in ("input", "teacher")]
     assert shown == ["arm3", "arm4", "arm5", "arm6", "arm7", "arm8", "kd-mri", "student"]
+
+
+def test_an_arm_without_any_score_is_shown_after_all_others(make_comparison: Callable[..., Comparison]) -> None:
+    levels = {f"arm{number}": 31 + number / 10 for number in range(6)}
+    comparison = make_comparison(arms={"none": math.nan, **levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
+    (picture, *_) = collect_pictures(workbench(), comparison)
+    assert "none" not in picture.images and "arm0" in picture.images
 
 
 def test_a_volume_that_the_data_has_lost_is_named(comparison: Comparison) -> None:
