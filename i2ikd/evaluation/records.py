@@ -245,7 +245,7 @@ class Tables(NamedTuple):
     subjects: list[str]
 
 
-def tabulate(records: Sequence[Record], metric: str) -> Tables:
+def pivot(records: Sequence[Record], metric: str) -> Tables:
     """Return the arms' per-volume values [seeds, volumes], with the subject of each volume.
 
     Rows are the seeds and columns the volumes that occur in any record, sorted, so that cells of two arms match; a

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd.compare.comparison import Comparison, Row
-from i2ikd.compare.workbench import Workbench
 from i2ikd.engine.run import Run
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, VolumeName, per_volume
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.files import replacing
 from i2ikd.network import apply
 from i2ikd.report.legend import judged
@@ -54,7 +54,7 @@ class Picture:
 Pictures = list[Picture]
 
 
-def collect_pictures(bench: Workbench, comparison: Comparison) -> Pictures:
+def collect_pictures(context: ExperimentContext, comparison: Comparison) -> Pictures:
     """Run the compared networks of the first seed on three slices: every baseline, the teacher, at most eight arms.
 
     Args:
@@ -62,21 +62,23 @@ def collect_pictures(bench: Workbench, comparison: Comparison) -> Pictures:
         comparison: says which volumes and which arms.
     """
     seed = min((record.seed for record in comparison.records if record.seed != NO_SEED), default=0)
-    runs = {"teacher": bench.teacher_run(seed)}
-    runs |= {arm: bench.arm_run(bench.experiment.arm(arm), seed) for arm in _chosen_arms(comparison)}
+    runs = {"teacher": context.teacher_run(seed)}
+    runs |= {arm: context.arm_run(context.experiment.arm(arm), seed) for arm in _chosen_arms(comparison)}
     volumes = telling_volumes(comparison)
-    samples = {label: _middle(bench, volume) for label, volume in volumes.items()}
+    samples = {label: _middle(context, volume) for label, volume in volumes.items()}
     images: dict[str, dict[str, np.ndarray]] = {label: {} for label in samples}
     for label, batch in samples.items():
-        images[label] |= {name: bench.task.view(image[0]) for name, image in bench.task.baseline(batch).items()}
+        images[label] |= {
+            name: context.task.to_display(image[0]) for name, image in context.task.baseline(batch).items()
+        }
     for name, run in runs.items():
-        for label, output in _outputs(bench, run, samples).items():
-            images[label][name] = bench.task.view(output)
+        for label, output in _outputs(context, run, samples).items():
+            images[label][name] = context.task.to_display(output)
     return [
         Picture(
             label,
             *batch.keys[0],
-            bench.task.view(batch.target[0]),
+            context.task.to_display(batch.target[0]),
             images[label],
             _scores(comparison, volumes[label], seed, images[label]),
         )
@@ -118,8 +120,8 @@ def _chosen_arms(comparison: Comparison) -> list[str]:
     return [row.arm for row in arms if row.arm in chosen]
 
 
-def _middle(bench: Workbench, volume: VolumeName) -> Batch:
-    dataset = bench.dataset("test")
+def _middle(context: ExperimentContext, volume: VolumeName) -> Batch:
+    dataset = context.dataset("test")
     places = [place for place, key in enumerate(dataset.keys) if (key.subject, key.volume) == volume]
     if not places:
         raise UserError(
@@ -130,9 +132,9 @@ def _middle(bench: Workbench, volume: VolumeName) -> Batch:
 
 
 @torch.inference_mode()
-def _outputs(bench: Workbench, run: Run, samples: dict[str, Batch]) -> dict[str, Tensor]:
-    network = bench.load(run).to(bench.device)
-    return {label: apply(network, batch.to(bench.device)).float().cpu()[0] for label, batch in samples.items()}
+def _outputs(context: ExperimentContext, run: Run, samples: dict[str, Batch]) -> dict[str, Tensor]:
+    network = context.load(run).to(context.device)
+    return {label: apply(network, batch.to(context.device)).float().cpu()[0] for label, batch in samples.items()}
 
 
 def _scores(
@@ -149,13 +151,13 @@ def save_pictures(pictures: Pictures, out: Path) -> Path:
     Errors, not images, are kept: half precision is then fine where networks are close to the target.
     """
     arrays: dict[str, np.ndarray] = {}
-    facts = []
+    metadata = []
     for place, picture in enumerate(pictures):
         target = picture.target.astype(np.float16)
         arrays[f"{place}"] = target
         for row, image in enumerate(picture.images.values()):
             arrays[f"{place}.{row}"] = (image - target.astype(np.float32)).astype(np.float16)
-        facts.append(
+        metadata.append(
             {
                 "label": picture.label,
                 "subject": picture.subject,
@@ -167,7 +169,7 @@ def save_pictures(pictures: Pictures, out: Path) -> Path:
         )
     file = out / FILE
     with replacing(file) as stream:
-        np.savez_compressed(stream, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(stream, metadata=np.array(json.dumps(metadata)), **arrays)  # type: ignore[arg-type]
     return file
 
 
@@ -182,14 +184,14 @@ def load_pictures(out: Path) -> Pictures:
         return []
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            facts = json.loads(str(arrays["facts"]))
-            return [_picture(place, fact, arrays) for place, fact in enumerate(facts)]
+            metadata = json.loads(str(arrays["facts"]))
+            return [_picture(place, entry_, arrays) for place, entry_ in enumerate(metadata)]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged ({error}); delete it, or compare again") from None
 
 
-def _picture(place: int, facts: dict[str, Any], arrays: Any) -> Picture:
+def _picture(place: int, metadata: dict[str, Any], arrays: Any) -> Picture:
     target = arrays[f"{place}"].astype(np.float32)
-    images = {row: target + arrays[f"{place}.{index}"].astype(np.float32) for index, row in enumerate(facts["rows"])}
-    place_in_data = facts["subject"], facts["volume"], facts["slice"]
-    return Picture(facts["label"], *place_in_data, target, images, facts["scores"])
+    images = {row: target + arrays[f"{place}.{index}"].astype(np.float32) for index, row in enumerate(metadata["rows"])}
+    place_in_data = metadata["subject"], metadata["volume"], metadata["slice"]
+    return Picture(metadata["label"], *place_in_data, target, images, metadata["scores"])

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from i2ikd.compare.judge import judge
-from i2ikd.compare.run import compare
-from i2ikd.evaluation.records import read_records, tabulate
-from i2ikd.evaluation.statistics import closure, interval, paired
+from i2ikd.evaluation.records import pivot, read_records
+from i2ikd.evaluation.statistics import gap_closed, interval, paired
+from i2ikd.experiment.compare import compare
+from i2ikd.experiment.evaluate_run import evaluate_run
 
 SESSIONS = {"train": ["dora_1"], "val": ["emil_1"], "test": ["anna_1", "anna_2", "ben_1", "ben_2", "cleo_1"]}
 TEST_SUBJECTS = ["anna", "anna", "ben", "ben", "cleo"]
@@ -33,9 +33,9 @@ class Sessions:
         return f'task.dataset={{ name = "folder", root = {json.dumps(str(self._root))}{expression} }}'
 
     def compare(self, subject: str | None) -> tuple[Any, list[str]]:
-        bench = self._laboratory.bench(self.dataset(subject))
+        context = self._laboratory.context(self.dataset(subject))
         lines: list[str] = []
-        comparison = compare(bench, bench.experiment.arms, [0], say=lines.append)
+        comparison = compare(context, context.experiment.arms, [0], say=lines.append)
         return comparison, [line for line in lines if "scored again" in line]
 
     @property
@@ -62,7 +62,7 @@ def test_records_and_table_are_by_subject(sessions: Sessions) -> None:
         lines = list(csv.DictReader(stream))
     found = {(line["subject"], line["volume"]) for line in lines}
     assert found == set(zip(TEST_SUBJECTS, SESSIONS["test"], strict=True))
-    (arms, subjects), metric = tabulate(comparison.records, "psnr-volume-max"), "psnr"
+    (arms, subjects), metric = pivot(comparison.records, "psnr-volume-max"), "psnr"
     assert subjects == TEST_SUBJECTS
     for row in comparison.rows:
         assert row.metrics[metric] == interval(arms[row.arm], subjects)
@@ -70,7 +70,7 @@ def test_records_and_table_are_by_subject(sessions: Sessions) -> None:
         assert row.metrics[metric].n == 3
     row = comparison.row("kd-mri")
     assert row.differences["student"] == paired(arms["kd-mri"], arms["student"], subjects)
-    assert repr(row.closure) == repr(closure(arms["kd-mri"], arms["student"], arms["teacher"], subjects))
+    assert repr(row.gap_closed) == repr(gap_closed(arms["kd-mri"], arms["student"], arms["teacher"], subjects))
     results = json.loads((sessions.out / "results.json").read_text())
     assert {row["psnr"]["n"] for row in results["rows"]} == {3}
 
@@ -78,8 +78,8 @@ def test_records_and_table_are_by_subject(sessions: Sessions) -> None:
 def test_evaluate_judges_by_subject(sessions: Sessions, tiny_file: Path) -> None:
     sessions.compare(BY_PERSON)
     run = sessions.out / "students" / "kd-mri" / "seed0"
-    scores, records = judge(run, tiny_file, [sessions.dataset(BY_PERSON)], "test")
-    tables = tabulate(records, "psnr-volume-max")
+    scores, records = evaluate_run(run, tiny_file, [sessions.dataset(BY_PERSON)], "test")
+    tables = pivot(records, "psnr-volume-max")
     assert scores["network"]["psnr"] == interval(tables.arms["network"], TEST_SUBJECTS)
     assert scores["network"]["psnr"].n == 3
 

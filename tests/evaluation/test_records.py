@@ -17,10 +17,10 @@ from i2ikd.evaluation.records import (
     VolumeImages,
     VolumeName,
     per_volume,
+    pivot,
     read_records,
     score_volume,
     score_volumes,
-    tabulate,
     write_records,
 )
 from i2ikd.metric import Metric
@@ -178,7 +178,7 @@ def test_tables_of_arms_share_seeds_and_volumes() -> None:
         Record("zero-filled", NO_SEED, "v", "v", 0, {"psnr": 4.0}),
         Record("zero-filled", NO_SEED, "w", "w", 0, {"psnr": 5.0}),
     ]
-    tables, subjects = tabulate(records, "psnr")
+    tables, subjects = pivot(records, "psnr")
     nan = math.nan
     assert subjects == ["v", "w"]
     np.testing.assert_array_equal(tables["a"], [[2.0, nan], [nan, 1.0]])
@@ -192,7 +192,7 @@ def test_volumes_of_one_name_are_told_apart_by_their_subjects() -> None:
         Record("a", 0, "tom", "session-1", 0, {"psnr": 2.0}),
         Record("a", 0, "ida", "session-1", 0, {"psnr": 3.0}),
     ]
-    tables = tabulate(records, "psnr")
+    tables = pivot(records, "psnr")
     np.testing.assert_array_equal(tables.arms["a"], [[3.0, 2.0, 1.0]])
     assert tables.subjects == ["ida", "tom", "tom"]
 
@@ -200,4 +200,4 @@ def test_volumes_of_one_name_are_told_apart_by_their_subjects() -> None:
 def test_an_arm_both_with_and_without_a_seed_is_refused() -> None:
     records = [Record("a", NO_SEED, "v", "v", 0, {"psnr": 1.0}), Record("a", 0, "v", "v", 0, {"psnr": 1.0})]
     with pytest.raises(UserError, match="both with and without a seed"):
-        tabulate(records, "psnr")
+        pivot(records, "psnr")

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from i2ikd.errors import UserError
-from i2ikd.evaluation.statistics import closure, interval, paired
+from i2ikd.evaluation.statistics import gap_closed, interval, paired
 
 NAN = math.nan
 SUBJECTS = 40
@@ -136,7 +136,7 @@ def test_with_a_volume_a_subject_nothing_differs_from_volumes() -> None:
     names = list("cafebd")
     assert interval(values, names) == interval(values)
     assert paired(values, reference, names) == paired(values, reference)
-    assert closure(values, reference, reference + 4, names) == closure(values, reference, reference + 4)
+    assert gap_closed(values, reference, reference + 4, names) == gap_closed(values, reference, reference + 4)
 
 
 def test_the_order_of_the_volumes_of_a_subject_does_not_matter() -> None:
@@ -165,8 +165,8 @@ def test_arms_are_paired_on_the_subjects_that_both_have() -> None:
     found = paired(arm, reference, OWNERS)
     assert found == paired(arm[:, [1, 3]], reference[:, [1, 3]], ["a", "c"])
     assert found.n == 2
-    shares = closure(arm, reference, reference + 4, OWNERS)
-    alone = closure(arm[:, [1, 3]], reference[:, [1, 3]], reference[:, [1, 3]] + 4, ["a", "c"])
+    shares = gap_closed(arm, reference, reference + 4, OWNERS)
+    alone = gap_closed(arm[:, [1, 3]], reference[:, [1, 3]], reference[:, [1, 3]] + 4, ["a", "c"])
     assert (shares.mean, shares.low, shares.high, shares.n) == (alone.mean, alone.low, alone.high, 2)
 
 
@@ -174,7 +174,7 @@ def test_closure_draws_subjects_with_all_their_volumes() -> None:
     student = np.random.default_rng(8).normal(30, 2, (1, 6))
     width = np.linspace(0.5, 1.5, 6)[None]
     gain = width * np.linspace(0.2, 0.8, 6)[None]
-    found = closure(student + gain, student, student + width, OWNERS, resamples=20_000, level=0.8)
+    found = gap_closed(student + gain, student, student + width, OWNERS, resamples=20_000, level=0.8)
     draws = list(itertools.product("abc", repeat=3))
     shares = [drawn_mean(gain, OWNERS, [0], draw) / drawn_mean(width, OWNERS, [0], draw) for draw in draws]
     # 0.1 lies between 2/27 and 3/27, 5 standard errors of a share of 20,000 draws from either: no step is missed

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import VolumeName
+from i2ikd.experiment.summary import Comparison
 from i2ikd.report.gallery import gallery
 from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, save_pictures, telling_volumes
 from i2ikd.sample import Sample, SampleKey
@@ -34,13 +34,13 @@ class Slices(SampleDataset):
     def keys(self) -> list[SampleKey]:
         return [SampleKey(volume=f"subject{volume:02}", index=index) for volume in range(6) for index in (4, 5, 6)]
 
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         target = torch.full((1, *SHAPE), float(index))
         return Sample(target / 2, target, {}, self.keys[index])
 
 
 class Slicewise(Task):
-    def dataset(self, split: str, views: Any = ()) -> SampleDataset:
+    def dataset(self, split: str, augmentations: Any = ()) -> SampleDataset:
         assert split == "test"
         return Slices()
 
@@ -91,8 +91,10 @@ def test_two_volumes_are_two_and_one_is_one(make_comparison: Callable[..., Compa
 def test_telling_volumes_of_one_name_are_told_apart_by_their_subjects(
     make_comparison: Callable[..., Comparison],
 ) -> None:
-    plain, several = make_comparison(epochs=0), make_comparison(of_a_subject=3, epochs=0)
-    for (label, volume), found in zip(telling_volumes(plain).items(), telling_volumes(several).values(), strict=True):
+    plain, is_distributed = make_comparison(epochs=0), make_comparison(of_a_subject=3, epochs=0)
+    for (label, volume), found in zip(
+        telling_volumes(plain).items(), telling_volumes(is_distributed).values(), strict=True
+    ):
         place = int(volume.volume[-2:])
         assert found == (f"subject{place // 3:02}", f"session{place % 3}"), label
 
@@ -137,10 +139,10 @@ def test_an_arm_without_any_score_is_shown_after_all_others(make_comparison: Cal
 
 
 def test_a_volume_that_the_data_has_lost_is_named(comparison: Comparison) -> None:
-    bench = workbench()
-    bench.dataset = lambda split: SimpleNamespace(keys=[])
+    context = workbench()
+    context.dataset = lambda split: SimpleNamespace(keys=[])
     with pytest.raises(UserError, match=r"no volume 'subject0\d' of the subject 'subject0\d' any more"):
-        collect_pictures(bench, comparison)
+        collect_pictures(context, comparison)
 
 
 def test_kept_pictures_come_back_in_half_precision_of_their_errors(tmp_path: Path) -> None:
