@@ -26,7 +26,7 @@ def kind_of(word: str) -> str:
     for kind in KINDS:
         if word in (kind, kind + "s"):
             return kind
-    raise UserError(f"there is no kind {word!r}; {nearest(word, [k if k == 'pairs' else k + 's' for k in KINDS])}")
+    raise UserError(f"unknown kind {word!r}; {nearest(word, [k if k == 'pairs' else k + 's' for k in KINDS])}")
 
 
 @click.command("list")

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 @click.command("profile")
-@click.argument("what", type=click.Path(path_type=Path), metavar="RUN-or-EXPERIMENT.toml")
+@click.argument("target", type=click.Path(path_type=Path), metavar="RUN-or-EXPERIMENT.toml")
 @click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Number of timed runs.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @options.overrides
 @options.as_json
-def command(what: Path, repeats: int, device: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(target: Path, repeats: int, device: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Measure parameters, multiply-adds (MACs), latency and peak memory for one slice.
 
     RUN is the folder of a trained network; of an experiment, teacher and student are timed in interleaved rounds.
@@ -37,11 +37,11 @@ def command(what: Path, repeats: int, device: str, overrides: tuple[str, ...], a
     from i2ikd.registry import default_registry
 
     resolved = resolve_device(device)
-    if what.is_dir():
-        context = ExperimentContext(_owner(what, overrides), default_registry(), what)
-        networks = {what.name: _trained(context, what)}
+    if target.is_dir():
+        context = ExperimentContext(_owner(target, overrides), default_registry(), target)
+        networks = {target.name: _trained(context, target)}
     else:
-        context = ExperimentContext(options.load_experiment(what, overrides), default_registry(), Path())
+        context = ExperimentContext(options.load_experiment(target, overrides), default_registry(), Path())
         networks = _teacher_and_student(context)
     profiles = _measure(networks, context, repeats, str(resolved))
     ratios = _ratios(*profiles.values()) if len(profiles) == 2 else None

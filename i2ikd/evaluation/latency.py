@@ -55,7 +55,7 @@ def first_slice(batch: Batch, device: torch.device | str = "cpu") -> Batch:
         UserError: an empty batch.
     """
     if len(batch) == 0:
-        raise UserError("latency: expected a batch of at least 1 sample, got an empty one")
+        raise UserError("batch: expected at least 1 sample, got 0")
     single = Batch(
         input=batch.input[:1].clone(),  # a view would keep the whole batch in memory
         target=batch.target[:1].clone(),
