@@ -50,7 +50,7 @@ class Column:
     title: str
     unit: str = ""
     arrow: Literal["", "↑", "↓"] = ""
-    part: Literal["arm", "cost", "metric", "closure", "difference", "rank"] = "metric"
+    part: Literal["arm", "cost", "metric", "gap_closed", "difference", "rank"] = "metric"
 
     @property
     def heading(self) -> str:
@@ -96,7 +96,7 @@ class Content:
         return next(column for column in self.columns if column.key == key)
 
 
-def pivot(comparison: Comparison, registry: Registry | None = None) -> Content:
+def table_content(comparison: Comparison, registry: Registry | None = None) -> Content:
     """Build the table content of a comparison.
 
     Args:
@@ -119,7 +119,7 @@ def pivot(comparison: Comparison, registry: Registry | None = None) -> Content:
         cells |= {name: _estimate(row.metrics.get(name), digits[name]) for name in comparison.columns}
         if student is not None:
             first = next(iter(comparison.columns))
-            cells["closure"] = _gap_closed(row.gap_closed)
+            cells["gap_closed"] = _gap_closed(row.gap_closed)
             cells["difference"] = difference_cell(row, student, digits[first])
         cells["rank"] = Cell(str(row.rank), value=row.rank) if row.rank is not None else Cell(numbers.NONE)
         best_in = frozenset(column for column, arms in best.items() if row.arm in arms)
@@ -140,7 +140,7 @@ def _columns(comparison: Comparison, descriptions: dict[str, MetricDescription],
     if student is not None:
         unit = descriptions[next(iter(comparison.columns))].unit
         if any(row.gap_closed is not None for row in comparison.rows):
-            columns.append(Column("closure", "closure", "%", part="closure"))
+            columns.append(Column("gap_closed", "gap closed", "%", part="gap_closed"))
         columns.append(Column("difference", f"Δ {student}", unit, part="difference"))
     columns.append(Column("rank", "rank", part="rank"))
     return columns

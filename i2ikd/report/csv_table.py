@@ -27,7 +27,7 @@ def csv_table(comparison: Comparison) -> str:
     table = csv.writer(text, lineterminator="\n")
     header = ["arm", "kind", *_COSTS]
     header += [f"{column}_{part}" for column in comparison.columns for part in _ESTIMATE]
-    header += [f"closure_{part}" for part in _GAP_CLOSED]
+    header += [f"gap_closed_{part}" for part in _GAP_CLOSED]
     header += [f"difference_to_{name}_{part}" for name in comparison.references for part in _DIFFERENCE]
     table.writerow([*header, "rank"])
     for row in comparison.rows:
@@ -40,7 +40,7 @@ def _values(row: Row, comparison: Comparison) -> list[Any]:
     entry = row.as_json()
     values = [row.arm, row.kind, *(entry[cost] for cost in _COSTS)]
     values += _parts(entry, list(comparison.columns), _ESTIMATE)
-    values += _parts(entry, ["closure"], _GAP_CLOSED)
+    values += _parts(entry, ["gap_closed"], _GAP_CLOSED)
     values += _parts(entry["differences"], comparison.references, _DIFFERENCE)
     return [*values, row.rank]
 

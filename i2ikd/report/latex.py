@@ -6,7 +6,7 @@ import re
 
 from i2ikd.experiment.summary import Comparison
 from i2ikd.registry import Registry
-from i2ikd.report.content import Cell, Column, Line, pivot
+from i2ikd.report.content import Cell, Column, Line, table_content
 from i2ikd.report.legend import metadata_line
 
 _SIGNS = {
@@ -54,7 +54,7 @@ def latex(comparison: Comparison, registry: Registry | None = None) -> str:
     Returns:
         LaTeX source, ending with a newline.
     """
-    content = pivot(comparison, registry)
+    content = table_content(comparison, registry)
     lines = [
         r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",

@@ -103,7 +103,7 @@ def legend(comparison: Comparison, registry: Registry | None = None) -> list[tup
     entries.append(("[low, high]", _interval(comparison)))
     if references.student is not None:
         if any(row.gap_closed is not None for row in comparison.rows):
-            entries.append(("closure", _gap_closed(first, references.student)))
+            entries.append(("gap closed", _gap_closed(first, references.student)))
         entries.append(
             (
                 f"Δ {references.student}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from i2ikd.experiment.summary import Comparison
 from i2ikd.registry import Registry
-from i2ikd.report.content import Column, Line, pivot
+from i2ikd.report.content import Column, Line, table_content
 from i2ikd.report.legend import legend
 
 
@@ -18,7 +18,7 @@ def markdown(comparison: Comparison, registry: Registry | None = None) -> str:
     Returns:
         Markdown text, ending with a newline.
     """
-    content = pivot(comparison, registry)
+    content = table_content(comparison, registry)
     header = [_escaped(column.heading) for column in content.columns]
     rule = [":--" if column.key == "arm" else "--:" for column in content.columns]
     body = [[_cell(line, column) for column in content.columns] for line in content.lines]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from i2ikd.experiment.summary import Comparison
 from i2ikd.registry import Component, Registry, default_registry
 from i2ikd.report import numbers
-from i2ikd.report.content import Cell, difference_cell, metric_decimals, pivot
+from i2ikd.report.content import Cell, difference_cell, metric_decimals, table_content
 from i2ikd.report.gallery import Gallery, gallery
 from i2ikd.report.highlights import highlights
 from i2ikd.report.legend import describe_metric, legend, reference_arms
@@ -74,7 +74,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None, registry: Reg
     """
     registry = registry or default_registry()
     first = next(iter(comparison.columns))
-    content = pivot(comparison, registry)
+    content = table_content(comparison, registry)
     return (
         _environment()
         .get_template("page.html")

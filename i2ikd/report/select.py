@@ -43,7 +43,7 @@ def sort_keys(comparison: Comparison) -> list[str]:
     Args:
         comparison: the results to sort.
     """
-    return ["arm", *_COSTS, *comparison.columns, "closure", "difference", "rank"]
+    return ["arm", *_COSTS, *comparison.columns, "gap_closed", "difference", "rank"]
 
 
 def sorted_by(comparison: Comparison, column: str, registry: Registry | None = None) -> Comparison:
@@ -66,7 +66,7 @@ def sorted_by(comparison: Comparison, column: str, registry: Registry | None = N
         return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=lambda row: row.arm)])
     metric = column if column in comparison.columns else next(iter(comparison.columns))
     upward = describe_metric(comparison.columns[metric], registry).higher_is_better is not False
-    large_first = column == "closure" or (column not in _SMALL_FIRST and upward)
+    large_first = column == "gap_closed" or (column not in _SMALL_FIRST and upward)
     student = reference_arms(comparison).student
 
     def key(row: Row) -> tuple[bool, float]:
@@ -81,7 +81,7 @@ def _value(row: Row, column: str, student: str | None) -> float:
     value: float | None
     if column in _COSTS:
         value = getattr(row.costs, column) if row.costs else None
-    elif column == "closure":
+    elif column == "gap_closed":
         value = row.gap_closed.mean if row.gap_closed else None
     elif column == "difference":
         value = row.differences[student].mean if student in row.differences else None

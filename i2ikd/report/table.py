@@ -14,13 +14,13 @@ from rich.text import Text
 from i2ikd.evaluation.statistics import Estimate
 from i2ikd.experiment.summary import Comparison
 from i2ikd.report import numbers
-from i2ikd.report.content import Cell, Column, Content, Line, pivot
+from i2ikd.report.content import Cell, Column, Content, Line, table_content
 from i2ikd.report.legend import legend, metadata_line
 
 _PLAIN_WIDTH = 100
 """Least width of output that is not a terminal, in columns."""
 
-_ORDER = ("metric", "closure", "difference", "rank", "cost")
+_ORDER = ("metric", "gap_closed", "difference", "rank", "cost")
 """Order of the column groups where several tables are needed."""
 
 
@@ -31,7 +31,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         comparison: the results to print.
         console: the output; output that is not a terminal has at least 100 columns.
     """
-    content = pivot(comparison)
+    content = table_content(comparison)
     with _wide_enough(console):
         console.print(Text(comparison.name, style="bold"))
         console.print(Text(metadata_line(comparison)))

@@ -1,4 +1,4 @@
-"""Pictures come from saved weights, survive being kept, and are shown on one scale."""
+"""Images of a report: selection of volumes and arms, storage, and rendering on one scale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import nn
 from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison
 from i2ikd.report.gallery import gallery
-from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, save_pictures, telling_volumes
+from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, representative_volumes, save_pictures
 from i2ikd.sample import Sample, SampleKey
 from i2ikd.task import SampleDataset, Task
 
@@ -26,7 +26,7 @@ SHAPE = (12, 16)
 
 
 class Slices(SampleDataset):
-    """Three slices of each volume; a target's pixels say where it comes from."""
+    """Dataset with three slices per volume; the pixels of a target equal its index."""
 
     @property
     def keys(self) -> list[SampleKey]:
@@ -72,21 +72,21 @@ def decoded(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
 
 
-def test_best_median_and_worst_volume_are_by_the_mean_over_arms(comparison: Comparison) -> None:
+def test_representative_volumes_are_ranked_by_the_mean_over_arms(comparison: Comparison) -> None:
     scores: dict[str, list[float]] = {}
     for record in comparison.records:
         if record.arm not in ("zero-filled", "teacher"):
             scores.setdefault(record.volume, []).append(record.scores["psnr-volume-max"])
     order = sorted(scores, key=lambda volume: -sum(scores[volume]))
-    assert telling_volumes(comparison) == {"best": order[0], "median": order[3], "worst": order[5]}
+    assert representative_volumes(comparison) == {"best": order[0], "median": order[3], "worst": order[5]}
 
 
-def test_two_volumes_are_two_and_one_is_one(make_comparison: Callable[..., Comparison]) -> None:
-    assert list(telling_volumes(make_comparison(volumes=2, epochs=0))) == ["best", "worst"]
-    assert telling_volumes(make_comparison(volumes=1, epochs=0)) == {"only": "subject00"}
+def test_splits_of_two_and_one_volumes_have_fewer_representatives(make_comparison: Callable[..., Comparison]) -> None:
+    assert list(representative_volumes(make_comparison(volumes=2, epochs=0))) == ["best", "worst"]
+    assert representative_volumes(make_comparison(volumes=1, epochs=0)) == {"only": "subject00"}
 
 
-def test_networks_of_the_first_seed_see_the_middle_slices(comparison: Comparison) -> None:
+def test_images_are_outputs_of_the_first_seed_on_middle_slices(comparison: Comparison) -> None:
     pictures = collect_pictures(workbench(), comparison)
     assert [picture.label for picture in pictures] == ["best", "median", "worst"]
     for picture in pictures:
@@ -99,7 +99,7 @@ def test_networks_of_the_first_seed_see_the_middle_slices(comparison: Comparison
         assert picture.scores["review"] == record.scores["psnr-volume-max"]
 
 
-def test_at_most_eight_arms_are_shown_references_first(make_comparison: Callable[..., Comparison]) -> None:
+def test_at_most_eight_arms_are_selected_references_first(make_comparison: Callable[..., Comparison]) -> None:
     levels = {f"arm{number}": 31 + number / 10 for number in range(9)}
     comparison = make_comparison(arms={**levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
     (picture, *_) = collect_pictures(workbench(), comparison)
@@ -107,14 +107,14 @@ def test_at_most_eight_arms_are_shown_references_first(make_comparison: Callable
     assert shown == ["arm3", "arm4", "arm5", "arm6", "arm7", "arm8", "kd-mri", "student"]
 
 
-def test_a_volume_that_the_data_has_lost_is_named(comparison: Comparison) -> None:
+def test_a_volume_missing_from_the_data_is_reported(comparison: Comparison) -> None:
     context = workbench()
     context.dataset = lambda split: SimpleNamespace(keys=[])
-    with pytest.raises(UserError, match=r"no volume 'subject0\d' any more"):
+    with pytest.raises(UserError, match=r"the test split has no volume 'subject0\d': the data has changed"):
         collect_pictures(context, comparison)
 
 
-def test_kept_pictures_come_back_in_half_precision_of_their_errors(tmp_path: Path) -> None:
+def test_stored_pictures_are_restored_to_half_precision_of_their_errors(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     target = draw.random((7, 5)).astype(np.float32)
     image = (target + 0.01 * draw.standard_normal((7, 5))).astype(np.float32)
@@ -125,7 +125,7 @@ def test_kept_pictures_come_back_in_half_precision_of_their_errors(tmp_path: Pat
     np.testing.assert_allclose(found.images["kd-mri"], image, atol=3e-5)
 
 
-def test_no_pictures_are_none_and_damaged_ones_are_named(tmp_path: Path) -> None:
+def test_missing_pictures_are_empty_and_damaged_ones_are_reported(tmp_path: Path) -> None:
     assert load_pictures(tmp_path) == []
     for damage in (b"nothing", b"PK\x03\x04 half a file"):
         (tmp_path / "pictures.npz").write_bytes(damage)
@@ -133,7 +133,7 @@ def test_no_pictures_are_none_and_damaged_ones_are_named(tmp_path: Path) -> None
             load_pictures(tmp_path)
 
 
-def test_error_maps_share_the_networks_scale_and_the_inset_is_where_they_err() -> None:
+def test_error_maps_share_one_scale_and_the_inset_covers_the_largest_error() -> None:
     target = np.ones((40, 60), np.float32)
     network, baseline = target.copy(), target - 0.9
     network[28:36, 6:18] += 0.25
@@ -155,7 +155,7 @@ def test_error_maps_share_the_networks_scale_and_the_inset_is_where_they_err() -
     )
 
 
-def test_large_images_are_averaged_down_but_not_their_insets() -> None:
+def test_large_images_are_block_averaged_but_not_their_insets() -> None:
     target = np.zeros((640, 368), np.float32)
     target[::2] = 1
     picture = Picture("only", "a", 0, target, {"arm": target}, {})
