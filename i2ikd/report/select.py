@@ -59,7 +59,7 @@ def sorted_by(comparison: Comparison, column: str, registry: Registry | None = N
     """
     known = sort_keys(comparison)
     if column not in known:
-        raise UserError(f"cannot sort by {column!r}: there is no such column; {nearest(column, known)}")
+        raise UserError(f"cannot sort by {column!r}: unknown column; {nearest(column, known)}")
     fixed = [row for row in comparison.rows if row.kind != "arm"]
     arms = [row for row in comparison.rows if row.kind == "arm"]
     if column == "arm":

@@ -113,5 +113,5 @@ def test_sorting_by_equal_values_preserves_the_order(comparison: Comparison) -> 
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_name(comparison: Comparison) -> None:
-    with pytest.raises(UserError, match=r"cannot sort by 'pnsr': there is no such column; did you mean 'psnr'\?"):
+    with pytest.raises(UserError, match=r"cannot sort by 'pnsr': unknown column; did you mean 'psnr'\?"):
         sorted_by(comparison, "pnsr")

@@ -55,7 +55,7 @@ class Times(nn.Module):
         return self.factor * image
 
 
-def workbench() -> Any:
+def experiment_context() -> Any:
     task = Slicewise()
     return SimpleNamespace(
         task=task,
@@ -87,7 +87,7 @@ def test_splits_of_two_and_one_volumes_have_fewer_representatives(make_compariso
 
 
 def test_images_are_outputs_of_the_first_seed_on_middle_slices(comparison: Comparison) -> None:
-    pictures = collect_pictures(workbench(), comparison)
+    pictures = collect_pictures(experiment_context(), comparison)
     assert [picture.label for picture in pictures] == ["best", "median", "worst"]
     for picture in pictures:
         place = 3 * int(picture.volume[-2:]) + 1
@@ -102,13 +102,13 @@ def test_images_are_outputs_of_the_first_seed_on_middle_slices(comparison: Compa
 def test_at_most_eight_arms_are_selected_references_first(make_comparison: Callable[..., Comparison]) -> None:
     levels = {f"arm{number}": 31 + number / 10 for number in range(9)}
     comparison = make_comparison(arms={**levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
-    (picture, *_) = collect_pictures(workbench(), comparison)
+    (picture, *_) = collect_pictures(experiment_context(), comparison)
     shown = [row for row in picture.images if row not in ("input", "teacher")]
     assert shown == ["arm3", "arm4", "arm5", "arm6", "arm7", "arm8", "kd-mri", "student"]
 
 
 def test_a_volume_missing_from_the_data_is_reported(comparison: Comparison) -> None:
-    context = workbench()
+    context = experiment_context()
     context.dataset = lambda split: SimpleNamespace(keys=[])
     with pytest.raises(UserError, match=r"the test split has no volume 'subject0\d': the data has changed"):
         collect_pictures(context, comparison)
