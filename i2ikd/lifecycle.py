@@ -1,4 +1,4 @@
-"""What life-cycle hooks are told: one context object each."""
+"""Arguments of the life-cycle hooks: one context object per level (run, stage, epoch)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunContext:
-    """One training run: a network, a recipe, a seed."""
+    """State of one training run: a network, a recipe, a seed.
+
+    Attributes:
+        name: name of the run, e.g. ``students/kd-mri/seed0``.
+        seed: seed of the run.
+        folder: folder of the run's files; ``None`` for a run without files.
+        settings: the run's settings, as in its manifest.
+        network: the network that is trained.
+        error: the exception that ended the run; ``None`` without one.
+    """
 
     name: str
-    """What is trained, e.g. ``students/kd-mri/seed0``."""
     seed: int
     folder: Path | None
-    """Where the run keeps its files; ``None`` when it keeps none."""
     settings: dict[str, Any]
     network: nn.Module
     error: BaseException | None = None
@@ -28,7 +35,13 @@ class RunContext:
 
 @dataclass
 class StageContext:
-    """One stage of a run."""
+    """State of one stage of a run.
+
+    Attributes:
+        run: the run.
+        stage: the stage's settings.
+        index: position in the recipe, from 0.
+    """
 
     run: RunContext
     stage: Stage
@@ -37,13 +50,18 @@ class StageContext:
 
 @dataclass
 class EpochContext:
-    """One epoch of a stage."""
+    """State of one epoch of a stage.
+
+    Attributes:
+        stage: the stage.
+        epoch: position in the stage, from 0.
+        losses: mean of every term, unweighted, and ``total``; empty when the epoch starts.
+        validation: mean validation loss; ``None`` for an epoch without validation.
+        learning_rate: learning rate of the epoch.
+    """
 
     stage: StageContext
     epoch: int
-    """Counted within the stage, from 0."""
     losses: dict[str, float] = field(default_factory=dict)
-    """Mean of every term, unweighted, plus ``total``; empty when the epoch starts."""
     validation: float | None = None
-    """Mean validation loss, where this epoch was validated."""
     learning_rate: float = 0.0

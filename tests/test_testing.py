@@ -390,7 +390,7 @@ def test_a_right_plugin_passes(target: Any) -> None:
         (module(register_models=registering({"target": "i2ikd.sample:Bach"})), "cannot be loaded"),
         (module(register_models=registering({"target": "i2ikd:__version__"})), "is a str, which cannot be called"),
         (module(register_models=registering({"summary": ""})), "has no summary"),
-        (module(register_models=registering({"target": unknown_type})), "its type hints cannot be read"),
+        (module(register_models=registering({"target": unknown_type})), "cannot resolve the type hints"),
     ],
 )
 def test_a_wrong_plugin_is_told_what_is_wrong(wrong: types.ModuleType, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""``i2ikd list``: what there is of a kind."""
+"""``i2ikd list``: list the registered components of a kind."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ _SHOWN = ("formula", "paper", "suffixes", "tap_kind")
 
 
 def kind_of(word: str) -> str:
-    """Return the kind for a singular or plural word.
+    """Return the kind for its singular or plural name.
+
+    Args:
+        word: such as ``model`` or ``models``.
 
     Raises:
-        UserError: there is none.
+        UserError: an unknown kind.
     """
     for kind in KINDS:
         if word in (kind, kind + "s"):
             return kind
-    raise UserError(f"there is no kind {word!r}; {nearest(word, [k if k == 'pairs' else k + 's' for k in KINDS])}")
+    raise UserError(f"unknown kind {word!r}; {nearest(word, [k if k == 'pairs' else k + 's' for k in KINDS])}")
 
 
 @click.command("list")
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(kind: str | None, as_json: bool) -> None:
-    """List the components of a KIND (models, tasks, distillers, ...); without one, the kinds."""
+    """List the components of a KIND (models, tasks, distillers, ...); without KIND, list the kinds."""
     registry = default_registry()
     if kind is None:
         counts = {k: len(registry.components(k)) for k in KINDS}
@@ -48,7 +51,11 @@ def command(kind: str | None, as_json: bool) -> None:
 
 
 def describe(component: Component) -> dict[str, str]:
-    """Name, plugin, summary and facts of a component."""
+    """Return name, plugin, distribution, summary and metadata of a component.
+
+    Args:
+        component: a registered component.
+    """
     return {
         "name": component.name,
         "plugin": component.plugin.name,
@@ -59,14 +66,14 @@ def describe(component: Component) -> dict[str, str]:
 
 
 def _print(components: list[Component]) -> None:
-    """Print a paragraph a component; without rich, whose import would take longer than everything else here."""
+    """Print one paragraph per component; without rich, whose import dominates the run time of this command."""
     width = shutil.get_terminal_size((100, 24)).columns
     indent = max((len(c.name) for c in components), default=0) + 2
     for component in components:
         summary = f"{component.summary} [{component.plugin.name}]"
         lines = [
             summary,
-            *(f"{entry_}: {component.metadata[entry_]}" for entry_ in _SHOWN if entry_ in component.metadata),
+            *(f"{key}: {component.metadata[key]}" for key in _SHOWN if key in component.metadata),
         ]
         wrapped = [part for line in lines for part in textwrap.wrap(line, max(width - indent, 30))]
         name = click.style(component.name, bold=True) + " " * (indent - len(component.name))

@@ -1,4 +1,4 @@
-"""A command at work in an output folder: the folder is claimed and locked, and an interruption says how to go on."""
+"""Session of a training command: locks and claims the output folder, and reports how to continue after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,17 +24,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """What a command that trains works with."""
+    """Objects of a training command.
+
+    Attributes:
+        context: the checked experiment.
+        console: output of progress and messages; stderr when stdout carries JSON.
+        callback: observer of the training loops.
+        log: prints one message.
+    """
 
     context: ExperimentContext
     console: Console
-    """Where progress and messages go: stderr when stdout carries JSON."""
     callback: Callback
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
 
 @contextlib.contextmanager
-def working(
+def open_session(
     experiment: Experiment,
     out: Path,
     arms: Sequence[Arm],
@@ -42,12 +48,21 @@ def working(
     group: ProcessGroup = SINGLE_PROCESS,
     remote: bool = False,
 ) -> Iterator[Session]:
-    """Check the experiment with these arms, then lock and claim ``out`` for it; until then nothing is written.
+    """Check the experiment, then lock and claim the output folder; nothing is written before the checks.
 
-    Of several processes the first one locks, writes and speaks.
+    Of several processes only the main one locks, writes and prints.
+
+    Args:
+        experiment: the experiment.
+        out: the output folder.
+        arms: the arms to check.
+        quiet_stdout: whether messages go to stderr.
+        group: the processes that train together.
+        remote: whether the runs are trained on other machines, whose devices cannot be checked.
 
     Raises:
-        UserError: the experiment cannot work, or the folder is another's.
+        UserError: an invalid experiment, or a folder that is locked or belongs to another experiment.
+        Exit: with code 130 after an interruption.
     """
     from i2ikd.cli.progress import Display
     from i2ikd.engine.loop import Interrupted, NullCallback
@@ -60,34 +75,34 @@ def working(
     console = Console(stderr=quiet_stdout, quiet=not group.is_main)
     refuse_foreign(out, experiment)
     context = ExperimentContext(experiment, default_registry(), out, group, remote)
-    divided = shares(context, arms)
+    notes = shares(context, arms)
     context.check(arms)
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    group.barrier()  # all have looked at the folder: now it may change
-    with contextlib.ExitStack() as held:
+    group.barrier()  # no process writes before all have checked the folder
+    with contextlib.ExitStack() as resources:
         if group.is_main:
-            held.enter_context(locked(out))
+            resources.enter_context(locked(out))
             claim(out, experiment)
         group.barrier()
-        for line in divided:
-            say(line)
-        shown, trackers = (Display(console), experiment.trackers) if group.is_main else (NullCallback(), [])
+        for line in notes:
+            log(line)
+        display, trackers = (Display(console), experiment.trackers) if group.is_main else (NullCallback(), [])
         try:
-            with tracked(shown, trackers, context.registry) as callback:
-                yield Session(context, console, callback, say)
+            with tracked(display, trackers, context.registry) as callback:
+                yield Session(context, console, callback, log)
         except Interrupted:
             if group.is_main:
-                command = shlex.join([*_started_by(group), *sys.argv[1:]])
-                click.echo(f"i2ikd: stopped; a checkpoint was saved. Go on with: {command}", err=True)
-            group.barrier()  # torchrun ends the others as soon as one of them has ended
+                command = shlex.join([*_launcher(group), *sys.argv[1:]])
+                click.echo(f"i2ikd: stopped; a checkpoint was saved. Continue with: {command}", err=True)
+            group.barrier()  # torchrun terminates all processes as soon as one exits
             raise click.exceptions.Exit(130) from None
 
 
-def _started_by(group: ProcessGroup) -> list[str]:
-    """Words of the command line that come before the command."""
+def _launcher(group: ProcessGroup) -> list[str]:
+    """Return the command line that precedes the command's name: ``i2ikd`` or ``torchrun ... -m i2ikd``."""
     if group.size == 1:
         return ["i2ikd"]
     return ["torchrun", "--nproc-per-node", os.environ.get("LOCAL_WORLD_SIZE", str(group.size)), "-m", "i2ikd"]

@@ -228,9 +228,9 @@ def test_networks_take_turns_and_the_slow_one_is_slower() -> None:
 
 
 def test_nothing_to_measure_is_an_error() -> None:
-    with pytest.raises(UserError, match="at least 1 timed run"):
+    with pytest.raises(UserError, match="expected repeats of at least 1, got 0"):
         latency_of_many({"a": nn.Identity()}, batch(), repeats=0)
-    with pytest.raises(UserError, match="empty batch"):
+    with pytest.raises(UserError, match="expected at least 1 sample, got 0"):
         profile(nn.Identity(), batch(count=0))
     assert latency_of_many({}, batch()) == {}
 
