@@ -1,17 +1,17 @@
-"""The experiment, read from TOML, checked whole by pydantic before anything runs; overrides; digest."""
+"""Schema of an experiment, validated by pydantic before any run starts; digest of a configuration."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from i2ikd.config_file import apply_override as apply_override
+from i2ikd.config_file import read_document
 from i2ikd.errors import UserError, nearest
 from i2ikd.options import explain
 from i2ikd.recipe import ComponentRef, Pairs, Reference
@@ -189,23 +189,19 @@ def merge_training(base: Training, changes: Mapping[str, Any], where: str) -> Tr
 
 
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read a TOML file and apply ``key.path=value`` overrides.
+    """Read an experiment from a TOML file.
 
     Relative folders in the file (``task.dataset.root``, ``teacher.weights``) stay as written: they are relative to
-    where the command is run.
+    the working directory of the command. ``base`` alone is relative to the file itself.
+
+    Args:
+        path: TOML file; its ``base``, if any, is merged in first.
+        overrides: ``key.path=value`` texts, applied in order after merging.
 
     Raises:
-        UserError: no such file, not TOML, or a key that is wrong, with the nearest known name.
+        UserError: a file that cannot be read or parsed, a cycle of bases, or a wrong key, with the nearest known name.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the experiment {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
-    for override in overrides:
-        apply_override(document, override)
-    return check_experiment(document, str(path))
+    return check_experiment(read_document(path, overrides), str(path))
 
 
 def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
@@ -218,57 +214,6 @@ def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
         return Experiment.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, Experiment.model_fields)}") from None
-
-
-def apply_override(document: dict[str, Any], override: str) -> None:
-    """Set ``a.b.c=value`` in a document; the value is TOML, or else a plain string; list items go by name or number.
-
-    Raises:
-        UserError: no ``=``, or a path through something that is not a table.
-
-    >>> document = {"arms": [{"name": "kd", "alpha": 0.5}]}
-    >>> apply_override(document, "arms.kd.alpha=0.25")
-    >>> document["arms"]
-    [{'name': 'kd', 'alpha': 0.25}]
-    """
-    key, separator, text = override.partition("=")
-    key = key.strip()
-    if not separator or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)*", key):
-        raise UserError(f"the override {override!r} is not of the form key.path=value, e.g. -o student.depth=4")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    *path, last = key.split(".")
-    current: Any = document
-    for part in path:
-        current = _enter(current, part, override)
-    if isinstance(current, list):
-        _replace(current, last, value, override)
-    elif isinstance(current, dict):
-        current[last] = value
-    else:
-        raise UserError(f"the override {override!r}: {'.'.join(path)} is a value, not a table")
-
-
-def _enter(current: Any, part: str, override: str) -> Any:
-    if isinstance(current, dict):
-        return current.setdefault(part, {})
-    if isinstance(current, list):
-        for item in current:
-            if isinstance(item, dict) and item.get("name") == part:
-                return item
-        if part.isdigit() and int(part) < len(current):
-            return current[int(part)]
-        names = [str(i.get("name")) for i in current if isinstance(i, dict)]
-        raise UserError(f"the override {override!r}: there is no {part!r} in the list; it has {', '.join(names)}")
-    raise UserError(f"the override {override!r}: {part!r} lies in a value, not in a table")
-
-
-def _replace(items: list[Any], part: str, value: Any, override: str) -> None:
-    if not (part.isdigit() and int(part) < len(items)):
-        raise UserError(f"the override {override!r}: the list has the places 0 to {len(items) - 1}")
-    items[int(part)] = value
 
 
 def digest(value: Any) -> str:
