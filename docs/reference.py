@@ -199,7 +199,7 @@ def methods_overview(argument: str, text: str) -> str:
         kept = "–" if not made.uses_teacher else "yes" if made.cacheable else "no"
         link = f"[{component.name}](#{component.name})"
         rows.append((link, prose(component.summary), taps, batch, kept))
-    return table(("method", "compares", "taps", "batch", "knowledge kept"), rows)
+    return table(("method", "compares", "taps", "batch", "cacheable"), rows)
 
 
 def methods(argument: str, text: str) -> str:
