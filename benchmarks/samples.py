@@ -1,4 +1,4 @@
-"""Slices in memory for the loops to learn from: smooth random images, undersampled 4x by rows."""
+"""Training slices in memory: smooth random images, undersampled 4x along rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def images(count: int, size: int, seed: int = 0) -> torch.Tensor:
 
 
 class MemorySamples(SampleDataset):
-    """Samples that were made before anything is timed."""
+    """Samples that are simulated before any timing."""
 
     def __init__(self, count: int, size: int) -> None:
         undersampling = Undersampling(create("mask", "variable-density"), "real", centered=False, own_mask=False)
@@ -31,11 +31,11 @@ class MemorySamples(SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        """Ten slices a volume."""
+        """Keys with ten slices per volume."""
         return [sample.key for sample in self._samples]
 
     def sample(self, index: int, seed: int | None) -> Sample:
-        """Return a sample; there are no random views."""
+        """Return sample ``index``; the seed has no effect, because no augmentation is random."""
         return self._samples[index]
 
 
@@ -44,7 +44,7 @@ def _key(index: int) -> SampleKey:
 
 
 class MemoryTask(Task):
-    """Reconstruct the slices in memory; the loss is L1."""
+    """Reconstruction of slices in memory, with an L1 loss."""
 
     def __init__(self, setting: Setting) -> None:
         self._samples = MemorySamples(setting.samples, setting.size)
@@ -54,5 +54,5 @@ class MemoryTask(Task):
         return self._samples
 
     def identity(self) -> dict[str, Any]:
-        """Nothing is kept of a benchmark."""
+        """Return an empty identity: no benchmark is stored."""
         return {}

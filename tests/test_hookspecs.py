@@ -70,7 +70,8 @@ class TestEveryHook:
         text = page(hook)
         assert text.startswith(f"# {hook}\n")
         assert f"def {hook}({arguments}) -> None\n" in text
-        for heading in ("## Example", "## Facts", "## Which commands show it"):
+        metadata = "## Metadata" if hook.startswith("register_") else "## Context"
+        for heading in ("## Example", metadata, "## Commands"):
             assert text.count(f"\n{heading}\n") == 1
 
     @pytest.mark.parametrize("hook", HOOKS)

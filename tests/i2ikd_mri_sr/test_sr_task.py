@@ -17,7 +17,7 @@ from i2ikd_mri_sr.task import MriSuperResolution
 
 import i2ikd
 from i2ikd import Batch, UserError
-from i2ikd.config import check_experiment
+from i2ikd.config import check_experiment, read_experiment
 from i2ikd.testing import check_task
 
 SHAPE = (12, 20, 3)
@@ -226,7 +226,7 @@ def test_the_experiments_that_are_shipped_are_valid(file: str) -> None:
 @pytest.mark.parametrize("file", ["sr-4x.toml", "sr-4x-quick.toml", "sr-2x-quick.toml"])
 def test_the_papers_experiments_are_valid(file: str) -> None:
     folder = Path(__file__).parents[2] / "examples" / "experiments"
-    _check(check_experiment(tomllib.loads((folder / file).read_text(encoding="utf-8")), file))
+    _check(read_experiment(folder / file))
 
 
 def _check(experiment: Any) -> None:
