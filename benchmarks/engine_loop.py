@@ -19,7 +19,7 @@ from i2ikd.engine.loop import Callback, NullCallback, train
 from i2ikd.engine.plan import plan_stages
 from i2ikd.engine.teacher_cache.cache import TeacherCache
 from i2ikd.engine.trainer import Trainer
-from i2ikd.lifecycle import RunContext
+from i2ikd.callback import RunContext
 from i2ikd.network import to_memory_format
 from i2ikd.recipe import Stage
 from i2ikd.registry import default_registry

@@ -11,7 +11,7 @@ import click
 from i2ikd.cli import options
 
 if TYPE_CHECKING:
-    from i2ikd.executors.base import Kind
+    from i2ikd.executors.choice import ExecutorName
 
 
 @click.command("compare")
@@ -69,31 +69,36 @@ def run(
     """Do it, for ``compare`` and for ``demo``."""
     from i2ikd.cli.session import working
     from i2ikd.config import Experiment
-    from i2ikd.executors.base import make_executor, read_options
+    from i2ikd.executors.choice import make_executor, read_options
     from i2ikd.experiment.compare import compare
+    from i2ikd.experiment.jobs import worker_setup
 
     assert isinstance(experiment, Experiment)
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
     settings, remote = read_options(where.executor, where.options), where.executor == "slurm"
     with working(experiment, out, chosen, quiet_stdout=as_json, remote=remote) as session:
+        context = session.context
         executor = make_executor(
-            session.context,
             session.callback,
-            session.say,
-            kind=cast("Kind", where.executor),
+            session.log,
+            out / "workers",
+            lambda threads: worker_setup(context, threads),
+            name=cast("ExecutorName", where.executor),
             processes=where.processes,
             options=settings,
+            label=f"i2ikd-{experiment.name}",
+            gpus=context.device.type == "cuda",
         )
-        comparison = compare(session.context, chosen, numbers, say=session.say, lockstep=lockstep, executor=executor)
-        # imported here, as it takes a second and the training does not need it
+        comparison = compare(session.graph, chosen, numbers, log=session.log, lockstep=lockstep, executor=executor)
+        # imported here, as it takes a second and training does not need it
         from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison
         from i2ikd.report.write import write_report
 
-        save_pictures(collect_pictures(session.context, comparison), out)
+        save_pictures(collect_pictures(session.graph, comparison), out)
         files = write_report(comparison, out)
         if as_json:
             click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
         else:
             print_comparison(comparison, session.console)
-        session.say("written: " + ", ".join(str(file) for file in files))
+        session.log("written: " + ", ".join(str(file) for file in files))

@@ -8,10 +8,11 @@ import textwrap
 
 import click
 
+from i2ikd.component import Component
 from i2ikd.errors import UserError, nearest
-from i2ikd.registry import KINDS, Component, default_registry
+from i2ikd.registry import default_registry
 
-_SHOWN = ("formula", "paper", "suffixes", "role")
+_SHOWN = ("formula", "paper", "suffixes", "tap_kind")
 
 
 def kind_of(word: str) -> str:
@@ -20,10 +21,11 @@ def kind_of(word: str) -> str:
     Raises:
         UserError: there is none.
     """
-    for kind in KINDS:
-        if word in (kind, kind + "s"):
-            return kind
-    raise UserError(f"there is no kind {word!r}; {nearest(word, [k if k == 'pairs' else k + 's' for k in KINDS])}")
+    kinds = default_registry().kinds.values()
+    for kind in kinds:
+        if word in (kind.name, kind.plural):
+            return kind.name
+    raise UserError(f"there is no kind {word!r}; {nearest(word, [kind.plural for kind in kinds])}")
 
 
 @click.command("list")
@@ -33,12 +35,12 @@ def command(kind: str | None, as_json: bool) -> None:
     """List the components of a KIND (models, tasks, distillers, ...); without one, the kinds."""
     registry = default_registry()
     if kind is None:
-        counts = {k: len(registry.components(k)) for k in KINDS}
+        counts = {each: len(registry.components(each.name)) for each in registry.kinds.values()}
         if as_json:
-            click.echo(json.dumps(counts, indent=1))
+            click.echo(json.dumps({each.name: count for each, count in counts.items()}, indent=1))
         else:
-            for name, count in counts.items():
-                click.echo(f"{count:4}  {name if name == 'pairs' else name + 's'}")
+            for each, count in counts.items():
+                click.echo(f"{count:4}  {each.plural}")
         return
     components = registry.components(kind_of(kind))
     if as_json:
@@ -48,7 +50,7 @@ def command(kind: str | None, as_json: bool) -> None:
 
 
 def describe(component: Component) -> dict[str, str]:
-    """Name, plugin, summary and facts of a component."""
+    """Return name, plugin, summary and metadata of a component."""
     return {
         "name": component.name,
         "plugin": component.plugin.name,
@@ -66,7 +68,7 @@ def _print(components: list[Component]) -> None:
         summary = f"{component.summary} [{component.plugin.name}]"
         lines = [
             summary,
-            *(f"{entry_}: {component.metadata[entry_]}" for entry_ in _SHOWN if entry_ in component.metadata),
+            *(f"{key}: {component.metadata[key]}" for key in _SHOWN if key in component.metadata),
         ]
         wrapped = [part for line in lines for part in textwrap.wrap(line, max(width - indent, 30))]
         name = click.style(component.name, bold=True) + " " * (indent - len(component.name))

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from i2ikd.lifecycle import EpochContext
+from i2ikd.callback import EpochContext, NullCallback
 
 
 class _Rate(ProgressColumn):
@@ -32,8 +32,8 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Display:
-    """A ``Callback`` of the training loop that prints."""
+class Display(NullCallback):
+    """Prints the progress of training: a bar on a terminal, elsewhere plain lines at least ten seconds apart."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -41,12 +41,12 @@ class Display:
         self._task: TaskID | None = None
         self._start = 0.0
         self._steps = self._done = self._before = 0
-        self._said = 0.0
+        self._printed = 0.0
 
-    def started(self, name: str, steps: int, done: int) -> None:
+    def on_train_start(self, name: str, steps: int, done: int) -> None:
         """Open the bar."""
         self._start, self._steps, self._done, self._before = time.monotonic(), steps, done, done
-        self._said = self._start
+        self._printed = self._start
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -60,30 +60,27 @@ class Display:
             self._bar.start()
             self._task = self._bar.add_task(name if len(name) <= 48 else name[:45] + "...", total=steps, completed=done)
 
-    def stepped(self) -> None:
+    def on_step_end(self) -> None:
         """Move the bar."""
         self._done += 1
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
-    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
-        """Show the losses: on a terminal with the bar, elsewhere as a line at least ten seconds apart."""
-        stage = context.stage.stage
-        losses = "  ".join(f"{name} {value:.5g}" for name, value in context.losses.items() if name != "total")
-        judged = f"  validation {context.validation:.5g}" if context.validation is not None else ""
-        text = f"{trainer}  {stage.name} epoch {context.epoch + 1}  {losses}{judged}"
+    def on_epoch_end(self, context: EpochContext) -> None:
+        """Print the losses."""
+        text = str(context)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text if len(text) <= 90 else text[:87] + "...")
             return
         now = time.monotonic()
-        if now - self._said >= 10 or self._done >= self._steps:
+        if now - self._printed >= 10 or self._done >= self._steps:
             rate = (self._done - self._before) / max(now - self._start, 1e-9)
             left = (self._steps - self._done) / max(rate, 1e-9)
             line = f"{text}  [{rate:.2f} steps/s, {_duration(left)} left]"
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-            self._said = now
+            self._printed = now
 
-    def ended(self) -> None:
+    def on_train_end(self) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._bar.stop()

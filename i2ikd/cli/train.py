@@ -32,10 +32,10 @@ def command(
     with working(checked, out, [], quiet_stdout=as_json, group=group) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
-            run = train_teacher(session.context, seed, session.callback, session.say)
+            run = train_teacher(session.graph, seed, session.callback, session.log)
             made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
         if as_json and group.is_main:
             click.echo(json.dumps(made, indent=1))
         else:
             for item in made:
-                session.say(f"{item['name']}: {item['folder']}")
+                session.log(f"{item['name']}: {item['folder']}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +28,12 @@ class InferenceItem:
     target: Path
 
 
-def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[InferenceItem]:
+def plan(task: Task, suffixes: Sequence[str], source: Path, output: Path, force: bool = False) -> list[InferenceItem]:
     """Say what would be read and written, before anything is.
 
     Args:
-        task: knows which files are its own.
+        task: decides which paths it reads.
+        suffixes: file name endings of the installed readers.
         source: a file, a folder that the task takes as one volume, or a folder at any depth below which they lie.
         output: the file to write; for a folder of volumes the folder, in which results have the names of their sources.
         force: whether results may take the place of files.
@@ -44,12 +45,12 @@ def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[In
         raise UserError(f"{source}: there is no such file or folder to read")
     if not output.resolve().parent.is_dir():
         raise UserError(f"there is no folder {output.resolve().parent} to write {output.name} into")
-    if source.is_file() or task.reads(source):
+    if source.is_file() or task.reads(source, suffixes):
         jobs = [InferenceItem(source, output)]
     else:
         if output.exists() and not output.is_dir():
             raise UserError(f"{source} is a folder, so the output must be one too, and {output} is a file")
-        found = list(_volumes(task, source, output.resolve()))
+        found = list(_volumes(task, suffixes, source, output.resolve()))
         jobs = [InferenceItem(path, output / path.relative_to(source)) for path in found]
         if not jobs:
             raise UserError(f"{source}: in this folder is no file that the task {type(task).__name__} reads")
@@ -61,15 +62,15 @@ def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[In
     return jobs
 
 
-def _volumes(task: Task, folder: Path, output: Path) -> Iterator[Path]:
+def _volumes(task: Task, suffixes: Sequence[str], folder: Path, output: Path) -> Iterator[Path]:
     """Yield what the task reads below ``folder``, by name; hidden files and the output are passed over."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.resolve() == output:
             continue
-        if task.reads(path):
+        if task.reads(path, suffixes):
             yield path
         elif path.is_dir():
-            yield from _volumes(task, path, output)
+            yield from _volumes(task, suffixes, path, output)
 
 
 class Inference:

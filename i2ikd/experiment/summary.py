@@ -11,6 +11,8 @@ import numpy as np
 from i2ikd.evaluation.records import Record, pivot
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed, gap_closed, holm, interval, paired, ranks
 
+RowKind = Literal["baseline", "teacher", "arm"]
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -27,7 +29,7 @@ class Row:
     """One row of the table."""
 
     arm: str
-    kind: Literal["baseline", "teacher", "arm"]
+    kind: RowKind
     costs: Costs | None
     metrics: dict[str, Estimate]
     """By column of the table (``psnr``, ...)."""
@@ -100,7 +102,7 @@ def summarise(
     metadata: dict[str, str],
     columns: Mapping[str, str],
     records: Sequence[Record],
-    kinds: Mapping[str, Literal["baseline", "teacher", "arm"]],
+    kinds: Mapping[str, RowKind],
     costs: Mapping[str, Costs],
     references: Sequence[str],
     student: str,

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from i2ikd.engine.run import Run
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, per_volume
+from i2ikd.experiment.compare import table_rows
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.scores import network_of
 from i2ikd.experiment.summary import Comparison
 from i2ikd.files import replacing
 from i2ikd.network import apply
@@ -52,25 +54,27 @@ class Picture:
 Pictures = list[Picture]
 
 
-def collect_pictures(context: ExperimentContext, comparison: Comparison) -> Pictures:
+def collect_pictures(graph: RunGraph, comparison: Comparison) -> Pictures:
     """Run the compared networks of the first seed on three slices: every baseline, the teacher, at most eight arms.
 
     Args:
-        bench: of the experiment; its runs are finished.
+        graph: of the experiment's runs, which are finished.
         comparison: says which volumes and which arms.
     """
     seed = min((record.seed for record in comparison.records if record.seed != NO_SEED), default=0)
-    runs = {"teacher": context.teacher_run(seed)}
-    runs |= {arm: context.arm_run(context.experiment.arm(arm), seed) for arm in _chosen_arms(comparison)}
+    context = graph.context
+    arms = [context.experiment.arm(arm) for arm in _chosen_arms(comparison)]
+    rows = table_rows(graph, arms, [seed])
     samples = {label: _middle(context, volume) for label, volume in telling_volumes(comparison).items()}
     images: dict[str, dict[str, np.ndarray]] = {label: {} for label in samples}
     for label, batch in samples.items():
         images[label] |= {
             name: context.task.to_display(image[0]) for name, image in context.task.baseline(batch).items()
         }
-    for name, run in runs.items():
-        for label, output in _outputs(context, run, samples).items():
-            images[label][name] = context.task.to_display(output)
+    for row in rows:
+        network = network_of(context, row.runs[seed], row.combine, row.transforms)
+        for label, output in _outputs(context, network, samples).items():
+            images[label][row.name] = context.task.to_display(output)
     return [
         Picture(
             label,
@@ -122,8 +126,8 @@ def _middle(context: ExperimentContext, volume: str) -> Batch:
 
 
 @torch.inference_mode()
-def _outputs(context: ExperimentContext, run: Run, samples: dict[str, Batch]) -> dict[str, Tensor]:
-    network = context.load(run).to(context.device)
+def _outputs(context: ExperimentContext, network: nn.Module, samples: dict[str, Batch]) -> dict[str, Tensor]:
+    network.to(context.device)
     return {label: apply(network, batch.to(context.device)).float().cpu()[0] for label, batch in samples.items()}
 
 
