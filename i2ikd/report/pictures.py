@@ -175,8 +175,8 @@ def load_pictures(out: Path) -> Pictures:
         return []
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            metadata = json.loads(str(arrays["facts"]))
-            return [_picture(place, entry_, arrays) for place, entry_ in enumerate(metadata)]
+            metadata = json.loads(str(arrays["metadata"]))
+            return [_picture(place, entry, arrays) for place, entry in enumerate(metadata)]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged ({error}); delete it, or compare again") from None
 

@@ -1,1 +1,1 @@
-"""Ground that the MRI tasks stand on: Fourier transforms, masks, data consistency, volumes, readers, phantom."""
+"""What the MRI tasks are built on: Fourier transforms, masks, data consistency, volumes, readers, phantom."""

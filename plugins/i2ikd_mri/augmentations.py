@@ -54,7 +54,7 @@ def augment(image: Tensor, augmentations: Sequence[str], random: np.random.Gener
 
     Args:
         image: real or complex.
-        views: names of ``AUGMENTATIONS``.
+        augmentations: names of ``AUGMENTATIONS``.
         random: where every choice comes from.
         other: draws the image of another sample, for ``mix``.
 

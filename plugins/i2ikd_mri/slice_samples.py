@@ -19,7 +19,7 @@ class SliceSamples(SampleDataset):
 
     Args:
         slices: where the images come from.
-        views: random views of the image, made before anything else.
+        augmentations: random views of the image, made before anything else.
         memory: the budget.
         name: what tells this split from others in ``memory``.
     """

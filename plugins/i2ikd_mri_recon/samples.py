@@ -22,7 +22,7 @@ class ReconSamples(SliceSamples):
     Args:
         slices: where the images come from.
         undersampling: how they are measured.
-        views: random views of the image, made before it is measured.
+        augmentations: random views of the image, made before it is measured.
         stored: whether a pair that the file stores is preferred to a simulated one.
         memory: the budget.
         name: what tells this split from others in ``memory``.

@@ -21,7 +21,7 @@ class SuperResolutionSamples(SliceSamples):
     Args:
         slices: where the images come from.
         low_resolution: how they lose their resolution.
-        views: random views of the target.
+        augmentations: random views of the target.
         memory: the budget.
         name: what tells this split from others in ``memory``.
     """

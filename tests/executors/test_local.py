@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from i2ikd.experiment.remote import open_experiment, remote_setup
 
 from i2ikd import UserError
 from i2ikd.engine.loop import Interrupted, NullCallback
 from i2ikd.executors.local import ProcessExecutor
 from i2ikd.experiment.compare import compare
-from i2ikd.experiment.remote import open_experiment, remote_setup
 from i2ikd.experiment.schedule import Plan, execute, plan
 from i2ikd.experiment.tracking import tracked
 
@@ -127,7 +127,7 @@ from i2ikd.cli.main import run
 
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[3])
-from test_processes import workers
+from test_local import workers
 out = Path(sys.argv[1]) / "out"
 
 def until(condition, what, seconds=180):

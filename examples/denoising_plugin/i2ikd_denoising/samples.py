@@ -18,7 +18,7 @@ class NoisyCrops(SampleDataset):
     Args:
         volumes: whose slices are taken.
         noise: standard deviation of the noise.
-        views: ``noise`` draws other noise for every seed, ``flip`` mirrors and turns.
+        augmentations: ``noise`` draws other noise for every seed, ``flip`` mirrors and turns.
     """
 
     def __init__(self, volumes: Sequence[Volume], noise: float, augmentations: Sequence[str] = ()) -> None:
