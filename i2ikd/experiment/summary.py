@@ -72,6 +72,8 @@ class Comparison:
         records: scores of every arm, seed, volume and slice.
         histories: per run name, the rows of its training history.
         references: arms that the others are measured against.
+        higher_is_better: in the first column.
+        conclusions: what the rows show, a sentence each.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Comparison:
     records: list[Record]
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
+    higher_is_better: bool = True
+    conclusions: list[str] = field(default_factory=list)
 
     def row(self, arm: str) -> Row | None:
         """Return an arm's row."""
@@ -93,6 +97,7 @@ class Comparison:
             "metadata": self.metadata,
             "metrics": self.columns,
             "references": self.references,
+            "conclusions": self.conclusions,
             "rows": [row.as_json() for row in self.rows],
         }
 
@@ -135,7 +140,7 @@ def summarise(
     found = ranks({row.arm: row.metrics[main] for row in rows if row.kind == "arm"}, upward)
     for row in rows:
         row.rank = found.get(row.arm)
-    return Comparison(name, metadata, dict(columns), rows, list(records), references=present)
+    return Comparison(name, metadata, dict(columns), rows, list(records), references=present, higher_is_better=upward)
 
 
 def _relate(row: Row, values: Mapping[str, np.ndarray], references: Sequence[str], student: str, upward: bool) -> None:
