@@ -40,7 +40,7 @@ def unequal_budgets(graph: RunGraph, arms: Sequence[Arm], seed: int) -> list[str
         spent = student_epochs(graph.arm_run(arm, seed))
         if spent > allowed:
             lines.append(
-                f"warning: the arm {arm.name!r} trains its student for {spent} epochs, the control {control.name!r} for "
+                f"warning: arm {arm.name!r} trains its student for {spent} epochs, the control {control.name!r} for "
                 f"{allowed}; give the control the same budget before comparing them"
             )
     return lines

@@ -30,8 +30,8 @@ def missing_levers(graph: RunGraph, arms: Sequence[Arm]) -> list[str]:
         lacking = _levers(experiment.student_of(arm), arm) - _levers(teacher, None)
         if lacking:
             lines.append(
-                f"warning: arm {arm.name!r}: the student has {', '.join(sorted(lacking))}, its teacher has not; a teacher "
-                "that is not above the student's control teaches nothing: give it the same levers"
+                f"warning: arm {arm.name!r}: the student has {', '.join(sorted(lacking))}, its teacher has not; a "
+                "teacher that is not above the student's control teaches nothing: give it the same levers"
             )
     return lines
 
@@ -70,8 +70,8 @@ def _on_teacher(comparison: Comparison, control: str, column: str) -> list[str]:
     if above > 0:
         return [f"the teacher is {above:.3f} above {control} in {column}: there is something to distil"]
     return [
-        f"warning: the teacher is {-above:.3f} below {control} in {column}: it teaches nothing; train it longer, make it "
-        "larger, or give it the levers of the student (transforms, residual = true)"
+        f"warning: the teacher is {-above:.3f} below {control} in {column}: it teaches nothing; train it longer, make "
+        "it larger, or give it the levers of the student (transforms, residual = true)"
     ]
 
 
