@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from i2ikd.engine.objective import Objective
 from rich.console import Console
 from rich.table import Table
 from torch.nn.modules.module import register_module_forward_hook
@@ -17,7 +18,6 @@ from torch.nn.modules.module import register_module_forward_hook
 from benchmarks.engine_loop import train_stage
 from benchmarks.plain_loop import PlainStage
 from benchmarks.setting import Setting
-from i2ikd.engine.objective import Objective
 
 STEPS = 50
 SMALL = Setting(size=24, batch=4, samples=12, cascades=2, channels=12)

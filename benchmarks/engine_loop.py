@@ -10,6 +10,7 @@ from benchmarks.plain_loop import ALPHA
 from benchmarks.samples import MemoryTask
 from benchmarks.setting import Setting
 from benchmarks.turn import Turn
+from i2ikd.callback import RunContext
 from i2ikd.config import Training
 from i2ikd.engine.batches import SampleBatches
 from i2ikd.engine.build import build_network
@@ -19,7 +20,6 @@ from i2ikd.engine.loop import Callback, NullCallback, train
 from i2ikd.engine.plan import plan_stages
 from i2ikd.engine.teacher_cache.cache import TeacherCache
 from i2ikd.engine.trainer import Trainer
-from i2ikd.lifecycle import RunContext
 from i2ikd.network import to_memory_format
 from i2ikd.recipe import Stage
 from i2ikd.registry import default_registry

@@ -18,7 +18,7 @@ from benchmarks.setting import Setting
 from benchmarks.turn import Turn
 from i2ikd import Batch, create
 from i2ikd.engine.batches import SampleBatches
-from i2ikd.engine.seeds import seed_torch
+from i2ikd.seeds import seed_torch
 
 ALPHA = 0.5
 

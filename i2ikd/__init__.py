@@ -9,72 +9,55 @@ from i2ikd.errors import UserError
 from i2ikd.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from i2ikd.api import DistillResult, distill, load
+    from i2ikd.callback import Callback, NullCallback
+    from i2ikd.components import create, get, list_components
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.metric import Metric
-    from i2ikd.recipe import Reference, Stage, Term
+    from i2ikd.network import Student, Teacher, eval_mode
+    from i2ikd.objective import Loss, Objective, ObjectiveContext, TeacherOutputs, TeacherRequest
+    from i2ikd.recipe import Reference, Stage, Start, TapPairs, Term, WeightSchedule
+    from i2ikd.registry import Registry, default_registry
     from i2ikd.sample import Batch, Sample, SampleKey
     from i2ikd.source import Reader, Volume, VolumeSource
     from i2ikd.taps import Taps
     from i2ikd.task import SampleDataset, Task
+    from i2ikd.transform import Transform
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "Batch": "i2ikd.sample",
-    "Distiller": "i2ikd.distiller",
-    "Features": "i2ikd.distiller",
-    "Knowledge": "i2ikd.distiller",
-    "Metric": "i2ikd.metric",
-    "Reader": "i2ikd.source",
-    "Reference": "i2ikd.recipe",
-    "Sample": "i2ikd.sample",
-    "SampleDataset": "i2ikd.task",
-    "SampleKey": "i2ikd.sample",
-    "Stage": "i2ikd.recipe",
-    "TapShapes": "i2ikd.distiller",
-    "Taps": "i2ikd.taps",
-    "Task": "i2ikd.task",
-    "Term": "i2ikd.recipe",
-    "Volume": "i2ikd.source",
-    "VolumeSource": "i2ikd.source",
-    "DistillResult": "i2ikd.api",
-    "create": "i2ikd.components",
-    "distill": "i2ikd.api",
-    "load": "i2ikd.api",
-    "get": "i2ikd.components",
-    "list_components": "i2ikd.components",
+_MODULES = {
+    "api": ("DistillResult", "distill", "load"),
+    "callback": ("Callback", "NullCallback"),
+    "components": ("create", "get", "list_components"),
+    "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
+    "metric": ("Metric",),
+    "network": ("Student", "Teacher", "eval_mode"),
+    "objective": ("Loss", "Objective", "ObjectiveContext", "TeacherOutputs", "TeacherRequest"),
+    "recipe": ("Reference", "Stage", "Start", "TapPairs", "Term", "WeightSchedule"),
+    "registry": ("Registry", "default_registry"),
+    "sample": ("Batch", "Sample", "SampleKey"),
+    "source": ("Reader", "Volume", "VolumeSource"),
+    "taps": ("Taps",),
+    "task": ("SampleDataset", "Task"),
+    "transform": ("Transform",),
 }
+_MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Batch",
-    "DistillResult",
-    "Distiller",
-    "Features",
-    "Knowledge",
-    "Metric",
-    "Reader",
-    "Reference",
-    "Sample",
-    "SampleDataset",
-    "SampleKey",
-    "Stage",
-    "TapShapes",
-    "Taps",
-    "Task",
-    "Term",
-    "UserError",
-    "Volume",
-    "VolumeSource",
-    "create",
-    "distill",
-    "get",
-    "hookimpl",
-    "list_components",
-    "load",
+    "Batch", "Callback", "DistillResult", "Distiller", "Features", "Knowledge", "Loss", "Metric", "NullCallback",
+    "Objective", "ObjectiveContext", "Reader", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "Stage",
+    "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term",
+    "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "create", "default_registry", "distill",
+    "eval_mode", "get", "hookimpl", "list_components", "load",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module 'i2ikd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_MODULE_OF]

@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from i2ikd.callback import Callback, NullCallback, RunContext, combine
 from i2ikd.config import Training, merge_training
 from i2ikd.engine import loop
 from i2ikd.engine.batches import LoaderBatches, as_batch
 from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.device import keep_large_blocks, resolve_device
-from i2ikd.engine.loop import Callback
 from i2ikd.engine.plan import plan_stages
 from i2ikd.engine.precision import autocast, resolve_precision
 from i2ikd.engine.run import load_network
 from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
 from i2ikd.experiment.evaluate_run import finished_run
-from i2ikd.lifecycle import RunContext
+from i2ikd.experiment.tracking import HookCallback
 from i2ikd.metric import Metric
 from i2ikd.network import apply
 from i2ikd.recipe import Stage
@@ -100,7 +100,7 @@ def distill(
         training: settings as in an experiment's ``[training]``, e.g. ``{"lr": 3e-4, "schedule": "cosine"}``.
         loss: the reconstruction loss ``(output, target) -> scalar``.
         seed: of everything random.
-        callback: is told how the work goes on.
+        callback: receives the events of training.
 
     Raises:
         UserError: unknown names, wrong options, taps that match nothing, shapes that do not fit.
@@ -120,13 +120,14 @@ def distill(
         validation=None if kept is None else lambda: kept,
         device=device,
         precision=resolve_precision(settings.precision, device),
-        teacher=None if teacher is None else teacher.to(device),
-        teacher_model=type(teacher).__name__,
+        inputs={} if teacher is None else {"teacher": teacher.to(device)},
+        models={} if teacher is None else {"teacher": type(teacher).__name__},
         pairs=None if pairs is None else [(left, right) for left, right in pairs],
+        callback=combine(callback or NullCallback(), HookCallback(registry)),
     )
     context = RunContext("student", seed, None, {"recipe": recipe, "epochs": epochs}, student)
     trainer = Trainer(context, student, planned, shared, type(student).__name__)
-    _train(trainer, shared, callback)
+    _train(trainer, shared)
     metrics: dict[str, dict[str, float]] = {}
     for name, network in (("teacher", teacher), ("student", student)):
         if network is not None and kept:
@@ -134,16 +135,16 @@ def distill(
     return DistillResult(student.eval(), trainer.history, metrics)
 
 
-def _train(trainer: Trainer, shared: TrainingContext, callback: Callback | None) -> None:
-    """Run the loop; life-cycle hooks hear of the run's start and end, on failure too."""
-    shared.registry.notify("run_started", trainer.run)
+def _train(trainer: Trainer, shared: TrainingContext) -> None:
+    """Run the loop; callbacks receive the run's start and end, on failure too."""
+    shared.events.on_run_start(trainer.run)
     try:
-        loop.train(trainer.run.name, [trainer], shared, callback=callback)
+        loop.train(trainer.run.name, [trainer], shared)
     except BaseException as error:
         trainer.run.error = error
         raise
     finally:
-        shared.registry.notify("run_ended", trainer.run)
+        shared.events.on_run_end(trainer.run)
 
 
 @torch.no_grad()
@@ -154,9 +155,9 @@ def _scores(network: nn.Module, batches: Iterable[Batch], shared: TrainingContex
     flags = {module: module.training for module in network.modules()}
     network.eval()
     for batch in batches:
-        there = shared.to_device(batch)
+        on_device = shared.to_device(batch)
         with autocast(shared.device, shared.precision):
-            output = apply(network, there).float().cpu().numpy()
+            output = apply(network, on_device).float().cpu().numpy()
         target = batch.target.float().cpu().numpy()
         for image, wanted in zip(output.reshape(-1, *output.shape[-2:]), target.reshape(-1, *target.shape[-2:])):
             for name, metric in metrics.items():

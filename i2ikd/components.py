@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from i2ikd.registry import default_registry
+from i2ikd.registry import Registry, default_registry
 
 
 def get(kind: str, name: str) -> Any:
@@ -27,9 +27,14 @@ def create(kind: str, name: str, **options: Any) -> Any:
 
 
 def list_components(kind: str) -> dict[str, Mapping[str, str]]:
-    """Return the names of a kind with the facts that they were registered with; nothing is imported.
+    """Return the names of a kind with the metadata they were registered with; nothing is imported.
 
     Raises:
         UserError: there is no such kind.
     """
     return {component.name: component.metadata for component in default_registry().components(kind)}
+
+
+def reader_suffixes(registry: Registry) -> tuple[str, ...]:
+    """Return the file name endings that the readers of a registry state, in lower case."""
+    return tuple(s for reader in registry.components("reader") for s in reader.metadata.get("suffixes", "").split())

@@ -65,6 +65,14 @@ class Network(BaseModel):
     model: str
     weights: Path | None = None
     """Weights of a trained teacher, which is then not trained: the folder of a run, or a file with a state dict."""
+    recipe: ComponentRef = Reference(name="student")
+    """How a teacher is trained; an arm states its own recipe."""
+    transforms: list[ComponentRef] = Field(default_factory=list)
+    """Changes of the network, during training or of the trained network, in order."""
+    ensemble: Positive = 1
+    """How many teachers of different seeds form the teacher."""
+    combine: ComponentRef = Reference(name="mean")
+    """How the networks of an ensemble become one."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of ``[training]`` that this network overrides."""
 
@@ -88,11 +96,49 @@ class Arm(BaseModel):
     recipe: str = "student"
     student: dict[str, Any] = Field(default_factory=dict)
     """Options of ``[student]`` that this arm overrides, such as ``depth``."""
+    teacher: str | None = None
+    """Another arm whose network is this arm's teacher; ``None``: the experiment's teacher."""
+    inputs: dict[str, list[str]] = Field(default_factory=dict)
+    """Arms whose networks fill further roles (``{assistant = ["kd-mri"]}``); several are combined."""
+    of: str | None = None
+    """Another arm whose trained network this arm takes over: nothing is trained, only ``transforms`` are applied."""
+    transforms: list[ComponentRef] = Field(default_factory=list)
+    """Changes of the network besides those of ``[student]``, in order."""
+
+    @property
+    def needed_arms(self) -> list[str]:
+        """Names of the arms whose networks it needs."""
+        stated = [name for names in self.inputs.values() for name in names]
+        return [*stated, *(name for name in (self.teacher, self.of) if name is not None)]
 
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments of the recipe."""
         return dict(self.model_extra or {})
+
+
+def _refuse_training(arm: Arm, of: Arm) -> None:
+    """Refuse settings without effect in an arm that takes over another's network."""
+    if of.of is not None:
+        raise ValueError(f"arm {arm.name!r}: of = {of.name!r} is itself of {of.of!r}; name the arm that is trained")
+    stated = arm.model_fields_set - {"name", "of", "transforms"} | (arm.model_extra or {}).keys()
+    if stated:
+        raise ValueError(
+            f"arm {arm.name!r}: with of = {of.name!r} nothing is trained, so {min(stated)!r} has no effect"
+        )
+    if not arm.transforms:
+        raise ValueError(f"arm {arm.name!r}: with of = {of.name!r} it needs transforms, or it is the same row twice")
+
+
+def _refuse_cycle(arm: Arm, arms: Mapping[str, Arm]) -> None:
+    path, waiting = [arm.name], [(arm, [arm.name])]
+    while waiting:
+        current, path = waiting.pop()
+        for name in current.needed_arms:
+            if name in path:
+                raise ValueError(f"the arms {' -> '.join([*path, name])} need each other")
+            if name in arms:
+                waiting.append((arms[name], [*path, name]))
 
 
 class Comparison(BaseModel):
@@ -101,6 +147,10 @@ class Comparison(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     student: str = "student"
     control: str = "control"
+    references: list[str] = Field(default_factory=list)
+    """Further arms that the others are measured against."""
+    metrics: dict[str, ComponentRef] = Field(default_factory=dict)
+    """Further columns of the table: metric by column name, with options."""
     latency: bool = True
 
 
@@ -136,9 +186,24 @@ class Experiment(BaseModel):
             if name == "teacher":
                 raise ValueError("an arm cannot be named 'teacher': that is the teacher's row")
         for key in ("student", "control"):
-            reference = getattr(self.comparison, key)
-            if reference not in names and reference != key:  # the default references are optional
-                raise ValueError(f"comparison.{key} names no arm; {nearest(reference, names)}")
+            wanted = getattr(self.comparison, key)
+            if wanted not in names and wanted != key:  # the default references are optional
+                raise ValueError(f"comparison.{key} names no arm; {nearest(wanted, names)}")
+        for wanted in self.comparison.references:
+            if wanted not in names:
+                raise ValueError(f"comparison.references names no arm {wanted!r}; {nearest(wanted, names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_form_no_cycle(self) -> Experiment:
+        arms = {arm.name: arm for arm in self.arms}
+        for arm in self.arms:
+            for name in arm.needed_arms:
+                if name not in arms and name != "teacher":
+                    raise ValueError(f"arm {arm.name!r}: there is no arm {name!r}; {nearest(name, arms)}")
+            if arm.of is not None:
+                _refuse_training(arm, arms[arm.of])
+            _refuse_cycle(arm, arms)
         return self
 
     @model_validator(mode="after")

@@ -57,6 +57,9 @@ class Distiller(nn.Module):
     uses_teacher: ClassVar[bool] = True
     """Whether it needs a teacher at all."""
 
+    uses_target: ClassVar[bool] = False
+    """Whether its loss depends on the batch's targets; it is then computed on the labelled samples alone."""
+
     relates_samples: bool = False
     """Whether the loss of a sample depends on its batch mates."""
 

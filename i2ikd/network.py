@@ -1,12 +1,14 @@
-"""The two roles: a Teacher that is only listened to, and a Student that is trained."""
+"""Networks in training: a frozen Teacher evaluated without gradients, and a Student that is trained; both with taps."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from itertools import chain
 from types import TracebackType
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +64,7 @@ def apply(network: nn.Module, batch: Batch) -> Tensor:
     if not isinstance(output, Tensor) or output.ndim != 4:
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise UserError(f"{type(network).__name__} must return an image [B, C, H, W], not {found}")
-    if output.shape != batch.target.shape:
+    if batch.has_targets and output.shape != batch.target.shape:
         raise UserError(
             f"{type(network).__name__} returns {tuple(output.shape)} for a target of {tuple(batch.target.shape)}; "
             "check the task's scale and the network's output channels"
@@ -70,27 +72,73 @@ def apply(network: nn.Module, batch: Batch) -> Tensor:
     return output
 
 
-class Observed:
-    """A network with taps on it; hooks are removed on ``close``."""
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode, so that a forward pass changes no running statistics; restore every flag after."""
+    training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, flag in training.items():
+            module.training = flag
 
-    def __init__(self, network: nn.Module, paths: Iterable[str] = (), side: str = "network") -> None:
+
+Autocast = Callable[[], AbstractContextManager[object]]
+"""Makes the context manager under which a network runs."""
+
+
+class Observed:
+    """A network with taps; hooks are removed on ``close``.
+
+    Args:
+        network: called as ``network(input, **conditions)``.
+        paths: modules to tap.
+        side: how messages name the network.
+        autocast: makes the context manager under which the network runs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        paths: Iterable[str] = (),
+        side: str = "network",
+        autocast: Autocast = nullcontext,
+    ) -> None:
         self.network = network
-        self.taps = Taps(network, paths, side)
+        self._side = side
+        self._paths = list(paths)
+        self._autocast = autocast
+        self.taps = Taps(network, self._paths, side)
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Run the network; the taps hold what it gave until the next call."""
-        self.taps.clear()
-        return apply(self.network, batch)
+        """Run the network on a batch; the taps keep its features until the next call or ``release``.
 
-    def features(self, paths: list[str], output: Tensor | None) -> Features:
+        Returns:
+            The output image [B, C, H, W].
+        """
+        self.taps.clear()
+        with self._autocast():
+            return apply(self.network, batch)
+
+    def features(self, paths: Sequence[str], output: Tensor | None) -> Features:
         """Return the features at ``paths`` of the last call."""
         return Features(taps=self.taps.take(paths), output=output)
+
+    def release(self) -> None:
+        """Free the features of the last call."""
+        self.taps.clear()
 
     def close(self) -> None:
         """Remove the hooks."""
         self.taps.close()
 
-    def __enter__(self) -> Observed:
+    def reopen(self) -> None:
+        """Set the hooks again after ``close``."""
+        self.taps.close()
+        self.taps = Taps(self.network, self._paths, self._side)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -102,24 +150,24 @@ class Observed:
 class Student(Observed):
     """The network being trained."""
 
-    def __init__(self, network: nn.Module, paths: Iterable[str] = ()) -> None:
-        super().__init__(network, paths, "student")
+    def __init__(self, network: nn.Module, paths: Iterable[str] = (), autocast: Autocast = nullcontext) -> None:
+        super().__init__(network, paths, "student", autocast)
 
 
 class Teacher(Observed):
-    """A network in eval mode, without gradients, never touched by an optimiser.
+    """A frozen network: in eval mode, without gradients, never touched by an optimiser.
 
-    The network gets its training flags back when the role ends; ``requires_grad`` is never changed.
+    ``close`` restores the training flags of its modules; ``requires_grad`` is never changed.
     """
 
-    def __init__(self, network: nn.Module, paths: Iterable[str] = ()) -> None:
-        super().__init__(network, paths, "teacher")
+    def __init__(self, network: nn.Module, paths: Iterable[str] = (), autocast: Autocast = nullcontext) -> None:
+        super().__init__(network, paths, "teacher", autocast)
         self._training = {module: module.training for module in network.modules()}
         network.eval()
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
-        """Run the teacher without recording gradients."""
+        """Run the network without recording gradients."""
         return super().__call__(batch)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from i2ikd.component import REGISTRY_ARGUMENT
 from i2ikd.errors import UserError, nearest
 
 
@@ -25,7 +26,9 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """
     signature = inspect.signature(target).parameters
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name: p for name, p in signature.items() if p.kind not in variable and name != "self"}
+    return {
+        name: p for name, p in signature.items() if p.kind not in variable and name not in ("self", REGISTRY_ARGUMENT)
+    }
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

@@ -1,13 +1,20 @@
-"""Stages and the terms of their losses; a recipe is a list of stages. Importing this file never imports torch."""
+"""Stages, their objectives and start weights; a recipe is a list of stages. Importing this module imports no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Pairs = list[tuple[str, str]] | str
-"""Pairs of taps, or the name of registered ones."""
+TapPairs = list[tuple[str, str]]
+"""(teacher path, student path) pairs of modules."""
+
+Pairs = TapPairs | str
+"""Pairs of modules, or the name of registered ones."""
+
+WEIGHTED_TERMS = "weighted-terms"
+"""The objective of a stage that states terms."""
 
 
 class Reference(BaseModel):
@@ -29,23 +36,70 @@ def _reference(value: Any) -> Any:
 ComponentRef = Annotated[Reference, BeforeValidator(_reference)]
 
 
+class WeightSchedule(BaseModel):
+    """A weight that changes linearly over the first part of a stage, then stays.
+
+    In epoch e of E it is ``start + (end - start) * min(1, e / (until * E))``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    start: float = Field(ge=0)
+    end: float = Field(ge=0)
+    until: float = Field(default=1.0, gt=0, le=1)
+    """Share of the stage's epochs after which ``end`` is reached."""
+
+    def at(self, epoch: int, epochs: int) -> float:
+        """Return the weight of an epoch, from 0.
+
+        >>> WeightSchedule(start=0.0, end=1.0, until=0.5).at(2, 8)
+        0.5
+        """
+        return self.start + (self.end - self.start) * min(1.0, epoch / (self.until * epochs))
+
+
 class Term(BaseModel):
     """One weighted term of a stage's loss.
 
-    ``weight`` is taken as it is. With ``ratio`` the weight is calibrated on the first batches such that
+    With ``ratio`` the weight is calibrated on the first batches such that
     weight * term = ratio * reconstruction loss, and then fixed.
     """
 
     model_config = ConfigDict(extra="forbid")
     distiller: ComponentRef
-    weight: float = Field(default=1.0, ge=0)
+    weight: Annotated[float, Field(ge=0)] | WeightSchedule = 1.0
     ratio: float | None = Field(default=None, gt=0)
     pairs: Pairs | None = None
 
     @property
     def active(self) -> bool:
-        """A term of weight 0 is not computed at all."""
-        return self.ratio is not None or self.weight > 0
+        """Whether it is computed at all: a term whose weight is always 0 is not."""
+        return self.ratio is not None or self.weight_at(0, 1) > 0 or self.weight_at(1, 1) > 0
+
+    def weight_at(self, epoch: int, epochs: int) -> float:
+        """Return the stated weight in an epoch (from 0) of a stage of ``epochs``."""
+        return self.weight.at(epoch, epochs) if isinstance(self.weight, WeightSchedule) else self.weight
+
+
+class Start(BaseModel):
+    """Weights that a stage takes from an input network before its first step.
+
+    ``{from = "teacher"}`` copies the layers registered for the two models, or else those of equal name and shape;
+    ``{from = "teacher", map = [["cascades.*.layers.4", "cascades.*.layers.2"]]}`` copies module by module.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    source: str = Field(alias="from")
+    """Role of an input network."""
+    map: TapPairs | None = None
+    """(input's module path, trained network's module path), with ``*``."""
+    network: str | None = None
+    """Name of a further network that the input's run left behind, instead of its main one."""
+
+
+def _start(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("previous", "fresh"):
+        return {"from": value}
+    return value
 
 
 class Stage(BaseModel):
@@ -53,26 +107,49 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: str
-    terms: list[Term]
+    terms: list[Term] = Field(default_factory=list)
+    """Of the objective ``weighted-terms``."""
+    objective: ComponentRef | None = None
+    """Another objective by name, with options; a stage has either terms or an objective."""
     epochs: int | None = Field(default=None, ge=0)
-    """``None``: as many as ``training.epochs``."""
-    start: Literal["previous", "fresh", "teacher"] = "previous"
-    """``previous``: the stage before (or a fresh student); ``teacher``: layers of equal name and shape are copied."""
+    """``None``: ``training.epochs``."""
+    start: Annotated[Literal["previous", "fresh"] | Start, BeforeValidator(_start)] = "previous"
+    """``previous``: the weights of the stage before (or freshly initialised); ``fresh``; or taken from an input
+    network, by its role alone (``"teacher"``) or as a table."""
+    freeze: list[str] = Field(default_factory=list)
+    """Module paths, with ``*``, whose parameters are not trained in this stage."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of ``[training]`` that differ in this stage (lr, optimizer, schedule, ema, ...)."""
 
     @model_validator(mode="after")
-    def _has_terms(self) -> Stage:
-        if not self.terms:
-            raise ValueError(f"the stage {self.name!r} has no terms: there is nothing to minimise")
+    def _has_one_objective(self) -> Stage:
+        if not self.terms and self.objective is None:
+            raise ValueError(
+                f"the stage {self.name!r} has neither terms nor an objective: there is nothing to minimise"
+            )
+        if self.terms and self.objective is not None:
+            raise ValueError(f"the stage {self.name!r} has both terms and an objective; state one of them")
         return self
+
+    @property
+    def minimises(self) -> Reference:
+        """The objective with its options, terms included."""
+        if self.objective is not None:
+            return self.objective
+        terms = [term.model_dump(mode="json", exclude_defaults=True) for term in self.terms]
+        return Reference.model_validate({"name": WEIGHTED_TERMS, "terms": terms})
 
 
 def active_stages(stages: list[Stage]) -> list[Stage]:
-    """Drop terms of weight 0, and stages without others: with its teacher terms at 0 a recipe *is* plain training."""
+    """Drop terms of weight 0 and stages without others: with all teacher terms at 0 a recipe is plain training."""
     kept = []
     for stage in stages:
         terms = [term for term in stage.terms if term.active]
-        if terms:
+        if terms or stage.objective is not None:
             kept.append(stage.model_copy(update={"terms": terms}))
     return kept
+
+
+def as_reference(value: Mapping[str, Any] | str | Reference) -> Reference:
+    """Return a component's name and options from any of the forms an experiment can write."""
+    return value if isinstance(value, Reference) else Reference.model_validate(_reference(value))

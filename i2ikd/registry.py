@@ -1,131 +1,70 @@
-"""Discovery of plugins by entry point, isolation of broken ones, and the registry of named components."""
+"""Discovery of plugins by entry point, isolation of broken ones, and named components by kind."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib import metadata
+from importlib import metadata as distributions
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pluggy
 
 from i2ikd import hookspecs
+from i2ikd.component import Component, Kind, Plugin, reason
 from i2ikd.errors import UserError, nearest
 
-KINDS = (
-    "model", "pairs", "task", "dataset", "reader", "mask", "distiller", "recipe", "metric", "figure",
-    "tracker", "exporter", "command",
-)  # fmt: skip
-_HOOKS = {f"register_{kind if kind == 'pairs' else kind + 's'}": kind for kind in KINDS}
+IMPORT = "import:"
+"""Prefix of a component that is not registered: ``import:package.module:Name``."""
 
-
-@dataclass
-class Plugin:
-    """One discovered plugin and what became of it."""
-
-    name: str
-    distribution: str = ""
-    version: str = ""
-    module: Any = None
-    problem: str = ""
-    """Why it is not in use; empty when it is."""
-    provides: list[Component] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        """``name (distribution version)``."""
-        return f"{self.name} ({self.distribution} {self.version})" if self.distribution else self.name
-
-
-@dataclass(frozen=True)
-class Component:
-    """A named component with its provenance."""
-
-    kind: str
-    name: str
-    target: Callable[..., Any] | str
-    plugin: Plugin = field(repr=False)
-    summary: str = ""
-    metadata: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-    def resolve(self) -> Callable[..., Any]:
-        """Import the target, on first use.
-
-        Raises:
-            UserError: the import fails; the message names the plugin.
-        """
-        if not isinstance(self.target, str):
-            return self.target
-        try:
-            found = import_target(self.target)
-        except (Exception, SystemExit) as error:
-            raise UserError(
-                f"{self.kind} {self.name!r} of the plugin {self.plugin.label} cannot be loaded from "
-                f"{self.target!r}: {_reason(error)}"
-            ) from error
-        if not callable(found):
-            raise UserError(
-                f"{self.kind} {self.name!r} of the plugin {self.plugin.label}: {self.target!r} is a "
-                f"{type(found).__name__}, which cannot be called"
-            )
-        return found
-
-    def create(self, options: dict[str, Any] | None = None, where: str = "") -> Any:
-        """Check the options and call the target.
-
-        Raises:
-            UserError: wrong options, or a factory that raises; the message names the plugin.
-        """
-        from i2ikd.options import check  # brings pydantic, which `--help` and `list` do without
-
-        target = self.resolve()
-        checked = check(target, options or {}, where or f"{self.kind} {self.name!r}")
-        try:
-            return target(**checked)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"{self.kind} {self.name!r} of the plugin {self.plugin.label} failed to start: {_reason(error)}"
-            ) from error
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
-
-
-def import_target(text: str) -> Any:
-    """Import ``package.module:attribute``."""
-    module, _, attribute = text.partition(":")
-    found = importlib.import_module(module)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found
+CORE_KINDS = (
+    Kind("model", "models"),
+    Kind("pairs", "pairs"),
+    Kind("task", "tasks"),
+    Kind("dataset", "datasets"),
+    Kind("reader", "readers"),
+    Kind("distiller", "distillers"),
+    Kind("objective", "objectives"),
+    Kind("transform", "transforms"),
+    Kind("combination", "combinations"),
+    Kind("recipe", "recipes"),
+    Kind("metric", "metrics"),
+    Kind("figure", "figures"),
+    Kind("tracker", "trackers"),
+    Kind("exporter", "exporters"),
+    Kind("command", "commands"),
+)
 
 
 class Registry:
-    """The plugins of one process and what they registered."""
+    """The plugins of one process and the components they registered.
+
+    Plugins are registered together: first their kinds, then their components, so that the order of plugins does not
+    matter. A plugin that raises is set aside with its reason and leaves nothing behind.
+
+    Args:
+        plugins: loaded plugins.
+    """
 
     def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
+        self._kinds = {kind.name: kind for kind in CORE_KINDS}
         self.plugins: list[Plugin] = []
         self.strict = os.environ.get("I2IKD_STRICT_PLUGINS") == "1"
-        for plugin in plugins:
-            self.add(plugin)
+        self.add(*plugins)
 
     @classmethod
     def discover(cls) -> Registry:
         """Load every entry point of the group ``i2ikd``; a broken plugin costs one line on stderr."""
         registry = cls()
         blocked = {n.strip() for n in os.environ.get("I2IKD_DISABLE_PLUGINS", "").split(",") if n.strip()}
-        points = sorted(metadata.entry_points(group=hookspecs.GROUP), key=lambda p: (p.name != "builtin", p.name))
+        points = sorted(distributions.entry_points(group=hookspecs.GROUP), key=lambda p: (p.name != "builtin", p.name))
+        loaded = []
         for point in points:
             distribution = point.dist.name if point.dist else ""
             version = point.dist.version if point.dist else ""
@@ -139,32 +78,70 @@ class Registry:
             except (Exception, SystemExit) as error:
                 registry._set_aside(plugin, error)
                 continue
-            registry.add(plugin)
+            loaded.append(plugin)
+        registry.add(*loaded)
         return registry
 
-    def add(self, plugin: Plugin) -> None:
-        """Register one loaded plugin; whatever is wrong with it is kept as its ``problem``."""
-        if self._manager.is_registered(plugin.module):
-            owner = next(p.label for p in self.plugins if p.module is plugin.module and not p.problem)
-            self._set_aside(plugin, UserError(f"its module is already in use as the plugin {owner}"))
-            return
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Every kind by name: those of the core, then those of plugins."""
+        return MappingProxyType(self._kinds)
+
+    def add(self, *plugins: Plugin) -> None:
+        """Register loaded plugins; whatever is wrong with one is kept as its ``problem``."""
+        sound = [plugin for plugin in plugins if self._attempt(plugin, self._register_kinds)]
+        for plugin in sound:
+            self._attempt(plugin, self._register_components)
+
+    def _attempt(self, plugin: Plugin, step: Callable[[Plugin], None]) -> bool:
+        """Run one step of a registration; undo everything of the plugin where the step raises."""
         try:
-            self._manager.register(plugin.module, name=f"{plugin.distribution}:{plugin.name}")
-            self._refuse_unusable_hooks(plugin)
-            for hook, kind in _HOOKS.items():
-                self._call(plugin, hook, register=self._register(plugin, kind))
+            step(plugin)
         except (Exception, SystemExit) as error:
-            if self._manager.is_registered(plugin.module):
+            if self._name_of(plugin) is not None and plugin in self.plugins:
+                self.plugins.remove(plugin)
                 self._manager.unregister(plugin.module)
             plugin.provides.clear()
             self._set_aside(plugin, error)
-            return
+            return False
+        return True
+
+    def _register_kinds(self, plugin: Plugin) -> None:
+        if self._name_of(plugin) is not None:
+            owner = next(p.label for p in self.plugins if p.module is plugin.module and not p.problem)
+            raise UserError(f"its module is already in use as the plugin {owner}")
+        self._manager.register(plugin.module, name=f"{plugin.distribution}:{plugin.name}")
         self.plugins.append(plugin)
+        self._call(plugin, "register_kinds", register_kind=self._define_kind)
+
+    def _define_kind(self, name: str, plural: str = "", *, summary: str = "") -> None:
+        kind = Kind(name, plural or name + "s", summary)
+        if not (kind.name.isidentifier() and kind.plural.isidentifier()):
+            raise UserError(f"kind {name!r}: expected identifiers as singular and plural, got {name!r}, {plural!r}")
+        if kind.name in self._kinds or any(kind.hook == other.hook for other in self._kinds.values()):
+            raise UserError(f"kind {name!r}: a kind of this name or with the hook {kind.hook!r} exists")
+
+        def register(register: hookspecs.Register) -> None:
+            """Register components of a kind that a plugin defined."""
+
+        register.__name__ = kind.hook
+        self._manager.add_hookspecs(
+            type("PluginDefinedHook", (), {kind.hook: staticmethod(hookspecs.hookspec(register))})
+        )
+        self._kinds[kind.name] = kind
+
+    def _register_components(self, plugin: Plugin) -> None:
+        self._refuse_unusable_hooks(plugin)
+        for kind in self._kinds.values():
+            self._call(plugin, kind.hook, register=self._register(plugin, kind.name))
+
+    def _name_of(self, plugin: Plugin) -> str | None:
+        return None if plugin.module is None else self._manager.get_name(plugin.module)
 
     def _set_aside(self, plugin: Plugin, error: Exception | SystemExit) -> None:
         if self.strict:
             raise error
-        plugin.problem = " ".join(str(error).split()) if isinstance(error, UserError) else _reason(error)
+        plugin.problem = " ".join(str(error).split()) if isinstance(error, UserError) else reason(error)
         self.plugins.append(plugin)
         print(f"i2ikd: the plugin {plugin.label} is broken and not used: {plugin.problem}", file=sys.stderr)
 
@@ -175,8 +152,8 @@ class Registry:
             if not caller.has_spec():
                 raise UserError(f"there is no hook {caller.name!r}; {nearest(caller.name, specified)}")
             for implementation in caller.get_hookimpls():
-                ours = implementation.plugin is plugin.module
-                if ours and inspect.isgeneratorfunction(implementation.function):
+                own = implementation.plugin is plugin.module
+                if own and inspect.isgeneratorfunction(implementation.function):
                     raise UserError(f"{caller.name} is a hook wrapper, which is not supported; do not yield")
 
     def _register(self, plugin: Plugin, kind: str) -> hookspecs.Register:
@@ -193,12 +170,12 @@ class Registry:
         return register
 
     def _call(self, plugin: Plugin, hook: str, **arguments: Any) -> None:
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            if implementation.plugin is plugin.module:
-                implementation.function(**{name: arguments[name] for name in implementation.argnames})
+        """Call a hook of one plugin alone."""
+        others = [module for module in self._manager.get_plugins() if module is not plugin.module]
+        self._manager.subset_hook_caller(hook, others)(**arguments)
 
     def notify(self, hook: str, context: Any) -> None:
-        """Call a life-cycle hook, plugin by plugin; one that raises costs a line and stops nothing."""
+        """Call a life-cycle hook, plugin by plugin; one that raises costs a line on stderr and stops nothing."""
         for plugin in self.plugins:
             if plugin.problem:
                 continue
@@ -207,26 +184,28 @@ class Registry:
             except Exception as error:
                 if self.strict:
                     raise
-                print(f"i2ikd: {hook} of the plugin {plugin.label} failed: {_reason(error)}", file=sys.stderr)
+                print(f"i2ikd: {hook} of the plugin {plugin.label} failed: {reason(error)}", file=sys.stderr)
 
     def components(self, kind: str) -> list[Component]:
-        """Everything of one kind, by name.
+        """Return every component of a kind, sorted by name.
 
         Raises:
             UserError: there is no such kind.
         """
-        if kind not in KINDS:
-            raise UserError(f"there is no kind of component {kind!r}; {nearest(kind, KINDS)}")
+        if kind not in self._kinds:
+            raise UserError(f"there is no kind of component {kind!r}; {nearest(kind, self._kinds)}")
         found = [c for plugin in self.plugins for c in plugin.provides if c.kind == kind]
         return sorted(found, key=lambda c: (c.name, c.plugin.name))
 
     def get(self, kind: str, name: str) -> Component:
-        """Look up ``name``, or ``distribution:name``, or ``plugin:name``.
+        """Return the component ``name``, ``distribution:name``, ``plugin:name`` or ``import:package.module:Name``.
 
         Raises:
-            UserError: unknown (with the nearest name and the broken plugins), or offered twice.
+            UserError: unknown (with the nearest name and the plugins not in use), or registered twice.
         """
         everything = self.components(kind)
+        if name.startswith(IMPORT):
+            return _imported(kind, name)
         owner, _, short = name.rpartition(":")
         found = [c for c in everything if c.name == short]
         if owner:
@@ -234,26 +213,39 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            distributions = {c.plugin.distribution for c in found}
-            ways = [
-                f"{c.plugin.distribution if len(distributions) == len(found) else c.plugin.name}:{short}" for c in found
-            ]
-            raise UserError(
-                f"{kind} {name!r} is offered by {' and '.join(c.plugin.label for c in found)}; "
-                f"write {' or '.join(repr(w) for w in ways)}"
-            )
+            raise UserError(_ambiguous(kind, name, short, found))
         message = f"unknown {kind} {name!r}; {nearest(short, [c.name for c in everything])}"
         broken = [f"{p.label}: {p.problem}" for p in self.plugins if p.problem]
         if broken:
             message += f" (plugins not in use: {'; '.join(broken)})"
         raise UserError(message)
 
-    def create(self, kind: str, name: str, options: dict[str, Any] | None = None, where: str = "") -> Any:
-        """Look up, check the options, and build."""
-        return self.get(kind, name).create(options, where)
+    def create(self, kind: str, name: str, options: Mapping[str, Any] | None = None, where: str = "") -> Any:
+        """Look a component up, check its options and build it; see ``get`` and ``Component.create``."""
+        return self.get(kind, name).create(options, where, self)
+
+
+def _ambiguous(kind: str, name: str, short: str, found: list[Component]) -> str:
+    distinct = len({c.plugin.distribution for c in found}) == len(found)
+    ways = [f"{c.plugin.distribution if distinct else c.plugin.name}:{short}" for c in found]
+    return (
+        f"{kind} {name!r} is registered by {' and '.join(c.plugin.label for c in found)}; "
+        f"write {' or '.join(repr(way) for way in ways)}"
+    )
+
+
+def _imported(kind: str, name: str) -> Component:
+    """Return an unregistered component; the working directory is on the path, as for ``python -m``."""
+    target = name.removeprefix(IMPORT)
+    if ":" not in target:
+        raise UserError(f"{kind} {name!r}: expected import:package.module:Name")
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    return Component(kind, name, target, Plugin("import"))
 
 
 @cache
 def default_registry() -> Registry:
-    """The host of the command line and of the Python API: discovered once a process, on first use."""
+    """Return the registry of the command line and of the Python API, discovered once a process, on first use."""
     return Registry.discover()

@@ -74,13 +74,14 @@ class Sample:
 
     Attributes:
         input: [C, H, W] float32, what the network sees.
-        target: [C, H, W] float32, what it should give.
+        target: [C, H, W] float32, the image the network should return; ``None`` for an unlabelled sample, which only
+            terms that need no target train on.
         conditions: further network inputs by name (DC-CNN: ``kspace``, ``mask``); may be empty.
         key: subject, volume and slice.
     """
 
     input: Tensor
-    target: Tensor
+    target: Tensor | None
     conditions: dict[str, Tensor]
     key: SampleKey
 
@@ -90,6 +91,8 @@ def refuse_unsound(sample: object) -> None:
     if not isinstance(sample, Sample):
         raise UserError(f"the task's dataset gives a {type(sample).__name__}, and must give i2ikd.Sample")
     for words, image in (("input", sample.input), ("target", sample.target)):
+        if words == "target" and image is None:
+            continue
         if not isinstance(image, Tensor) or image.ndim != 3 or image.dtype != torch.float32:
             found = f"{tuple(image.shape)}, {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
             raise UserError(
@@ -100,12 +103,41 @@ def refuse_unsound(sample: object) -> None:
 
 @dataclass
 class Batch:
-    """Samples stacked along a leading axis: ``input`` and ``target`` [B, C, H, W], conditions [B, ...]."""
+    """Samples stacked along a leading axis.
+
+    Attributes:
+        input: [B, C, H, W].
+        target: [B, C, H, W]; zeros where a sample has none, and empty where no sample of the batch has one.
+        conditions: [B, ...] each.
+        keys: one per sample.
+        labelled: [B] bool on the CPU, which samples have a target; ``None``: all.
+    """
 
     input: Tensor
     target: Tensor
     conditions: dict[str, Tensor] = field(default_factory=dict)
     keys: list[SampleKey] = field(default_factory=list)
+    labelled: Tensor | None = None
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether at least one sample has a target."""
+        return self.labelled is None or self.target.ndim == self.input.ndim
+
+    def select(self, index: Tensor) -> Batch:
+        """Return some of the samples.
+
+        Args:
+            index: [n] integers on the CPU.
+        """
+        rows, moved = index.tolist(), index.to(self.input.device)
+        return Batch(
+            input=self.input[moved],
+            target=self.target[moved],
+            conditions={name: tensor[moved] for name, tensor in self.conditions.items()},
+            keys=[self.keys[row] for row in rows] if self.keys else [],
+            labelled=None if self.labelled is None else self.labelled[index],
+        )
 
     def __len__(self) -> int:
         return int(self.input.shape[0])
@@ -119,9 +151,12 @@ class Batch:
         """
         for sample in samples:
             refuse_unsound(sample)
-        first = samples[0]
-        for sample in samples[1:]:
-            if sample.input.shape != first.input.shape or sample.target.shape != first.target.shape:
+        first = next((sample for sample in samples if sample.target is not None), samples[0])
+        for sample in samples:
+            unequal = (
+                sample.target is not None and first.target is not None and sample.target.shape != first.target.shape
+            )
+            if sample.input.shape != first.input.shape or unequal:
                 raise UserError(
                     f"slices of unequal shape in one batch: {first.key.volume}[{first.key.index}] is "
                     f"{tuple(first.input.shape)}, {sample.key.volume}[{sample.key.index}] is "
@@ -136,9 +171,10 @@ class Batch:
                 )
         return cls(
             input=torch.stack([s.input for s in samples]),
-            target=torch.stack([s.target for s in samples]),
+            target=_stack_targets(samples),
             conditions={name: torch.stack([s.conditions[name] for s in samples]) for name in first.conditions},
             keys=[s.key for s in samples],
+            labelled=_labelled(samples),
         )
 
     def to(
@@ -148,11 +184,13 @@ class Batch:
         non_blocking: bool = False,
     ) -> Batch:
         """Return the batch on ``device``; the memory format applies to ``input`` and ``target``."""
+        target_format = memory_format if self.target.ndim == 4 else torch.preserve_format
         return Batch(
             input=self.input.to(device, memory_format=memory_format, non_blocking=non_blocking),
-            target=self.target.to(device, memory_format=memory_format, non_blocking=non_blocking),
+            target=self.target.to(device, memory_format=target_format, non_blocking=non_blocking),
             conditions={k: v.to(device, non_blocking=non_blocking) for k, v in self.conditions.items()},
             keys=self.keys,
+            labelled=self.labelled,
         )
 
     def pin_memory(self) -> Batch:
@@ -162,4 +200,20 @@ class Batch:
             target=self.target.pin_memory(),
             conditions={k: v.pin_memory() for k, v in self.conditions.items()},
             keys=self.keys,
+            labelled=self.labelled,
         )
+
+
+def _labelled(samples: Sequence[Sample]) -> Tensor | None:
+    flags = [sample.target is not None for sample in samples]
+    return None if all(flags) else torch.tensor(flags)
+
+
+def _stack_targets(samples: Sequence[Sample]) -> Tensor:
+    known = [sample.target for sample in samples if sample.target is not None]
+    if not known:
+        return torch.empty(len(samples), 0)
+    if len(known) == len(samples):
+        return torch.stack(known)
+    missing = torch.zeros_like(known[0])
+    return torch.stack([missing if sample.target is None else sample.target for sample in samples])

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from i2ikd.components import list_components
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, SampleKey
 
@@ -91,15 +90,21 @@ class Task(ABC):
         """Facts for the head of a table (measured acceleration, dataset, size)."""
         return {}
 
-    def reads(self, path: Path) -> bool:
-        """Whether ``path``, one of many in a folder, is a volume for ``sample_from_file``, as far as its name tells.
+    def network_options(self) -> dict[str, Any]:
+        """Return options that every network of the task must share, by name (``{"mode": "real"}``).
 
-        By default a file that any installed reader states to read; a task that takes a folder as one volume says so.
+        A network whose factory has an argument of the name gets the value; an experiment states it once, in ``[task]``.
         """
-        stated = tuple(
-            suffix for metadata in list_components("reader").values() for suffix in metadata.get("suffixes", "").split()
-        )
-        return path.is_file() and path.name.lower().endswith(stated)
+        return {}
+
+    def reads(self, path: Path, suffixes: Sequence[str]) -> bool:
+        """Return whether a path, one of many in a folder, is a volume for ``sample_from_file``, by its name.
+
+        Args:
+            path: a file or folder.
+            suffixes: file name endings of the installed readers, in lower case.
+        """
+        return path.is_file() and path.name.lower().endswith(tuple(suffixes))
 
     def sample_from_file(self, path: Path) -> SampleDataset:
         """Open new data for ``i2ikd infer``: samples whose target may be missing (all zeros)."""

@@ -17,13 +17,16 @@ from i2ikd_mri.phantom import PhantomVolume
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from i2ikd.callback import Callback, NullCallback, combine
+from i2ikd.component import Plugin
 from i2ikd.config import Experiment, apply_override, check_experiment
 from i2ikd.engine import checkpoint
-from i2ikd.engine.loop import Callback, NullCallback
 from i2ikd.engine.run import Run
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.schedule import train_arms
-from i2ikd.registry import Plugin, Registry, default_registry
+from i2ikd.experiment.tracking import HookCallback
+from i2ikd.registry import Registry, default_registry
 
 # One thread: these tensors are too small to share, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
@@ -97,26 +100,25 @@ class Laboratory:
             apply_override(document, override)
         return check_experiment(document, "tiny")
 
-    def context(
+    def graph(
         self,
         *overrides: str,
         arms: list[dict[str, Any]] | None = None,
         out: str = "out",
         plugins: tuple[object, ...] = (),
-    ) -> ExperimentContext:
-        """Build everything afresh, as a new process would."""
+    ) -> RunGraph:
+        """Create everything again, as a new process would."""
         registry = default_registry()
         if plugins:
             registry = Registry(Plugin(p.name, module=p.module) for p in registry.plugins if not p.problem)
             for number, plugin in enumerate(plugins):
                 registry.add(Plugin(f"probe-{number}", module=plugin))
-        return ExperimentContext(self.experiment(*overrides, arms=arms), registry, self.folder / out)
+        return RunGraph(ExperimentContext(self.experiment(*overrides, arms=arms), registry, self.folder / out))
 
-    def train(self, context: ExperimentContext, arm: str, seed: int = 0, callback: Callback | None = None) -> Run:
-        """Train the teacher, if need be, and one arm."""
-        (run,) = train_arms(
-            context, [context.experiment.arm(arm)], seed, callback or NullCallback(), say=lambda _: None
-        )
+    def train(self, graph: RunGraph, arm: str, seed: int = 0, callback: Callback | None = None) -> Run:
+        """Train one arm and the missing runs that it needs; plugins' life-cycle hooks are called."""
+        events = combine(callback or NullCallback(), HookCallback(graph.context.registry))
+        (run,) = train_arms(graph, [graph.context.experiment.arm(arm)], seed, events, log=lambda _: None)
         return run
 
     def weights(self, run: Run) -> dict[str, Tensor]:

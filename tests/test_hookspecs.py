@@ -18,7 +18,7 @@ from torch import nn
 
 from i2ikd import Batch, Features, SampleKey, Stage, TapShapes, UserError, hookspecs
 from i2ikd.builtin.models.plain import PlainCNN
-from i2ikd.lifecycle import EpochContext, RunContext, StageContext
+from i2ikd.callback import EpochContext, RunContext, StageContext
 from i2ikd.recipe import Term
 from i2ikd.registry import KINDS, Component, Plugin, Registry, default_registry
 from i2ikd.taps import resolve_pairs

@@ -44,6 +44,17 @@ def register_distillers(register: Register) -> None:
 
 
 @hookimpl
+def register_objectives(register: Register) -> None:
+    """The default objective."""
+    register(
+        "weighted-terms",
+        "i2ikd.builtin.objectives.weighted_terms:WeightedTerms",
+        summary="weighted sum of distillers; what a stage minimises unless it states another objective",
+        formula="sum_i w_i(epoch) * term_i",
+    )
+
+
+@hookimpl
 def register_recipes(register: Register) -> None:
     """Register recipes: named lists of stages."""
     recipes = "i2ikd.builtin.recipes:"

@@ -11,7 +11,7 @@ import click
 from i2ikd.cli import options
 
 if TYPE_CHECKING:
-    from i2ikd.executors.base import Kind
+    from i2ikd.executors.choice import ExecutorName
 
 
 @click.command("compare")
@@ -93,31 +93,38 @@ def run(
     """
     from i2ikd.cli.session import open_session
     from i2ikd.config import Experiment
-    from i2ikd.executors.base import make_executor, read_options
+    from i2ikd.executors.choice import make_executor, read_options
     from i2ikd.experiment.compare import compare
+    from i2ikd.experiment.jobs import worker_setup
 
     assert isinstance(experiment, Experiment)
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
     settings, remote = read_options(execution.executor, execution.options), execution.executor == "slurm"
     with open_session(experiment, out, chosen, quiet_stdout=as_json, remote=remote) as session:
+        context = session.context
         executor = make_executor(
-            session.context,
             session.callback,
             session.log,
-            kind=cast("Kind", execution.executor),
+            out / "workers",
+            lambda threads: worker_setup(context, threads),
+            name=cast("ExecutorName", execution.executor),
             processes=execution.processes,
             options=settings,
+            label=f"i2ikd-{experiment.name}",
+            gpus=context.device.type == "cuda",
         )
-        comparison = compare(session.context, chosen, numbers, say=session.log, lockstep=lockstep, executor=executor)
-        # imported after the training, which does not need it: the import takes about a second
+        comparison = compare(session.graph, chosen, numbers, log=session.log, lockstep=lockstep, executor=executor)
+        # imported after training, which does not need it: the import takes about a second
         from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison
         from i2ikd.report.write import write_report
 
-        save_pictures(collect_pictures(session.context, comparison), out)
+        save_pictures(collect_pictures(session.graph, comparison), out)
         files = write_report(comparison, out)
         if as_json:
             click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
         else:
             print_comparison(comparison, session.console)
+            for line in comparison.conclusions:
+                session.log(line)
         session.log("written: " + ", ".join(str(file) for file in files))

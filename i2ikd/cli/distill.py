@@ -45,7 +45,7 @@ def command(
     with open_session(checked, out, [arm], quiet_stdout=as_json, group=group) as session:
         results = []
         for seed in options.choose_seeds(checked, seeds):
-            (run,) = train_arms(session.context, [arm], seed, session.callback, session.log)
+            (run,) = train_arms(session.graph, [arm], seed, session.callback, session.log)
             results.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
         if as_json and group.is_main:
             click.echo(json.dumps(results, indent=1))

@@ -56,6 +56,7 @@ def command(
     """
     from rich.console import Console
 
+    from i2ikd.components import reader_suffixes
     from i2ikd.engine.run import load_network
     from i2ikd.evaluation.infer import Inference, plan
     from i2ikd.evaluation.tiles import Tiling
@@ -65,7 +66,7 @@ def command(
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
     tiling = None if tile is None else Tiling(tile, overlap)
     context = context_of(run, experiment, overrides)
-    jobs = plan(context.task, source, output, force)
+    jobs = plan(context.task, reader_suffixes(context.registry), source, output, force)
     infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling)
     console = Console(stderr=as_json)
     rows: list[dict[str, Any]] = []

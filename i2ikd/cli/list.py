@@ -8,8 +8,9 @@ import textwrap
 
 import click
 
+from i2ikd.component import Component
 from i2ikd.errors import UserError, nearest
-from i2ikd.registry import KINDS, Component, default_registry
+from i2ikd.registry import default_registry
 
 _SHOWN = ("formula", "paper", "suffixes", "tap_kind")
 
@@ -23,10 +24,11 @@ def kind_of(word: str) -> str:
     Raises:
         UserError: an unknown kind.
     """
-    for kind in KINDS:
-        if word in (kind, kind + "s"):
-            return kind
-    raise UserError(f"unknown kind {word!r}; {nearest(word, [k if k == 'pairs' else k + 's' for k in KINDS])}")
+    kinds = default_registry().kinds.values()
+    for kind in kinds:
+        if word in (kind.name, kind.plural):
+            return kind.name
+    raise UserError(f"unknown kind {word!r}; {nearest(word, [kind.plural for kind in kinds])}")
 
 
 @click.command("list")
@@ -36,12 +38,12 @@ def command(kind: str | None, as_json: bool) -> None:
     """List the components of a KIND (models, tasks, distillers, ...); without KIND, list the kinds."""
     registry = default_registry()
     if kind is None:
-        counts = {k: len(registry.components(k)) for k in KINDS}
+        counts = {each: len(registry.components(each.name)) for each in registry.kinds.values()}
         if as_json:
-            click.echo(json.dumps(counts, indent=1))
+            click.echo(json.dumps({each.name: count for each, count in counts.items()}, indent=1))
         else:
-            for name, count in counts.items():
-                click.echo(f"{count:4}  {name if name == 'pairs' else name + 's'}")
+            for each, count in counts.items():
+                click.echo(f"{count:4}  {each.plural}")
         return
     components = registry.components(kind_of(kind))
     if as_json:

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from i2ikd.lifecycle import EpochContext
+from i2ikd.callback import EpochContext, NullCallback
 
 
 class _Rate(ProgressColumn):
@@ -35,7 +35,7 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Display:
+class Display(NullCallback):
     """Training-loop ``Callback`` that displays progress and losses.
 
     Args:
@@ -50,7 +50,7 @@ class Display:
         self._steps = self._done = self._before = 0
         self._last_line = 0.0
 
-    def started(self, name: str, steps: int, done: int) -> None:
+    def on_train_start(self, name: str, steps: int, done: int) -> None:
         """Start the display.
 
         Args:
@@ -73,24 +73,15 @@ class Display:
             self._bar.start()
             self._task = self._bar.add_task(name if len(name) <= 48 else name[:45] + "...", total=steps, completed=done)
 
-    def stepped(self) -> None:
+    def on_step_end(self) -> None:
         """Advance the display by one step."""
         self._done += 1
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
-    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
-        """Display the losses of an epoch: beside the bar, or as plain lines at least 10 s apart.
-
-        Args:
-            trainer: name of the run.
-            context: the epoch, with its losses.
-            epochs: number of epochs of all stages.
-        """
-        stage = context.stage.stage
-        losses = "  ".join(f"{name} {value:.5g}" for name, value in context.losses.items() if name != "total")
-        validation = f"  validation {context.validation:.5g}" if context.validation is not None else ""
-        text = f"{trainer}  {stage.name} epoch {context.epoch + 1}  {losses}{validation}"
+    def on_epoch_end(self, context: EpochContext) -> None:
+        """Display the losses of an epoch: beside the bar, or as plain lines at least 10 s apart."""
+        text = str(context)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text if len(text) <= 90 else text[:87] + "...")
             return
@@ -102,7 +93,7 @@ class Display:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             self._last_line = now
 
-    def ended(self) -> None:
+    def on_train_end(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()

@@ -18,8 +18,9 @@ from i2ikd.config import Arm, Experiment
 from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
 
 if TYPE_CHECKING:
-    from i2ikd.engine.loop import Callback
+    from i2ikd.callback import Callback
     from i2ikd.experiment.context import ExperimentContext
+    from i2ikd.experiment.graph import RunGraph
 
 
 @dataclass
@@ -27,16 +28,21 @@ class Session:
     """Objects of a training command.
 
     Attributes:
-        context: the checked experiment.
+        graph: runs of the checked experiment.
         console: output of progress and messages; stderr when stdout carries JSON.
         callback: observer of the training loops.
         log: prints one message.
     """
 
-    context: ExperimentContext
+    graph: RunGraph
     console: Console
     callback: Callback
     log: Callable[[str], None]
+
+    @property
+    def context(self) -> ExperimentContext:
+        """The experiment."""
+        return self.graph.context
 
 
 @contextlib.contextmanager
@@ -64,19 +70,22 @@ def open_session(
         UserError: an invalid experiment, or a folder that is locked or belongs to another experiment.
         Exit: with code 130 after an interruption.
     """
+    from i2ikd.callback import NullCallback, combine
     from i2ikd.cli.progress import Display
-    from i2ikd.engine.loop import Interrupted, NullCallback
+    from i2ikd.engine.loop import Interrupted
+    from i2ikd.experiment.checks import check
     from i2ikd.experiment.context import ExperimentContext
-    from i2ikd.experiment.ddp_checks import shares
+    from i2ikd.experiment.ddp_checks import ddp_checks
     from i2ikd.experiment.folder import claim, locked, refuse_foreign
-    from i2ikd.experiment.tracking import tracked
+    from i2ikd.experiment.graph import RunGraph
+    from i2ikd.experiment.tracking import HookCallback, tracked
     from i2ikd.registry import default_registry
 
     console = Console(stderr=quiet_stdout, quiet=not group.is_main)
     refuse_foreign(out, experiment)
-    context = ExperimentContext(experiment, default_registry(), out, group, remote)
-    notes = shares(context, arms)
-    context.check(arms)
+    graph = RunGraph(ExperimentContext(experiment, default_registry(), out, group, remote))
+    notes = ddp_checks(graph, arms)
+    check(graph, arms)
 
     def log(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -89,10 +98,13 @@ def open_session(
         group.barrier()
         for line in notes:
             log(line)
-        display, trackers = (Display(console), experiment.trackers) if group.is_main else (NullCallback(), [])
+        registry = graph.context.registry
+        shown: Callback = NullCallback()
+        if group.is_main:
+            shown = combine(Display(console), HookCallback(registry))
         try:
-            with tracked(display, trackers, context.registry) as callback:
-                yield Session(context, console, callback, log)
+            with tracked(shown, experiment.trackers if group.is_main else [], registry) as callback:
+                yield Session(graph, console, callback, log)
         except Interrupted:
             if group.is_main:
                 command = shlex.join([*_launcher(group), *sys.argv[1:]])

@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from i2ikd.engine.processes import require_single_process
-from i2ikd.engine.seeds import derive, seed_torch
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, refuse_unsound
+from i2ikd.seeds import derive, seed_torch
 from i2ikd.task import SampleDataset
 
 Part = tuple[int, int]

@@ -7,50 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
-from typing import Protocol
 
 from i2ikd.engine.context import TrainingContext
-from i2ikd.engine.objective import ActiveTerm
-from i2ikd.engine.seeds import seed_torch
 from i2ikd.engine.teacher_runner import TeacherRunner
 from i2ikd.engine.trainer import Trainer
-from i2ikd.lifecycle import EpochContext
+from i2ikd.seeds import seed_torch
 
 
 class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
     """Ctrl-C or SIGTERM: a checkpoint was saved, and the same command goes on from it."""
-
-
-class Callback(Protocol):
-    """Is told how the work goes on."""
-
-    def started(self, name: str, steps: int, done: int) -> None:
-        """A loop starts (or goes on): so many steps in all, so many done before."""
-
-    def stepped(self) -> None:
-        """One more batch is through."""
-
-    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
-        """One trainee ended an epoch."""
-
-    def ended(self) -> None:
-        """The loop ended, well or not."""
-
-
-class NullCallback:
-    """A watcher that says nothing."""
-
-    def started(self, name: str, steps: int, done: int) -> None:
-        """Nothing."""
-
-    def stepped(self) -> None:
-        """Nothing."""
-
-    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
-        """Nothing."""
-
-    def ended(self) -> None:
-        """Nothing."""
 
 
 class StopRequest:
@@ -95,79 +60,76 @@ def train(
     *,
     save: Callable[[Trainer], None] | None = None,
     save_seconds: float = 30.0,
-    callback: Callback | None = None,
 ) -> None:
-    """Bring every trainee to the end of its recipe.
+    """Train every run to the end of its recipe.
 
-    Several trainees share one pass over the data and the teacher; each makes exactly the steps that it would make
-    alone. A trainee that a checkpoint brought further than others waits for them. Several processes (torchrun) make
-    each step together, and stop together when any of them is asked to.
+    Several runs share one pass over the data and the input networks; each makes exactly the steps it would make
+    alone. A run that a checkpoint puts ahead of others waits for them. Several processes (torchrun) make each step
+    together, and stop together when any of them is requested to.
 
     Args:
-        name: what is being trained, for the watcher.
-        trainees: may stand anywhere in their recipes.
-        shared: what they share.
-        save: writes a trainee's checkpoint; called every ``save_seconds``, at the end of stages and when interrupted.
-        save_seconds: least time between two checkpoints.
-        callback: is told how the work goes on.
+        name: what is trained, for the callback.
+        trainers: at any position of their recipes.
+        shared: state they share.
+        save: writes a run's checkpoint; called every ``save_seconds``, at the end of stages and when interrupted.
+        save_seconds: least time between two checkpoints, in seconds.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM, after the checkpoints were saved.
         UserError: a loss that is not finite, wrong shapes, wrong taps.
     """
-    callback = callback or NullCallback()
     steps = shared.batches.steps
     total = max(t.epochs for t in trainers) * steps
     first = min(t.epoch for t in trainers)
-    callback.started(name, total, min(t.epoch * steps + t.step for t in trainers))
+    shared.events.on_train_start(name, total, min(t.epoch * steps + t.step for t in trainers))
     saver = _Saver(save, save_seconds)
     try:
         with StopRequest(patient=shared.group.size > 1) as stop:
             for epoch in range(first, max(t.epochs for t in trainers)):
                 active = [t for t in trainers if t.epoch == epoch < t.epochs]
-                _run_epoch(epoch, active, shared, stop, saver, callback)
-                if shared.group.any(stop.requested):  # while it was validated or saved, after the last step's look
+                _run_epoch(epoch, active, shared, stop, saver)
+                if shared.group.any(stop.requested):  # during validation or saving, after the last step's check
                     saver.save(active)
                     raise Interrupted
     finally:
         for trainer in trainers:
             trainer.close()
-        callback.ended()
+        shared.events.on_train_end()
 
 
 def _run_epoch(
-    epoch: int, active: Sequence[Trainer], shared: TrainingContext, stop: StopRequest, saver: _Saver, callback: Callback
+    epoch: int, active: Sequence[Trainer], shared: TrainingContext, stop: StopRequest, saver: _Saver
 ) -> None:
     for trainer in active:
         trainer.on_epoch_start()
-    terms = {id(t): t.objective.terms for t in active if t.objective is not None}
-    flat = [term for group in terms.values() for term in group]
-    if shared.teacher is not None:
-        shared.bank.fill(flat, shared.teacher, shared.batches, shared.device, shared.precision)
-    teacher_runner = TeacherRunner(shared.teacher, flat, shared.bank, shared.device, shared.precision)
+    requests = {id(t): t.objective.requests() for t in active if t.objective is not None}
+    everything = [request for own in requests.values() for request in own]
+    for role, cache in shared.caches.items():
+        wanted = [request for request in everything if request.network == role]
+        cache.fill(wanted, shared.inputs[role], shared.batches, shared.device, shared.precision)
+    runner = TeacherRunner(shared.inputs, everything, shared.caches, shared.device, shared.autocast)
     skip = min((t.step for t in active), default=0)
     try:
         for index, batch in enumerate(shared.batches.epoch(epoch, skip, shared.part), start=skip):
-            there = shared.to_device(batch)
-            teacher_runner.forward(there)
-            learning = [trainer for trainer in active if trainer.step == index]
-            for trainer in learning:
-                own: list[ActiveTerm] = terms[id(trainer)]
+            on_device = shared.to_device(batch)
+            runner.forward(on_device)
+            stepping = [trainer for trainer in active if trainer.step == index]
+            for trainer in stepping:
                 seed_torch(trainer.run.seed, "knowledge", epoch, index, *shared.group.labels)
-                knowledge = [teacher_runner.knowledge(term, there) for term in own]
-                if trainer is learning[-1]:
-                    teacher_runner.release()
-                trainer.training_step(there, knowledge)
-            callback.stepped()
+                outputs = runner.outputs(requests[id(trainer)], on_device)
+                if trainer is stepping[-1]:
+                    runner.release()
+                trainer.training_step(on_device, outputs)
+            shared.events.on_step_end()
             if shared.group.any(stop.requested):
                 saver.save(active)
                 raise Interrupted
             saver.save_if_due(active)
     finally:
-        teacher_runner.close()
+        runner.close()
     stages = [t.stage_index for t in active]
     for trainer in active:
-        callback.epoch_ended(trainer.run.name, trainer.on_epoch_end(), trainer.epochs)
+        trainer.on_epoch_end()
     if stages != [t.stage_index for t in active] or any(t.finished for t in active):
         saver.save(active)
     else:

@@ -1,42 +1,51 @@
-"""Runs in folders: from specifications to trained weights, going on where a run was interrupted."""
+"""Runs in folders: from specifications to trained weights, continuing where a run was interrupted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from torch import nn
 
+from i2ikd.callback import RunContext
 from i2ikd.engine import checkpoint
 from i2ikd.engine.build import build_network
 from i2ikd.engine.context import TrainingContext
-from i2ikd.engine.loop import Callback, train
+from i2ikd.engine.loop import train
 from i2ikd.engine.manifest import manifest
+from i2ikd.engine.objectives import create_objective
 from i2ikd.engine.plan import PlannedStage
 from i2ikd.engine.store import RunFolder, RunSpecification
 from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
-from i2ikd.lifecycle import RunContext
 from i2ikd.registry import Registry
+from i2ikd.transform import Transform
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run to make: what decides its numbers, and where it is kept."""
+    """One node of an experiment's graph: what determines its numbers, where its files are, what it needs."""
 
     name: str
-    """As a person knows it, e.g. ``students/kd-mri/seed0``."""
+    """E.g. ``students/kd-mri/seed0``."""
     specification: RunSpecification
     stages: tuple[PlannedStage, ...]
     folder: RunFolder
+    inputs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    """Runs whose networks it needs, by role; several of one role are combined into one network."""
+
+    @property
+    def required(self) -> list[Run]:
+        """Every run that must be finished before this one starts."""
+        return [run for runs in self.inputs.values() for run in runs]
 
 
-def train_runs(runs: Sequence[Run], shared: TrainingContext, callback: Callback | None = None) -> None:
+def train_runs(runs: Sequence[Run], shared: TrainingContext) -> None:
     """Train runs together, in one pass over the data; finished ones are left alone.
 
-    Life-cycle hooks hear of every run's start and end, on failure too. Of several processes the first one writes.
+    Callbacks receive every run's start and end, on failure too. Of several processes the main one writes.
 
     Raises:
         Interrupted: after checkpoints were saved.
@@ -49,90 +58,121 @@ def train_runs(runs: Sequence[Run], shared: TrainingContext, callback: Callback 
     try:
         for run in waiting:
             trainers.append(_start(run, shared))
-        folders = {id(trainer): run for trainer, run in zip(trainers, waiting)}
+        by_trainer = {id(trainer): run for trainer, run in zip(trainers, waiting)}
         train(
             ", ".join(run.name for run in waiting),
             trainers,
             shared,
-            save=(lambda trainer: _save(folders[id(trainer)], trainer)) if shared.group.is_main else None,
-            callback=callback,
+            save=(lambda trainer: _save(by_trainer[id(trainer)], trainer)) if shared.group.is_main else None,
         )
         if shared.group.is_main:
             for trainer, run in zip(trainers, waiting):
                 _finish(run, trainer)
-        shared.group.barrier()  # the files are there for all
+        shared.group.barrier()  # every process can read the files
     except BaseException as error:
         for trainer in trainers:
             trainer.run.error = error
         raise
     finally:
         for trainer in trainers:
-            shared.notify("run_ended", trainer.run)
+            shared.events.on_run_end(trainer.run)
 
 
 def _start(run: Run, shared: TrainingContext) -> Trainer:
-    """Build the network; go on from the checkpoint where there is one."""
+    """Build the network; continue from the checkpoint where there is one."""
     specification = run.specification
-
-    def fresh() -> nn.Module:
-        where = f"{run.name} ({specification.side})"
-        return build_network(shared.registry, specification.model, specification.options, specification.seed, where)
-
+    fresh = network_builder(shared.registry, specification, run.name)
     settings = specification.model_dump(mode="json")
     network = fresh()
     context = RunContext(run.name, specification.seed, run.folder.path, settings, network)
-    trainer = Trainer(context, network, run.stages, shared, specification.model, fresh)
+    transforms = create_transforms(shared.registry, specification.transforms, run.name)
+    trainer = Trainer(context, network, run.stages, shared, specification.model, fresh, specification.side, transforms)
+    context.network = trainer.network
     if shared.group.broadcast(run.folder.checkpoint.is_file()):
         content = checkpoint.load(run.folder.checkpoint, shared.device)
-        if content.get("digest") != specification.digest or "trainee" not in content:
+        if content.get("digest") != specification.digest or "trainer" not in content:
             raise UserError(f"{run.folder.checkpoint} is no checkpoint of this run; move it away to train {run.name}")
-        trainer.load_state_dict(content["trainee"], str(run.folder.checkpoint))
+        trainer.load_state_dict(content["trainer"], str(run.folder.checkpoint))
     elif shared.group.is_main:
         run.folder.write("run", {"name": run.name, "specification": settings})
-        run.folder.write("manifest", manifest(shared, _components(specification)))
-    shared.notify("run_started", context)
+        run.folder.write("manifest", manifest(shared, _components(run, shared.registry)))
+    shared.events.on_run_start(context)
     return trainer
 
 
-def _components(specification: RunSpecification) -> list[tuple[str, str]]:
-    used = [("model", specification.model)]
-    for stage in specification.stages:
-        used += [("distiller", term["distiller"]["name"]) for term in stage["terms"]]
+def network_builder(registry: Registry, specification: RunSpecification, where: str) -> Callable[[], nn.Module]:
+    """Return a function that builds a run's network with its initial weights."""
+
+    def build() -> nn.Module:
+        place = f"{where} ({specification.side})"
+        return build_network(registry, specification.model, specification.options, specification.seed, place)
+
+    return build
+
+
+def create_transforms(registry: Registry, references: Sequence[Mapping[str, Any]], where: str) -> list[Transform]:
+    """Create transforms from their names and options.
+
+    Raises:
+        UserError: unknown, wrong options, or a component that is no transform.
+    """
+    made = []
+    for reference in references:
+        name, options = reference["name"], {key: value for key, value in reference.items() if key != "name"}
+        transform = registry.create("transform", name, options, f"{where}, transform {name!r}")
+        if not isinstance(transform, Transform):
+            found = type(transform).__name__
+            raise UserError(f"{where}: expected the transform {name!r} to be an i2ikd.Transform, got {found}")
+        made.append(transform)
+    return made
+
+
+def _components(run: Run, registry: Registry) -> list[tuple[str, str]]:
+    used = [("model", run.specification.model)]
+    used += [("transform", reference["name"]) for reference in run.specification.transforms]
+    for stage in run.stages:
+        used.append(("objective", stage.stage.minimises.name))
+        used += create_objective(registry, stage.stage).components
     return used
 
 
 def _save(run: Run, trainer: Trainer) -> None:
-    content = {"digest": run.specification.digest, "trainee": trainer.state_dict()}
+    content = {"digest": run.specification.digest, "trainer": trainer.state_dict()}
     checkpoint.save(content, run.folder.checkpoint)
 
 
 def _finish(run: Run, trainer: Trainer) -> None:
-    """Write the history, then the weights, whose presence says that the run is finished; then drop the checkpoint."""
+    """Write the history, then the weights, whose presence marks the run as finished; then remove the checkpoint."""
     run.folder.write("history", trainer.history)
-    facts = run.folder.read("manifest") or {}
-    run.folder.write("manifest", {**facts, "ended": datetime.now(UTC).isoformat(timespec="seconds")})
-    save_weights(run.specification, run.folder, trainer.network)
+    manifest = run.folder.read("manifest") or {}
+    run.folder.write("manifest", {**manifest, "ended": datetime.now(UTC).isoformat(timespec="seconds")})
+    for name, state in trainer.left.items():
+        checkpoint.save({"digest": run.specification.digest, "state": _on_cpu(state)}, run.folder.left(name))
+    save_weights(run.specification, run.folder, trainer.plain_network())
     run.folder.checkpoint.unlink(missing_ok=True)
 
 
 def save_weights(specification: RunSpecification, folder: RunFolder, network: nn.Module) -> None:
     """Write a network's weights with what is needed to build it again."""
-    state: dict[str, Any] = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     content = {
         "model": specification.model,
         "options": specification.options,
         "seed": specification.seed,
         "digest": specification.digest,
-        "state": state,
+        "state": _on_cpu(network.state_dict()),
     }
     checkpoint.save(content, folder.weights)
 
 
+def _on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
 def load_network(registry: Registry, folder: RunFolder) -> nn.Module:
-    """Build a run's network afresh and put its saved weights in; in eval mode.
+    """Build a run's network and load its saved weights; in eval mode.
 
     Raises:
-        UserError: the run is not finished, or its files are not what they should be.
+        UserError: the run is not finished, or its files are damaged or another network's.
     """
     content = folder.load_weights()
     network = build_network(registry, content["model"], content["options"], content["seed"], str(folder.path))

@@ -6,9 +6,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from i2ikd.config import digest
 from i2ikd.engine import checkpoint
@@ -17,28 +17,33 @@ from i2ikd.files import write_atomically
 
 
 class RunSpecification(BaseModel):
-    """Everything that decides the numbers of one run; two runs of equal specification are one run."""
+    """Everything that determines the numbers of one run; two runs of equal specification are one run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    side: str
-    """``teacher`` or ``student``."""
+    side: Literal["teacher", "student"]
     seed: int
     task: dict[str, Any]
     model: str
     options: dict[str, Any]
     stages: list[dict[str, Any]]
-    """Each stage with its terms, epochs and training settings."""
+    """Each stage with its objective, epochs and training settings."""
+    transforms: list[dict[str, Any]] = Field(default_factory=list)
+    """Training transforms, in order, with their options."""
     pairs: Any = None
-    teacher: str | None = None
-    """Digest of the teacher's run, or of its weights file."""
+    inputs: dict[str, list[str]] = Field(default_factory=dict)
+    """Digests of the runs whose networks it needs, by role."""
+    combine: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """How several runs of one role become one network, by role."""
+    models: dict[str, Any] = Field(default_factory=dict)
+    """Model and options of further sides of the experiment that an objective may build."""
     weights: str | None = None
     """SHA-256 of given weights; such a run has no stages."""
-    version: int = 1
-    """Raised when the engine's arithmetic changes."""
+    version: int = 2
+    """Raised when the engine's arithmetic or this record changes."""
 
     @property
     def digest(self) -> str:
-        """The address in the store."""
+        """Address in the store."""
         return digest(self.model_dump(mode="json"))
 
 
@@ -82,6 +87,10 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The state of a run on its way."""
         return self.path / "checkpoint.pt"
+
+    def left(self, name: str) -> Path:
+        """Return the weights of a further network that the run left behind."""
+        return self.path / f"{name}.pt"
 
     @property
     def finished(self) -> bool:

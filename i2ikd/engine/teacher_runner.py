@@ -1,64 +1,78 @@
-"""The teacher in the training loop: what is kept is taken, what is not is asked, with at most one run a batch."""
+"""Outputs of the frozen input networks during training: from their caches, or from at most one run each per batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from i2ikd.distiller import Knowledge
-from i2ikd.engine.objective import ActiveTerm
-from i2ikd.engine.precision import Precision, autocast
-from i2ikd.engine.teacher_cache.cache import TeacherCache, said
-from i2ikd.network import Teacher
+from i2ikd.engine.teacher_cache.cache import TeacherCache
+from i2ikd.network import Autocast, Observed, Teacher
+from i2ikd.objective import TeacherOutputs, TeacherRequest
 from i2ikd.sample import Batch
 
 
 class TeacherRunner:
-    """The teacher in the training loop: run at most once a batch, for all terms of all trainees, if need be."""
+    """Runs every input network at most once per batch, for all requests that its cache does not hold.
+
+    Args:
+        inputs: frozen networks by role.
+        requests: of all runs of the loop.
+        caches: by role.
+        device: of the batches.
+        autocast: makes the context manager under which the networks run.
+    """
 
     def __init__(
         self,
-        teacher: nn.Module | None,
-        terms: Sequence[ActiveTerm],
-        bank: TeacherCache,
+        inputs: Mapping[str, nn.Module],
+        requests: Iterable[TeacherRequest],
+        caches: Mapping[str, TeacherCache],
         device: torch.device,
-        precision: Precision,
+        autocast: Autocast,
     ) -> None:
-        self._bank = bank
+        self._caches = caches
         self._device = device
-        self._precision = precision
-        live = [t for t in terms if t.distiller.uses_teacher and not bank.holds(t.knowledge_key)]
-        self._teacher = None
-        if live:
-            assert teacher is not None, "a term that needs a teacher is refused without one"
-            self._teacher = Teacher(teacher, [path for term in live for path in term.teacher_paths])
-        self._output: Tensor | None = None
+        paths: dict[str, list[str]] = {}
+        for request in requests:
+            if not self._cached(request):
+                paths.setdefault(request.network, []).extend(request.paths)
+        self._networks = {role: Teacher(inputs[role], wanted, autocast) for role, wanted in paths.items()}
+        self._images: dict[str, Tensor] = {}
+
+    def _cached(self, request: TeacherRequest) -> bool:
+        return request.network in self._caches and self._caches[request.network].holds(request.key)
 
     def forward(self, batch: Batch) -> None:
-        """Run the teacher on the batch, if any term needs it live."""
-        if self._teacher is not None:
-            with autocast(self._device, self._precision):
-                self._output = self._teacher(batch)
+        """Run the networks that are needed live on a batch."""
+        for role, network in self._networks.items():
+            self._images[role] = network(batch)
 
-    def knowledge(self, term: ActiveTerm, batch: Batch) -> Knowledge:
-        """Return what the teacher says about the batch to a term."""
-        if not term.distiller.uses_teacher:
-            return {}
-        key = term.knowledge_key
-        if self._bank.holds(key):
-            return self._bank.take(key, batch.keys, self._device)
-        assert self._teacher is not None and self._output is not None, "hear() comes before knowledge()"
-        return said(term, self._teacher, self._output, batch)
+    def outputs(self, requests: Sequence[TeacherRequest], batch: Batch) -> TeacherOutputs:
+        """Return the outputs of one objective's requests for the batch of the last ``forward``."""
+        found: dict[str, Knowledge] = {}
+        for request in requests:
+            if self._cached(request):
+                found[request.name] = self._caches[request.network].take(request.key, batch.keys, self._device)
+            else:
+                found[request.name] = extract(request, self._networks[request.network], self._images, batch)
+        return found
 
     def release(self) -> None:
-        """Let go of what the teacher gave for the batch: its features would stay in memory while students learn."""
-        if self._teacher is not None:
-            self._teacher.taps.clear()
-        self._output = None
+        """Free the features and images of the batch, so that they do not occupy memory during the last step."""
+        for network in self._networks.values():
+            network.release()
+        self._images.clear()
 
     def close(self) -> None:
-        """Remove the hooks from the teacher."""
-        if self._teacher is not None:
-            self._teacher.close()
+        """Remove the hooks from the networks."""
+        for network in self._networks.values():
+            network.close()
+
+
+@torch.no_grad()
+def extract(request: TeacherRequest, network: Observed, images: Mapping[str, Tensor], batch: Batch) -> Knowledge:
+    """Compute a request's outputs from a network that was just run on the batch."""
+    return request.extract(network.features(request.paths, images[request.network]), batch)

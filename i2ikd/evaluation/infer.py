@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +33,12 @@ class InferenceItem:
     target: Path
 
 
-def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[InferenceItem]:
+def plan(task: Task, suffixes: Sequence[str], source: Path, output: Path, force: bool = False) -> list[InferenceItem]:
     """Determine input and output paths; nothing is read or written.
 
     Args:
         task: decides which files it reads (``Task.reads``).
+        suffixes: file name endings of the installed readers.
         source: a file, a folder that the task reads as one volume, or a folder that contains such files or folders at
             any depth.
         output: the file to write; for a folder of volumes, the folder of the results, which keep their relative paths.
@@ -54,12 +55,12 @@ def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[In
         raise UserError(f"{source}: no such file or folder")
     if not output.resolve().parent.is_dir():
         raise UserError(f"the folder {output.resolve().parent} of the output does not exist; create it first")
-    if source.is_file() or task.reads(source):
+    if source.is_file() or task.reads(source, suffixes):
         items = [InferenceItem(source, output)]
     else:
         if output.exists() and not output.is_dir():
             raise UserError(f"{source} is a folder: expected a folder as output, got the file {output}")
-        paths = list(_volumes(task, source, output.resolve()))
+        paths = list(_volumes(task, suffixes, source, output.resolve()))
         items = [InferenceItem(path, output / path.relative_to(source)) for path in paths]
         if not items:
             raise UserError(f"{source}: the folder contains no file that the task {type(task).__name__} reads")
@@ -71,15 +72,15 @@ def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[In
     return items
 
 
-def _volumes(task: Task, folder: Path, output: Path) -> Iterator[Path]:
+def _volumes(task: Task, suffixes: Sequence[str], folder: Path, output: Path) -> Iterator[Path]:
     """Yield the paths below ``folder`` that the task reads, sorted; hidden files and the output are skipped."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.resolve() == output:
             continue
-        if task.reads(path):
+        if task.reads(path, suffixes):
             yield path
         elif path.is_dir():
-            yield from _volumes(task, path, output)
+            yield from _volumes(task, suffixes, path, output)
 
 
 class Inference:

@@ -1,134 +1,165 @@
-"""Who trains the units of a comparison: one interface, and the simplest way, one after the other in this process."""
+"""Jobs, the executor interface, scheduling by what jobs need, and the executor that runs jobs in this process."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self, TypedDict
 
-from i2ikd.config import apply_override
-from i2ikd.engine.loop import Callback
-from i2ikd.errors import UserError
-from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.jobs import Job, train_job
+from i2ikd.callback import Callback
 
-Kind = Literal["here", "slurm", "submitit-local"]
-_ONE_TASK = {"nodes", "tasks_per_node"}
+Log = Callable[[str], None]
+"""Prints one line for the user."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs trained in one pass over the data, by one process.
+
+    Attributes:
+        name: for messages, e.g. ``students/kd-mri/seed0``.
+        key: content address, under which a job of an earlier command is found again.
+        payload: JSON from which another process makes the same job.
+        affinity: jobs of equal affinity share state in a worker, e.g. the seed.
+        run: trains it in this process; takes the callback.
+        is_finished: whether its results exist.
+        replay: passes the results of a job trained by another process to a callback.
+        provides: digests of the runs it trains.
+        requires: digests of the runs it needs, whoever trains them.
+    """
+
+    name: str
+    key: str
+    payload: Mapping[str, Any]
+    affinity: object
+    run: Callable[[Callback], None] = field(compare=False)
+    is_finished: Callable[[], bool] = field(compare=False)
+    replay: Callable[[Callback], None] = field(compare=False)
+    provides: frozenset[str] = frozenset()
+    requires: frozenset[str] = frozenset()
+
+
+class Outcome(TypedDict):
+    """How a job ended in another process."""
+
+    ended: Literal["finished", "stopped", "refused"]
+    message: str
+    """Of the user error, where it was refused."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker process needs before its first job, as JSON.
+
+    Attributes:
+        entry: ``package.module:function``; called with ``arguments``, it returns a function that performs payloads.
+        arguments: of ``entry``.
+        directory: working directory.
+        threads: of torch in each worker; ``None``: torch's own choice.
+    """
+
+    entry: str
+    arguments: Mapping[str, Any]
+    directory: str
+    threads: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON-able dict."""
+        return {
+            "entry": self.entry,
+            "arguments": dict(self.arguments),
+            "directory": self.directory,
+            "threads": self.threads,
+        }
 
 
 class Executor(Protocol):
-    """Trains units. It is entered once; leaving it ends whatever still goes on, after checkpoints were saved."""
+    """Trains jobs. It is entered once; leaving it ends jobs that still run, after they saved checkpoints."""
 
     slots: int
-    """How many units it takes at a time."""
+    """How many jobs it takes at a time."""
 
     def __enter__(self) -> object:
-        """Make ready."""
+        """Start."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End what still goes on."""
+        """End jobs that still run."""
 
-    def start(self, job: Job) -> None:
-        """Take a unit, whose teacher is finished."""
+    def submit(self, job: Job) -> None:
+        """Start a job whose requirements are finished."""
 
-    def ended(self) -> Job:
-        """Wait until one of the started units is finished, and return it.
+    def wait(self) -> Job:
+        """Wait until one of the submitted jobs is finished, and return it.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM, here or where the unit was trained.
-            UserError: a unit could not be trained; the message names it.
+            Interrupted: Ctrl-C or SIGTERM, here or in the process of the job.
+            UserError: a job failed; the message names it.
         """
 
 
 class InProcessExecutor:
-    """Trains in this process, one unit after the other.
+    """Trains in this process, one job after the other.
 
     Args:
-        context: the experiment.
-        callback: is told how the work goes on.
+        callback: receives the events of training.
     """
 
     slots = 1
 
-    def __init__(self, context: ExperimentContext, callback: Callback | None = None) -> None:
-        self._context = context
+    def __init__(self, callback: Callback) -> None:
         self._callback = callback
         self._jobs: list[Job] = []
 
-    def __enter__(self) -> InProcessExecutor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing goes on by itself."""
+        """Do nothing: no job runs outside ``wait``."""
 
-    def start(self, job: Job) -> None:
-        """Remember it."""
+    def submit(self, job: Job) -> None:
+        """Put the job into the queue."""
         self._jobs.append(job)
 
-    def ended(self) -> Job:
-        """Train it."""
+    def wait(self) -> Job:
+        """Train the first job of the queue."""
         job = self._jobs.pop(0)
-        train_job(self._context, job, self._callback)
+        job.run(self._callback)
         return job
 
 
-def make_executor(
-    context: ExperimentContext,
-    callback: Callback | None,
-    say: Callable[[str], None],
-    *,
-    kind: Kind = "here",
-    processes: int | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Executor:
-    """Return the executor that a person asked for.
+def execute(jobs: Sequence[Job], executor: Executor, on_submit: Callable[[Job], None] = lambda job: None) -> None:
+    """Train every job, each after those that train the runs it requires.
 
     Args:
-        context: the experiment.
-        callback: is told how the work goes on.
-        say: is told the start and the end of every unit that is trained elsewhere.
-        kind: ``here``: this machine; ``slurm``: jobs of a cluster; ``submitit-local``: this machine in its manner.
-        processes: how many units are trained at a time; ``None``: one, on a cluster all that can start.
-        options: of the jobs, for submitit.
+        jobs: in the order in which they start when nothing else decides.
+        executor: trains them.
+        on_submit: called just before a job starts.
 
     Raises:
-        UserError: the executor cannot work here, or an option is wrong.
+        Interrupted: after checkpoints were saved.
+        UserError: a job failed.
     """
-    if kind == "here":
-        if processes is None or processes == 1:
-            return InProcessExecutor(context, callback)
-        from i2ikd.executors.local import ProcessExecutor
+    waiting, running = list(jobs), list[Job]()
+    if not waiting:
+        return
+    if executor.slots > 1:  # first those that others wait for
+        waiting.sort(key=lambda job: not any(job.provides & other.requires for other in waiting))
+    with executor:
+        while waiting or running:
+            ready = [job for job in waiting if not _is_blocked(job, [*waiting, *running])]
+            assert ready or running, "the graph of runs has a cycle"
+            for job in ready[: executor.slots - len(running)]:
+                on_submit(job)
+                executor.submit(job)
+                waiting.remove(job)
+                running.append(job)
+            running.remove(executor.wait())
 
-        return ProcessExecutor(context, processes, say, callback)
-    from i2ikd.executors.slurm import SlurmExecutor
 
-    if kind == "slurm":
-        return SlurmExecutor(context, "slurm", options or {}, processes or sys.maxsize, say, callback)
-    return SlurmExecutor(context, "local", options or {}, processes or 1, say, callback)
-
-
-def read_options(kind: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Read the ``key=value`` options of an executor; a value is TOML, or else a plain string.
-
-    Raises:
-        UserError: one of another form, one that would make more of a job than one task, or an executor without any.
-
-    >>> read_options("slurm", ["partition=gpu", "timeout_min=90"])
-    {'partition': 'gpu', 'timeout_min': 90}
-    """
-    if kind == "here" and texts:
-        raise UserError("--executor-option is for --executor slurm; on this machine there is --processes")
-    options: dict[str, Any] = {}
-    for text in texts:
-        try:
-            apply_override(options, text)
-        except UserError:
-            raise UserError(f"--executor-option {text!r} is not of the form key=value, e.g. partition=gpu") from None
-    for key in _ONE_TASK & options.keys():
-        raise UserError(f"--executor-option {key}: a run is trained by one task; leave it out")
-    return options
+def _is_blocked(job: Job, others: Sequence[Job]) -> bool:
+    return any(job.requires & other.provides for other in others if other is not job)

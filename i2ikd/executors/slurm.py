@@ -1,7 +1,7 @@
-"""Units as jobs of a Slurm cluster, by submitit (``pip install "i2ikd[slurm]"``).
+"""Jobs of a Slurm cluster, by submitit (``pip install "i2ikd[slurm]"``).
 
-A job that nears its time limit requeues itself, one that is preempted is requeued by Slurm; it goes on from its
-checkpoint. Jobs outlive a comparison that is killed; started again by the same command, it finds them and waits.
+A job near its time limit requeues itself, a preempted one is requeued by Slurm; both continue from their checkpoints.
+Jobs outlive a comparison that is killed; the same command finds them again and waits for them.
 """
 
 from __future__ import annotations
@@ -13,40 +13,43 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from i2ikd.config import digest
-from i2ikd.engine.loop import Callback, Interrupted, StopRequest
+from i2ikd.callback import Callback
+from i2ikd.engine.loop import Interrupted, StopRequest
 from i2ikd.engine.store import RunFolder
 from i2ikd.errors import UserError
+from i2ikd.executors.base import Job, Log, Outcome, WorkerSetup
+from i2ikd.executors.remote import open_worker, perform
 from i2ikd.executors.squeue import Queue
 from i2ikd.executors.worker_errors import crash, refusal
-from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.jobs import Job
-from i2ikd.experiment.remote import Outcome, open_experiment, perform, remote_setup
-from i2ikd.experiment.tracking import replay
 
 _DEFAULTS: dict[str, Any] = {"timeout_min": 240}
 _SHARED = {"name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "stderr_to_stdout"}
 _REQUEUES = 100
-"""So often a job may reach its time limit."""
+"""How often a job may reach its time limit."""
 _FILES_SECONDS = 60.0
-"""So long a shared file system may take to show here what was written there."""
+"""How long a shared file system may take until a file written on a node is visible on this machine."""
 _CANCEL_SECONDS = 40.0
-"""Slurm kills a cancelled job 30 seconds after it asked it to end."""
+"""Slurm kills a cancelled job 30 seconds after its SIGTERM."""
 
 
 class RemoteJob:
-    """What is submitted: trains a unit where it is called."""
+    """The object submitit pickles: trains a job's payload in the process where it is called.
 
-    def __init__(self, setup: dict[str, Any], payload: dict[str, Any]) -> None:
-        self.setup = setup
-        self.payload = payload
+    Args:
+        setup: of the worker, as JSON.
+        payload: of the job.
+    """
+
+    def __init__(self, setup: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
+        self.setup = dict(setup)
+        self.payload = dict(payload)
 
     def __call__(self) -> Outcome:
-        """Train it. A job that is told to end leaves no result: it is cancelled, or it will be started again."""
+        """Train it. A job that is stopped leaves no result: it is cancelled, or will be started again."""
         requeue = _catch_signals()
-        outcome = perform(lambda: open_experiment(self.setup), self.payload)
+        outcome = perform(lambda: open_worker(self.setup), self.payload)
         if outcome["ended"] == "stopped":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm ends what it requeues, scontrol in it included
             requeue()
@@ -54,15 +57,15 @@ class RemoteJob:
         return outcome
 
     def checkpoint(self) -> Any:
-        """What is started again is the same: the run's own checkpoint is on disk."""
+        """Return what submitit starts again: the same job, whose checkpoint is on disk."""
         return _submitit().helpers.DelayedSubmission(self)
 
 
 def _catch_signals() -> Callable[[], None]:
-    """Let a job that submitit would requeue at once, in the middle of a step, come to the end of the step and save.
+    """Delay submitit's requeueing, which happens in the middle of a step, until the step has ended and was saved.
 
     Returns:
-        What to call then: it requeues the job and ends the process, if that was wanted, and else does nothing.
+        A function to call then: it requeues the job and ends the process if a signal requested that, else nothing.
     """
     wanted: list[Callable[[], object]] = []
 
@@ -91,95 +94,96 @@ def _catch_signals() -> Callable[[], None]:
 
 
 class SlurmExecutor:
-    """Trains units as jobs; their logs are in ``OUT/workers/``.
+    """Trains jobs on a cluster; their logs are in ``folder``.
 
     Args:
-        context: the experiment, made ready for being trained elsewhere.
         cluster: ``slurm``, or ``local``: processes of this machine in the manner of a cluster, for trying out.
         options: submitit's parameters; those of Slurm alone (partition, qos, ...) by their plain names.
         slots: how many jobs at a time.
-        say: is told the submission and the end of every unit.
-        callback: its trackers get the numbers of a run when it is finished.
+        setup: returns what workers need, for a number of threads.
+        folder: for the logs, on a file system that the nodes share.
+        log: prints the submission and the end of every job.
+        callback: receives the history of a run when it is finished.
+        label: name of the cluster's jobs.
 
     Raises:
-        UserError: submitit is not installed, there is no Slurm here, or an option is wrong.
+        UserError: submitit is not installed, this machine has no Slurm, or an option is wrong.
     """
 
     def __init__(
         self,
-        context: ExperimentContext,
         cluster: Literal["slurm", "local"],
         options: Mapping[str, Any],
         slots: int,
-        say: Callable[[str], None],
-        callback: Callback | None = None,
+        setup: Callable[[int | None], WorkerSetup],
+        folder: Path,
+        log: Log,
+        callback: Callback,
+        label: str,
     ) -> None:
         self.slots = slots
-        self._context = context
-        self._say = say
+        self._make_setup = setup
+        self._log = log
         self._callback = callback
-        self._folder = context.store.root.resolve() / "workers"
+        self._label = label
+        self._folder = folder.resolve()
         self._record = RunFolder(self._folder)
         self._cluster = cluster
         self._threads: int | None = options.get("cpus_per_task", 1 if cluster == "local" else None)
         self._executor = _make_executor(self._folder, cluster, options)
         self._queue = Queue()
-        self._handles: dict[str, tuple[Job, Any]] = {}
+        self._jobs: dict[str, tuple[Job, Any]] = {}
         self._stop = StopRequest()
 
-    def __enter__(self) -> SlurmExecutor:
-        self._context.remember_precision()
-        self._setup = remote_setup(self._context, self._threads)
+    def __enter__(self) -> Self:
+        self._setup = self._make_setup(self._threads).as_json()
         self._stop.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel what still goes on, and wait for it to save checkpoints."""
+        """Cancel jobs that still run, and wait until they saved checkpoints."""
         try:
-            if self._handles:
-                self._say(f"  stop  {', '.join(job.name for job, _ in self._handles.values())}: cancelling")
-            for _, handle in self._handles.values():
+            if self._jobs:
+                self._log(f"  stop  {', '.join(job.name for job, _ in self._jobs.values())}: cancelling")
+            for _, handle in self._jobs.values():
                 handle.cancel(check=False)
             deadline = time.monotonic() + _CANCEL_SECONDS
-            while time.monotonic() < deadline and any(
-                not handle.done(force_check=True) for _, handle in self._handles.values()
-            ):
-                time.sleep(self._look_seconds)
-            for key in self._handles:
+            while time.monotonic() < deadline and any(not h.done(force_check=True) for _, h in self._jobs.values()):
+                time.sleep(self._poll_seconds)
+            for key in self._jobs:
                 self._remember(key, None)
         finally:
             self._stop.__exit__(kind, error, trace)
 
     @property
-    def _look_seconds(self) -> float:
+    def _poll_seconds(self) -> float:
         return 2.0 if self._cluster == "slurm" else 0.2
 
-    def start(self, job: Job) -> None:
-        """Submit the unit, or find the job that an earlier comparison submitted for it.
+    def submit(self, job: Job) -> None:
+        """Submit the job, or find the one that an earlier command submitted for it.
 
         Raises:
             UserError: the cluster does not take it, or does not answer.
         """
-        key = digest([run.specification.digest for run in job.runs])
-        handle = self._found(job, key)
+        handle = self._submitted_before(job)
         if handle is not None:
-            self._say(f"  wait  {job.name}  (job {handle.job_id})")
+            self._log(f"  wait  {job.name}  (job {handle.job_id})")
         else:
             try:
-                self._executor.update_parameters(name=f"i2ikd-{self._context.experiment.name}")
-                handle = self._watched(self._executor.submit(RemoteJob(self._setup, job.payload())))
+                self._executor.update_parameters(name=self._label)
+                handle = self._watched(self._executor.submit(RemoteJob(self._setup, job.payload)))
             except Exception as error:  # submitit's own, and whatever sbatch makes of a wrong parameter
                 reason = " ".join(str(error).split())
                 raise UserError(f"{job.name} could not be submitted: {reason}") from error
-            self._remember(key, str(handle.job_id))
-            self._say(f"submit  {job.name}  (job {handle.job_id})")
-        self._handles[key] = (job, handle)
+            self._remember(job.key, str(handle.job_id))
+            self._log(f"submit  {job.name}  (job {handle.job_id})")
+        self._jobs[job.key] = (job, handle)
 
-    def _found(self, job: Job, key: str) -> Any | None:
-        """Return the job of an earlier comparison that still waits or runs; a local one cannot be found again."""
-        job_id = (self._record.read("jobs") or {}).get(key)
+    def _submitted_before(self, job: Job) -> Any | None:
+        """Return the handle of an earlier command's job that still waits or runs; a local one cannot be found again."""
+        job_id = (self._record.read("jobs") or {}).get(job.key)
         if job_id is None or self._cluster == "local":
             return None
         handle = self._watched(_submitit().SlurmJob(folder=self._folder, job_id=job_id))
@@ -187,7 +191,7 @@ class SlurmExecutor:
             return None
         if handle.state == "UNKNOWN":  # a second job would write into the files of the first
             raise UserError(
-                f"{job.name}: squeue does not say whether its job {job_id} still goes on; start again later"
+                f"{job.name}: squeue does not report whether its job {job_id} still runs; start the command again later"
             )
         return handle
 
@@ -201,38 +205,37 @@ class SlurmExecutor:
         known = {**(self._record.read("jobs") or {}), key: job_id}
         self._record.write("jobs", {key: value for key, value in known.items() if value is not None})
 
-    def ended(self) -> Job:
-        """Look at the jobs, again and again, until one is through."""
+    def wait(self) -> Job:
+        """Poll the jobs until one has ended."""
         while True:
-            for key, (job, handle) in self._handles.items():
+            for key, (job, handle) in self._jobs.items():
                 if self._stop.requested:
                     raise Interrupted
                 if handle.done():
-                    del self._handles[key]
+                    del self._jobs[key]
                     self._remember(key, None)
-                    return self._judged(job, handle)
-            time.sleep(self._look_seconds)
+                    return self._finished_job(job, handle)
+            time.sleep(self._poll_seconds)
 
-    def _judged(self, job: Job, handle: Any) -> Job:
+    def _finished_job(self, job: Job, handle: Any) -> Job:
         try:
             outcome: Outcome = handle.result()
         except Exception as error:  # whatever a job without a result makes submitit raise
             if self._stop.requested:
                 raise Interrupted from None
-            raise crash(
-                job, f"its job {handle.job_id} ended without a result ({handle.state})", handle.paths.stderr
-            ) from error
+            how = f"its job {handle.job_id} ended without a result ({handle.state})"
+            raise crash(job, how, handle.paths.stderr) from error
         if outcome["ended"] == "refused":
             raise refusal(job, outcome["message"])
         deadline = time.monotonic() + _FILES_SECONDS
-        while not job.finished:
+        while not job.is_finished():
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{job.name}: its job {handle.job_id} is done, but {job.runs[0].folder.weights} is not here"
+                    f"{job.name}: its job {handle.job_id} has ended, but its weights are not visible on this machine"
                 )
-            time.sleep(self._look_seconds)
-        replay(self._callback, job.runs)
-        self._say(f"  done  {job.name}")
+            time.sleep(self._poll_seconds)
+        job.replay(self._callback)
+        self._log(f"  done  {job.name}")
         return job
 
 

@@ -1,7 +1,7 @@
-"""A worker process: it reads an experiment and then units from stdin, trains them, and answers on stdout.
+"""A worker process: reads a setup and then jobs from stdin as JSON lines, trains them, writes outcomes to stdout.
 
-It ends when its stdin is closed; in the middle of a unit, after checkpoints were saved. The pipe closes with the
-process that holds its other end, however that one ends, so that no worker outlives a comparison that was killed.
+It ends when its stdin is closed; during a job, after checkpoints were saved. The pipe closes with the process that
+holds its other end, however that one ends, so that no worker outlives a comparison that was killed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from types import FrameType
 from typing import Any
 
 
-class Orders:
-    """The lines of a stream, one at a time. When it closes in the middle of one, this process gets a SIGTERM.
+class Payloads:
+    """JSON lines of a stream, one at a time. When it closes during one, this process gets a SIGTERM.
 
     Args:
         stream: unbuffered, because a thread that waits in a buffered stream at exit makes the interpreter abort.
@@ -28,7 +28,7 @@ class Orders:
 
     def __init__(self, stream: FileIO) -> None:
         self.ready = False
-        """Whether a SIGTERM is handled; before that, the process just ends."""
+        """Whether SIGTERM is handled; until then, a closed stream ends the process at once."""
         self._stream = stream
         self._lines: SimpleQueue[bytes] = SimpleQueue()
         self._closed = self._busy = False
@@ -54,24 +54,24 @@ class Orders:
 
 
 def main() -> None:
-    """Work until stdin is closed."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a plugin prints belongs to the log, not among the answers
-    orders = Orders(FileIO(0, closefd=False))
-    from i2ikd.experiment.remote import open_experiment, perform  # takes seconds, in which the stream may close
+    """Train jobs until stdin is closed."""
+    outcomes = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a plugin prints belongs to the log, not among the outcomes
+    payloads = Payloads(FileIO(0, closefd=False))
+    from i2ikd.executors.remote import open_worker, perform  # takes seconds, in which the stream may close
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt  # no Exception, which a plugin's call would take for the plugin's failure
+        raise KeyboardInterrupt  # no Exception, which would count as a plugin's failure
 
     signal.signal(signal.SIGTERM, stop)
-    orders.ready = True
+    payloads.ready = True
     try:
-        waiting = iter(orders)
+        waiting = iter(payloads)
         setup = next(waiting, None)
-        opened = cache(lambda: open_experiment(setup or {}))
+        opened = cache(lambda: open_worker(setup or {}))
         for payload in waiting:
-            print(json.dumps(perform(opened, payload)), file=answers, flush=True)
-    except (KeyboardInterrupt, BrokenPipeError):  # between two units, or nobody is there to answer
+            print(json.dumps(perform(opened, payload)), file=outcomes, flush=True)
+    except (KeyboardInterrupt, BrokenPipeError):  # between two jobs, or the other end is gone
         sys.exit(130)
 
 

@@ -1,120 +1,150 @@
-"""One comparison from beginning to end: train what is missing, score, count costs, condense, write."""
+"""One comparison from beginning to end: train what is missing, score, count costs, summarise, write."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any
 
+from torch import nn
+
+from i2ikd.callback import NullCallback
 from i2ikd.config import Arm, digest
-from i2ikd.engine.loop import Callback
 from i2ikd.engine.run import Run
 from i2ikd.evaluation.latency import latency_of_many
-from i2ikd.evaluation.predict import make_metrics
 from i2ikd.evaluation.profile import count_macs, count_parameters
 from i2ikd.evaluation.records import Record, write_records
-from i2ikd.executors.base import Executor, InProcessExecutor
+from i2ikd.executors.base import Executor, InProcessExecutor, Log
+from i2ikd.experiment.budget import unequal_budgets
+from i2ikd.experiment.checks import check
+from i2ikd.experiment.conclusions import conclusions, missing_levers
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.schedule import Say, execute, plan
-from i2ikd.experiment.scores import score_baselines, score_run, score_teacher
-from i2ikd.experiment.summary import Comparison, Costs, summarise
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.metrics import table_metrics
+from i2ikd.experiment.plan import plan
+from i2ikd.experiment.schedule import train_plan
+from i2ikd.experiment.scores import References, Scorer, network_of, teacher_seed
+from i2ikd.experiment.summary import Comparison, Costs, RowKind, summarise
 from i2ikd.files import write_atomically
-from i2ikd.metric import Metric
 
-Kind = Literal["baseline", "teacher", "arm"]
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A trained row of the table, before it is scored.
+
+    Attributes:
+        name: ``teacher``, or an arm's.
+        runs: by seed; several runs of one seed are combined.
+        transforms: applied to the finished network.
+        combine: name and options of the combination of several runs.
+    """
+
+    name: str
+    runs: Mapping[int, tuple[Run, ...]]
+    transforms: References = ()
+    combine: Mapping[str, Any] | None = field(default=None)
+
+    def architecture(self, seed: int) -> str:
+        """Return a digest of what determines costs, whatever the weights."""
+        specifications = [run.specification for run in self.runs[seed]]
+        return digest([[(s.model, s.options) for s in specifications], list(self.transforms), self.combine])
 
 
 def compare(
-    context: ExperimentContext,
+    graph: RunGraph,
     arms: Sequence[Arm],
     seeds: Sequence[int],
     *,
-    callback: Callback | None = None,
-    say: Say = print,
+    log: Log = print,
     lockstep: bool = False,
     executor: Executor | None = None,
 ) -> Comparison:
     """Train what is missing, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
 
     Args:
-        context: the experiment.
+        graph: of the experiment's runs.
         arms: its arms, or some of them.
-        seeds: its seeds, or some of them.
-        callback: is told how the training goes on.
-        say: prints what is reused and what is trained.
+        seeds: its seeds, or others.
+        log: prints what is reused and what is trained.
         lockstep: train the arms of a seed in one pass.
-        executor: trains what is missing; this process, unless given.
+        executor: trains what is missing; this process without callbacks, unless given.
 
     Raises:
         Interrupted: after checkpoints were saved.
         UserError: what cannot work; before any training where that can be known.
     """
-    context.check(arms)
-    metrics = make_metrics(context.registry, context.task)
-    score_baselines(context, metrics)  # reads the whole test split: what is wrong in it shows before the training
-    wanted = plan(context, arms, seeds, lockstep=lockstep)
-    execute(context, wanted, executor or InProcessExecutor(context, callback), say)
-    runs = {("teacher", seed): context.teacher_run(seed) for seed in seeds}
-    runs |= {(arm.name, seed): context.arm_run(arm, seed) for seed in seeds for arm in arms}
-    records, kinds = _score(context, arms, seeds, runs, metrics, say)
+    context = graph.context
+    check(graph, arms)
+    columns, metrics = table_metrics(context)
+    scorer = Scorer(context, metrics, log)
+    scorer.baselines()  # reads the whole test split: what is wrong in it shows before training
+    for line in (*unequal_budgets(graph, arms, seeds[0]), *missing_levers(graph, arms)):
+        log(line)
+    wanted = plan(graph, arms, seeds, lockstep=lockstep)
+    train_plan(graph, wanted, executor or InProcessExecutor(NullCallback()), log)
+    rows = table_rows(graph, arms, seeds)
+    records, kinds = _score(scorer, rows)
     settings = context.experiment.comparison
-    references = dict.fromkeys([settings.student, settings.control, "kd-mri"])
-    columns = dict(context.task.columns)
+    references = dict.fromkeys([settings.student, settings.control, *settings.references])
     comparison = summarise(
         context.experiment.name,
         _metadata(context, seeds),
         columns,
         records,
         kinds,
-        _costs(context, arms, seeds[0], runs),
+        _costs(context, rows, seeds[0]),
         [name for name in references if name in kinds],
         settings.student,
         {name: metric.higher_is_better for name, metric in metrics.items()},
     )
-    for (name, seed), run in runs.items():
-        comparison.histories[f"{name}/seed{seed}"] = run.folder.read("history") or []
+    comparison.conclusions = conclusions(comparison, settings.control)
+    for row in rows:
+        for seed, runs in row.runs.items():
+            comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.read("history") or []
     out = context.store.root
     write_records(out / "records.csv", comparison.records)
     write_atomically(out / "results.json", json.dumps(comparison.as_json(), indent=1, ensure_ascii=False) + "\n")
     return comparison
 
 
-def _score(
-    context: ExperimentContext,
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    runs: Mapping[tuple[str, int], Run],
-    metrics: Mapping[str, Metric],
-    say: Say,
-) -> tuple[list[Record], dict[str, Kind]]:
-    records = score_baselines(context, metrics)
-    kinds: dict[str, Kind] = {record.arm: "baseline" for record in records}
-    kinds["teacher"] = "teacher"
-    given = context.experiment.teacher.weights is not None
-    for seed in seeds[:1] if given else seeds:
-        records = records + score_teacher(context, runs["teacher", seed], seed, metrics, say)
+def table_rows(graph: RunGraph, arms: Sequence[Arm], seeds: Sequence[int]) -> list[TableRow]:
+    """Return the teacher's row and one per arm."""
+    teachers = {seed: graph.teacher_runs(seed) for seed in seeds}
+    combine = graph.context.experiment.teacher.combine.model_dump() if len(teachers[seeds[0]]) > 1 else None
+    rows = [TableRow(TEACHER, teachers, graph.trained_transforms(TEACHER), combine)]
     for arm in arms:
-        kinds[arm.name] = "arm"
-        for seed in seeds:
-            records = records + score_run(context, runs[arm.name, seed], arm.name, seed, metrics, say)
+        runs = {seed: (graph.arm_run(arm, seed),) for seed in seeds}
+        rows.append(TableRow(arm.name, runs, graph.trained_transforms(arm.name)))
+    return rows
+
+
+def _score(scorer: Scorer, rows: Sequence[TableRow]) -> tuple[list[Record], dict[str, RowKind]]:
+    records = scorer.baselines()
+    kinds: dict[str, RowKind] = {record.arm: "baseline" for record in records}
+    for row in rows:
+        kinds[row.name] = "teacher" if row.name == TEACHER else "arm"
+        given = row.runs[next(iter(row.runs))][0].specification.weights is not None
+        for seed, runs in list(row.runs.items())[: 1 if given else None]:
+            number = teacher_seed(runs, seed)
+            records = records + scorer.network(runs, row.name, number, row.transforms, row.combine)
     return records, kinds
 
 
-def _costs(
-    context: ExperimentContext, arms: Sequence[Arm], seed: int, runs: Mapping[tuple[str, int], Run]
-) -> dict[str, Costs]:
+def _costs(context: ExperimentContext, rows: Sequence[TableRow], seed: int) -> dict[str, Costs]:
     """Count and time every distinct architecture once; latencies are taken in interleaved rounds, on the CPU."""
     example = context.example()
-    names = ["teacher", *(arm.name for arm in arms)]
-    shapes = {
-        name: digest([runs[name, seed].specification.model, runs[name, seed].specification.options]) for name in names
+    addresses = {row.name: row.architecture(seed) for row in rows}
+    networks: dict[str, nn.Module] = {
+        addresses[row.name]: network_of(context, row.runs[seed], row.combine, row.transforms) for row in rows
     }
-    networks = {shapes[name]: context.load(runs[name, seed]) for name in names}
     latencies = latency_of_many(networks, example) if context.experiment.comparison.latency else {}
     costs = {}
-    for name in names:
-        network, latency = networks[shapes[name]], latencies.get(shapes[name])
-        costs[name] = Costs(
+    for row in rows:
+        network, latency = networks[addresses[row.name]], latencies.get(addresses[row.name])
+        costs[row.name] = Costs(
             params=count_parameters(network)[0],
             macs=count_macs(network, example)[0],
             latency_ms=latency.median_ms if latency else None,

@@ -1,4 +1,4 @@
-"""What changes when every batch is divided among processes, found before anything is trained."""
+"""Checks before several processes train together: how batches are divided, and what depends on it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2ikd.config import Arm
-from i2ikd.distiller import Distiller
 from i2ikd.engine.build import build_network
+from i2ikd.engine.objectives import create_objective
 from i2ikd.engine.run import Run
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
 
 
-def shares(context: ExperimentContext, arms: Sequence[Arm]) -> list[str]:
-    """Return what a person should know of how batches are divided; nothing, where one process trains.
+def ddp_checks(graph: RunGraph, arms: Sequence[Arm]) -> list[str]:
+    """Return lines for the user on how batches are divided; none where one process trains.
 
-    A mean over samples is the same in any number of processes. What relates the samples of a batch sees those of one
-    process only: it is allowed, and said.
+    A mean over samples is the same with any number of processes. A part that relates the samples of a batch only sees
+    those of one process: allowed, with a warning.
 
     Raises:
-        UserError: batches cannot be divided evenly, or a share is too small for a distiller.
+        UserError: batches cannot be divided evenly, or a share is too small for an objective.
     """
+    context = graph.context
     size = context.group.size
     if size == 1:
         return []
     _refuse_uneven(context.training.batch, len(context.dataset("train")), size)
     seed = context.experiment.seeds[0]
-    runs = [context.teacher_run(seed), *(context.arm_run(arm, seed) for arm in arms)]
-    found = [what for run in runs for what in (*_relating(context, run), *_normalising(context, run))]
-    line = f"{size} processes: each learns from {context.share} samples of a batch of {context.share * size}"
+    runs = [graph.teacher_run(seed), *(graph.arm_run(arm, seed) for arm in arms)]
+    found = [name for run in runs for name in (*_relations(context, run), *_batch_norms(context, run))]
+    line = f"{size} processes: each trains on {context.share} samples of a batch of {context.share * size}"
     if found:
         line += (
-            f"; the numbers differ from those of one process, as these see one process's samples: {', '.join(found)}"
+            f"; these relate the samples of one process only, so numbers differ from one process: {', '.join(found)}"
         )
     return [line]
 
@@ -43,7 +45,7 @@ def _refuse_uneven(batch: int, count: int, size: int) -> None:
     if batch % size:
         raise UserError(
             f"training.batch = {batch} cannot be divided among {size} processes: it is the batch of all of them "
-            f"together; give a multiple of {size}"
+            f"together; set a multiple of {size}"
         )
     if count < batch and count % size:
         fitting = count - count % size
@@ -54,27 +56,24 @@ def _refuse_uneven(batch: int, count: int, size: int) -> None:
         )
 
 
-def _relating(context: ExperimentContext, run: Run) -> list[str]:
-    """Names of the distillers that relate samples."""
+def _relations(context: ExperimentContext, run: Run) -> list[str]:
+    """Return the parts of a run's objectives that relate samples."""
     found = []
     for stage in run.stages:
-        for term in stage.stage.terms:
-            name, who = term.distiller.name, f"{run.name}, stage {stage.stage.name!r}"
-            distiller = context.registry.create("distiller", name, term.distiller.options, where=who)
-            if not isinstance(distiller, Distiller):
-                continue  # refused by the workbench's own check
-            if distiller.least_batch > context.share:
-                raise UserError(
-                    f"{who}: the term {name!r} relates samples and needs at least {distiller.least_batch} of them, and "
-                    f"each of {context.group.size} processes has {context.share}; raise training.batch, or start fewer"
-                )
-            if distiller.relates_samples:
-                found.append(f"{name} ({run.name})")
+        objective = create_objective(context.registry, stage.stage)
+        if objective.least_batch > context.share:
+            names = ", ".join(objective.relations) or stage.stage.minimises.name
+            raise UserError(
+                f"{run.name}, stage {stage.stage.name!r}: {names} relates samples and needs at least "
+                f"{objective.least_batch} of them, and each of {context.group.size} processes has {context.share}; "
+                "raise training.batch, or start fewer processes"
+            )
+        found += [f"{name} ({run.name})" for name in objective.relations]
     return list(dict.fromkeys(found))
 
 
-def _normalising(context: ExperimentContext, run: Run) -> list[str]:
-    """Say whether the network normalises over its batch."""
+def _batch_norms(context: ExperimentContext, run: Run) -> list[str]:
+    """Return whether the network normalises over its batch, as a list of at most one entry."""
     if not run.stages:
         return []
     specification = run.specification

@@ -9,11 +9,12 @@ from i2ikd.config import Experiment, apply_override, check_experiment, read_expe
 from i2ikd.engine.run import load_network
 from i2ikd.engine.store import RunFolder
 from i2ikd.errors import UserError
-from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network, make_metrics
+from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network
 from i2ikd.evaluation.records import NO_SEED, Record, pivot
 from i2ikd.evaluation.statistics import Estimate, interval
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.folder import read_owner
+from i2ikd.experiment.metrics import table_metrics
 from i2ikd.registry import default_registry
 
 Scores = dict[str, dict[str, Estimate]]
@@ -25,15 +26,15 @@ def evaluate_run(
     """Return the scores by row and column, and the records.
 
     Raises:
-        UserError: no finished run there, no experiment to judge by, or wrong data.
+        UserError: no finished run, no experiment to evaluate it by, or wrong data.
     """
     context = context_of(run, experiment, overrides)
-    metrics = make_metrics(context.registry, context.task)
+    columns, metrics = table_metrics(context)
     dataset = context.dataset(split)
     network = load_network(context.registry, finished_run(run))
     records = evaluate_baselines(context.task, dataset, metrics)
     records += evaluate_network(network, context.task, dataset, metrics, "network", NO_SEED, context.device)
-    tables = {column: pivot(records, metric) for column, metric in context.task.columns.items()}
+    tables = {column: pivot(records, metric) for column, metric in columns.items()}
     arms = list(dict.fromkeys(record.arm for record in records))
     scores = {
         arm: {column: interval(table.arms[arm], table.subjects) for column, table in tables.items()} for arm in arms
@@ -42,7 +43,7 @@ def evaluate_run(
 
 
 def context_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> ExperimentContext:
-    """Return the experiment that a run belongs to, or another, made ready.
+    """Return the experiment that a run belongs to, or another.
 
     Raises:
         UserError: none is found, or it cannot work.

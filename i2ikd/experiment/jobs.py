@@ -1,79 +1,107 @@
-"""What is trained together, and after what: a unit is the teacher of a seed, or arms of a seed in one pass."""
+"""Jobs of an experiment: groups of runs for an executor, and the same jobs in a worker process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from i2ikd.engine.loop import Callback
-from i2ikd.engine.run import Run, train_runs
+from i2ikd.callback import Callback
+from i2ikd.config import check_experiment, digest
+from i2ikd.engine.run import Run
 from i2ikd.engine.store import differences
 from i2ikd.errors import UserError
+from i2ikd.executors.base import Job, WorkerSetup
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.training import RunTrainer
+from i2ikd.registry import default_registry
+
+_NAME = re.compile(r"students/(?P<arm>.+)/seed\d+")
 
 
-@dataclass(frozen=True)
-class Job:
-    """Runs of one seed that are trained in one pass over the data, by one process."""
+def make_job(trainer: RunTrainer, runs: Sequence[Run]) -> Job:
+    """Return the job that trains a group of runs."""
 
-    seed: int
-    arms: tuple[str, ...]
-    """The arm of each run, by name; none: the one run is the seed's teacher."""
-    runs: tuple[Run, ...]
-    teacher: Run | None = None
-    """The teacher that the runs listen to: it has to be finished before they start."""
+    def replay(callback: Callback) -> None:
+        for run in runs:
+            callback.on_run_trained(run.name, run.folder.read("history") or [])
 
-    @property
-    def name(self) -> str:
-        """As a person knows it: ``students/kd-mri/seed0``, ``students/{student,kd-mri}/seed0``."""
-        if len(self.runs) == 1:
-            return self.runs[0].name
-        return f"students/{{{','.join(self.arms)}}}/seed{self.seed}"
-
-    def waits_for(self, others: Iterable[Job]) -> bool:
-        """Whether one of the others makes the teacher that this one listens to."""
-        return self.teacher is not None and any(self.teacher.folder == run.folder for o in others for run in o.runs)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all its runs ended well."""
-        return all(run.folder.finished for run in self.runs)
-
-    def payload(self) -> dict[str, Any]:
-        """What another process is told to train, as JSON: its names, and the specifications that it must come to."""
-        specifications = [run.specification.model_dump(mode="json") for run in self.runs]
-        return {"seed": self.seed, "arms": list(self.arms), "specifications": specifications}
+    specifications = [run.specification.model_dump(mode="json") for run in runs]
+    seed = int(runs[0].name.rpartition("seed")[2].partition("-")[0])
+    return Job(
+        name=_name(runs),
+        key=digest([run.specification.digest for run in runs]),
+        payload={"seed": seed, "runs": [run.name for run in runs], "specifications": specifications},
+        affinity=seed,
+        run=lambda callback: trainer.train(runs, callback),
+        is_finished=lambda: all(run.folder.finished for run in runs),
+        replay=replay,
+        provides=frozenset(run.specification.digest for run in runs),
+        requires=frozenset(needed.specification.digest for run in runs for needed in run.required),
+    )
 
 
-def job_from_payload(context: ExperimentContext, payload: Mapping[str, Any]) -> Job:
-    """Return the unit of an order, made in another process from the same experiment.
+def _name(runs: Sequence[Run]) -> str:
+    """Return a run's name, or ``students/{student,kd-mri}/seed0`` for several."""
+    if len(runs) == 1:
+        return runs[0].name
+    arms = [match["arm"] for run in runs if (match := _NAME.fullmatch(run.name))]
+    return f"students/{{{','.join(arms)}}}/{runs[0].name.rpartition('/')[2]}"
+
+
+def worker_setup(context: ExperimentContext, threads: int | None) -> WorkerSetup:
+    """Return what a worker needs; device and precision are passed on as resolved, so that nothing is measured again.
+
+    Args:
+        context: the experiment.
+        threads: of torch in each worker; ``None``: torch's own choice.
+    """
+    context.remember_precision()
+    resolved = {"device": context.trained_on, "precision": context.precision}
+    training = context.training.model_copy(update=resolved)
+    experiment = context.experiment.model_copy(update={"training": training})
+    arguments = {
+        "experiment": experiment.model_dump(mode="json", exclude_unset=True),
+        "out": str(context.store.root.resolve()),
+    }
+    return WorkerSetup("i2ikd.experiment.jobs:open_experiment", arguments, str(Path.cwd()), threads)
+
+
+def open_experiment(arguments: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Callback], None]:
+    """Open an experiment in a worker process and return the function that trains a job's payload.
 
     Raises:
-        UserError: the runs are others here: the data, an installed plugin or its version differ.
+        UserError: the experiment cannot be opened on this machine.
     """
-    seed, arms = int(payload["seed"]), tuple(payload["arms"])
-    runs = tuple(context.arm_run(context.experiment.arm(arm), seed) for arm in arms) or (context.teacher_run(seed),)
-    for run, wanted in zip(runs, payload["specifications"], strict=True):
-        changed = differences(wanted, run.specification.model_dump(mode="json"))
+    experiment = check_experiment(arguments["experiment"], "the experiment")
+    graph = RunGraph(ExperimentContext(experiment, default_registry(), Path(arguments["out"])))
+    trainer = RunTrainer(graph)
+    return lambda payload, callback: trainer.train(runs_of_payload(graph, payload), callback)
+
+
+def runs_of_payload(graph: RunGraph, payload: Mapping[str, Any]) -> list[Run]:
+    """Return the runs of a payload that another process made from the same experiment.
+
+    Raises:
+        UserError: they are other runs in this process: the data, an installed plugin or its version differ.
+    """
+    seed, runs = int(payload["seed"]), []
+    for name, expected in zip(payload["runs"], payload["specifications"], strict=True):
+        run = _run_of_name(graph, name, seed)
+        changed = differences(expected, run.specification.model_dump(mode="json"))
         if changed:
             raise UserError(
-                f"{run.name} is another run where it is to be trained than where the comparison was started "
+                f"{name}: expected the same run as where the comparison was started, got another one "
                 f"({'; '.join(changed[:3])}); both must see the same data and have the same plugins"
             )
-    needs_teacher = any(run.specification.teacher is not None for run in runs)
-    return Job(seed, arms, runs, context.teacher_run(seed) if needs_teacher else None)
+        runs.append(run)
+    return runs
 
 
-def train_job(context: ExperimentContext, job: Job, callback: Callback | None = None) -> None:
-    """Train the runs of a unit in this process, going on from their checkpoints; finished ones are left alone.
-
-    Raises:
-        Interrupted: after checkpoints were saved.
-        UserError: what the loop refuses, or a teacher that is not finished.
-    """
-    if job.teacher is None:
-        shared = context.shared(job.seed)
-    else:
-        shared = context.shared(job.seed, context.load(job.teacher), job.teacher.specification.digest)
-    train_runs(job.runs, shared, callback)
+def _run_of_name(graph: RunGraph, name: str, seed: int) -> Run:
+    match = _NAME.fullmatch(name)
+    if match:
+        return graph.arm_run(graph.context.experiment.arm(match["arm"]), seed)
+    return next(run for run in graph.teacher_runs(seed) if run.name == name)

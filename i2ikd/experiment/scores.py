@@ -1,103 +1,130 @@
-"""Scores of every run on the test split, from its saved weights in a fresh build, kept beside the weights."""
+"""Scores of networks on the test split, from saved weights in a fresh build, kept beside the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+from torch import nn
 
 from i2ikd.config import digest
 from i2ikd.engine.run import Run
 from i2ikd.engine.store import RunFolder, differences
 from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network
 from i2ikd.evaluation.records import NO_SEED, Record, read_records, write_records
+from i2ikd.executors.base import Log
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.schedule import Say
+from i2ikd.experiment.networks import load_input, transformed
 from i2ikd.metric import Metric
 
 _SPLIT = "test"
-
 _FORMAT = 2
 """Of the kept records; raised when they change. 2: with the subject of every volume."""
 
+References = Sequence[Mapping[str, Any]]
+"""Names and options of transforms."""
 
-def score_run(
-    context: ExperimentContext, run: Run, arm: str, seed: int, metrics: Mapping[str, Metric], say: Say = print
-) -> list[Record]:
-    """Return a finished run's records, evaluated once.
+
+def network_of(
+    context: ExperimentContext, runs: Sequence[Run], combine: Mapping[str, Any] | None, transforms: References
+) -> nn.Module:
+    """Return the network of a row of the table: of one run, or of several combined, after its transforms."""
+    network = load_input(context.registry, runs, combine)
+    return transformed(context, network, transforms) if transforms else network
+
+
+class Scorer:
+    """Scores networks once, and returns the kept records while they are valid.
 
     Args:
-        bench: the experiment.
-        run: a finished run.
-        arm: name of the arm in the records.
-        seed: of the records.
-        metrics: by name.
-        say: prints why kept scores are made anew.
+        context: the experiment.
+        metrics: by name in the records.
+        log: prints why kept scores are computed again.
     """
-    kept = _kept(context, run.folder, metrics)
-    if kept is None:
-        reason = _reason(context, run.folder, metrics)
-        if reason:
-            say(f"{run.name}: scored again from its weights ({reason})")
-        network = context.load(run)
-        kept = evaluate_network(network, context.task, context.dataset(_SPLIT), metrics, arm, seed, context.device)
-        _keep(context, run.folder, metrics, kept)
-    return [replace(record, arm=arm, seed=seed) for record in kept]
+
+    def __init__(self, context: ExperimentContext, metrics: Mapping[str, Metric], log: Log = print) -> None:
+        self._context = context
+        self._metrics = metrics
+        self._log = log
+
+    def network(
+        self,
+        runs: Sequence[Run],
+        arm: str,
+        seed: int,
+        transforms: References = (),
+        combine: Mapping[str, Any] | None = None,
+    ) -> list[Record]:
+        """Return the records of a row of the table for one seed.
+
+        Args:
+            runs: finished; several are combined.
+            arm: name of the row.
+            seed: in the records; ``NO_SEED`` for a network with given weights.
+            transforms: applied to the finished network.
+            combine: how several runs become one network.
+        """
+        context = self._context
+
+        def score() -> list[Record]:
+            network = network_of(context, runs, combine, transforms)
+            dataset = context.dataset(_SPLIT)
+            return evaluate_network(network, context.task, dataset, self._metrics, arm, seed, context.device)
+
+        kept = self._kept_or(self._folder(runs, transforms, combine), score, runs[0].name)
+        return [replace(record, arm=arm, seed=seed) for record in kept]
+
+    def _folder(self, runs: Sequence[Run], transforms: References, combine: Mapping[str, Any] | None) -> RunFolder:
+        if len(runs) == 1 and not transforms:
+            return runs[0].folder
+        address = digest([[run.specification.digest for run in runs], list(transforms), combine])[:16]
+        return RunFolder(self._context.store.root / "store" / f"derived-{address}")
+
+    def baselines(self) -> list[Record]:
+        """Return the records of the task's non-learned baselines."""
+        context = self._context
+        folder = RunFolder(context.store.root / "store" / f"baseline-{digest(self._origin())[:16]}")
+
+        def score() -> list[Record]:
+            return evaluate_baselines(context.task, context.dataset(_SPLIT), self._metrics)
+
+        return self._kept_or(folder, score, "baselines")
+
+    def _kept_or(self, folder: RunFolder, score: Callable[[], list[Record]], name: str) -> list[Record]:
+        origin, before = self._origin(), folder.read("evaluation")
+        if before == origin and (folder.path / "records.csv").is_file():
+            return read_records(folder.path / "records.csv")
+        if isinstance(before, dict):
+            self._log(f"{name}: scored again from its weights ({_reason(before, origin)})")
+        records = score()
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_records(folder.path / "records.csv", records)
+        folder.write("evaluation", origin)  # after the records, which it declares valid
+        return records
+
+    def _origin(self) -> dict[str, Any]:
+        """Return what records of a network depend on beside the network.
+
+        The keys are part of it because they name the subjects, which are no part of a run's identity: they change
+        statistics and no weights.
+        """
+        context = self._context
+        return {
+            "format": _FORMAT,
+            "task": digest(context.identity),
+            "keys": digest([list(key) for key in context.dataset(_SPLIT).keys]),
+            "metrics": sorted(self._metrics),
+            "split": _SPLIT,
+        }
 
 
-def score_teacher(
-    context: ExperimentContext, run: Run, seed: int, metrics: Mapping[str, Metric], say: Say = print
-) -> list[Record]:
-    """Return the teacher's records; one with given weights has no seed."""
-    return score_run(context, run, "teacher", NO_SEED if run.specification.weights else seed, metrics, say)
-
-
-def score_baselines(context: ExperimentContext, metrics: Mapping[str, Metric]) -> list[Record]:
-    """Return the records of the task's non-learned baselines."""
-    address = digest(_origin(context, metrics))[:16]
-    folder = RunFolder(context.store.root / "store" / f"baseline-{address}")
-    kept = _kept(context, folder, metrics)
-    if kept is None:
-        kept = evaluate_baselines(context.task, context.dataset(_SPLIT), metrics)
-        _keep(context, folder, metrics, kept)
-    return kept
-
-
-def _origin(context: ExperimentContext, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """Return what records of a network depend on, beside the network.
-
-    The keys are in it because they name the subjects, which are no part of a run's identity: they change statistics and
-    no weights.
-    """
-    return {
-        "format": _FORMAT,
-        "task": digest(context.identity()),
-        "keys": digest([list(key) for key in context.dataset(_SPLIT).keys]),
-        "metrics": sorted(metrics),
-        "split": _SPLIT,
-    }
-
-
-def _kept(context: ExperimentContext, folder: RunFolder, metrics: Mapping[str, Metric]) -> list[Record] | None:
-    if folder.read("evaluation") != _origin(context, metrics) or not (folder.path / "records.csv").is_file():
-        return None
-    return read_records(folder.path / "records.csv")
-
-
-def _reason(context: ExperimentContext, folder: RunFolder, metrics: Mapping[str, Metric]) -> str:
-    """Return why kept records are not valid any more; empty where there are none."""
-    before = folder.read("evaluation")
-    if not isinstance(before, dict):
-        return ""
+def _reason(before: dict[str, Any], origin: dict[str, Any]) -> str:
     if before.get("format") != _FORMAT:
         return "the kept scores lack the subjects of the volumes"
-    return "changed: " + "; ".join(differences(before, _origin(context, metrics)))
+    return "changed: " + "; ".join(differences(before, origin))
 
 
-def _keep(
-    context: ExperimentContext, folder: RunFolder, metrics: Mapping[str, Metric], records: Sequence[Record]
-) -> None:
-    """Write the records, then the file that says what they are."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_records(folder.path / "records.csv", records)
-    folder.write("evaluation", _origin(context, metrics))
+def teacher_seed(runs: Sequence[Run], seed: int) -> int:
+    """Return the seed of a teacher's records; one with given weights has none."""
+    return NO_SEED if runs[0].specification.weights else seed

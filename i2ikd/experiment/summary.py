@@ -11,6 +11,8 @@ import numpy as np
 from i2ikd.evaluation.records import Record, Tables, pivot
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed, gap_closed, holm, interval, paired, ranks
 
+RowKind = Literal["baseline", "teacher", "arm"]
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -27,7 +29,7 @@ class Row:
     """One row of the table."""
 
     arm: str
-    kind: Literal["baseline", "teacher", "arm"]
+    kind: RowKind
     costs: Costs | None
     metrics: dict[str, Estimate]
     """By column of the table (``psnr``, ...)."""
@@ -70,6 +72,8 @@ class Comparison:
         records: scores of every arm, seed, subject, volume and slice.
         histories: per run name, the rows of its training history.
         references: arms that the others are measured against.
+        higher_is_better: in the first column.
+        conclusions: what the rows show, a sentence each.
     """
 
     name: str
@@ -79,6 +83,8 @@ class Comparison:
     records: list[Record]
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
+    higher_is_better: bool = True
+    conclusions: list[str] = field(default_factory=list)
 
     def row(self, arm: str) -> Row | None:
         """Return an arm's row."""
@@ -91,6 +97,7 @@ class Comparison:
             "metadata": self.metadata,
             "metrics": self.columns,
             "references": self.references,
+            "conclusions": self.conclusions,
             "rows": [row.as_json() for row in self.rows],
         }
 
@@ -100,7 +107,7 @@ def summarise(
     metadata: dict[str, str],
     columns: Mapping[str, str],
     records: Sequence[Record],
-    kinds: Mapping[str, Literal["baseline", "teacher", "arm"]],
+    kinds: Mapping[str, RowKind],
     costs: Mapping[str, Costs],
     references: Sequence[str],
     student: str,
@@ -136,7 +143,7 @@ def summarise(
     found = ranks({row.arm: row.metrics[main] for row in rows if row.kind == "arm"}, upward)
     for row in rows:
         row.rank = found.get(row.arm)
-    return Comparison(name, metadata, dict(columns), rows, list(records), references=present)
+    return Comparison(name, metadata, dict(columns), rows, list(records), references=present, higher_is_better=upward)
 
 
 def _relate(row: Row, values: Tables, references: Sequence[str], student: str, upward: bool) -> None:

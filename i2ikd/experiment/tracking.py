@@ -1,69 +1,82 @@
-"""Trackers beside the display: every epoch's numbers go to them."""
+"""Trackers of an experiment as a callback."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from i2ikd.engine.loop import Callback
-from i2ikd.engine.run import Run
-from i2ikd.lifecycle import EpochContext
+from i2ikd.callback import Callback, EpochContext, NullCallback, RunContext, StageContext, combine
 from i2ikd.recipe import Reference
 from i2ikd.registry import Registry
 
 
-class TrackerCallback:
-    """A watcher that passes everything on to another, and the epochs' numbers to trackers."""
+class TrackerCallback(NullCallback):
+    """Sends the numbers of every epoch to trackers, as ``run/stage/term``; the step counts the stage's epochs.
 
-    def __init__(self, callback: Callback, trackers: Sequence[Any]) -> None:
-        self._callback = callback
+    Args:
+        trackers: objects with ``log(step, values)``.
+    """
+
+    def __init__(self, trackers: Sequence[Any]) -> None:
         self._trackers = trackers
-        self._epochs: dict[str, int] = {}
 
-    def started(self, name: str, steps: int, done: int) -> None:
-        """Pass on."""
-        self._callback.started(name, steps, done)
+    def on_epoch_end(self, context: EpochContext) -> None:
+        """Log an epoch."""
+        prefix = f"{context.stage.run.name}/{context.stage.stage.name}"
+        self._log(prefix, context.epoch, context.losses, context.learning_rate, context.validation)
 
-    def stepped(self) -> None:
-        """Pass on."""
-        self._callback.stepped()
+    def on_run_trained(self, name: str, history: Sequence[dict[str, Any]]) -> None:
+        """Log the whole history of a run that another process trained."""
+        for row in history:
+            self._log(f"{name}/{row['stage']}", row["epoch"], row["losses"], row["lr"], row["validation"])
 
-    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
-        """Log ``trainer/stage/term`` to every tracker; the step is the number of the stage's epochs done."""
-        stage = context.stage.stage.name
-        self._log(trainer, stage, context.epoch, context.losses, context.learning_rate, context.validation)
-        self._callback.epoch_ended(trainer, context, epochs)
-
-    def replay(self, run: Run) -> None:
-        """Log the whole history of a finished run."""
-        for row in run.folder.read("history") or []:
-            self._log(run.name, row["stage"], row["epoch"], row["losses"], row["lr"], row["validation"])
-
-    def _log(
-        self, trainer: str, stage: str, epoch: int, losses: Mapping[str, float], rate: float, validation: float | None
-    ) -> None:
+    def _log(self, prefix: str, epoch: int, losses: Mapping[str, float], rate: float, validation: float | None) -> None:
         values = dict(losses, lr=rate)
         if validation is not None:
             values["validation"] = validation
         for tracker in self._trackers:
-            tracker.log(epoch + 1, {f"{trainer}/{stage}/{name}": value for name, value in values.items()})
-
-    def ended(self) -> None:
-        """Pass on."""
-        self._callback.ended()
+            tracker.log(epoch + 1, {f"{prefix}/{name}": value for name, value in values.items()})
 
 
-def replay(callback: Callback | None, runs: Iterable[Run]) -> None:
-    """Let the trackers behind a watcher have the numbers of runs that another process trained to the end."""
-    if isinstance(callback, TrackerCallback):
-        for run in runs:
-            callback.replay(run)
+class HookCallback(NullCallback):
+    """Calls the life-cycle hooks of plugins.
+
+    Args:
+        registry: whose plugins implement them.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def on_run_start(self, context: RunContext) -> None:
+        """Call ``run_started``."""
+        self._registry.notify("run_started", context)
+
+    def on_run_end(self, context: RunContext) -> None:
+        """Call ``run_ended``."""
+        self._registry.notify("run_ended", context)
+
+    def on_stage_start(self, context: StageContext) -> None:
+        """Call ``stage_started``."""
+        self._registry.notify("stage_started", context)
+
+    def on_stage_end(self, context: StageContext) -> None:
+        """Call ``stage_ended``."""
+        self._registry.notify("stage_ended", context)
+
+    def on_epoch_start(self, context: EpochContext) -> None:
+        """Call ``epoch_started``."""
+        self._registry.notify("epoch_started", context)
+
+    def on_epoch_end(self, context: EpochContext) -> None:
+        """Call ``epoch_ended``."""
+        self._registry.notify("epoch_ended", context)
 
 
 @contextlib.contextmanager
 def tracked(callback: Callback, wanted: Sequence[Reference], registry: Registry) -> Iterator[Callback]:
-    """Create the trackers of an experiment; they are closed at the end, on failure too.
+    """Combine a callback with the trackers of an experiment; trackers are closed at the end, on failure too.
 
     Raises:
         UserError: an unknown tracker, or wrong options.
@@ -71,10 +84,9 @@ def tracked(callback: Callback, wanted: Sequence[Reference], registry: Registry)
     trackers: list[Any] = []
     try:
         for reference in wanted:
-            trackers.append(
-                registry.create("tracker", reference.name, reference.options, f"tracker {reference.name!r}")
-            )
-        yield TrackerCallback(callback, trackers) if trackers else callback
+            where = f"tracker {reference.name!r}"
+            trackers.append(registry.create("tracker", reference.name, reference.options, where))
+        yield combine(callback, TrackerCallback(trackers)) if trackers else callback
     finally:
         for tracker in trackers:
             tracker.close()

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from i2ikd.engine.run import Run
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, VolumeName, per_volume
+from i2ikd.experiment.compare import table_rows
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.scores import network_of
 from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.files import replacing
 from i2ikd.network import apply
@@ -54,11 +56,11 @@ class Picture:
 Pictures = list[Picture]
 
 
-def collect_pictures(context: ExperimentContext, comparison: Comparison) -> Pictures:
+def collect_pictures(graph: RunGraph, comparison: Comparison) -> Pictures:
     """Compute the output images of baselines, teacher and at most eight arms (first seed) on up to three slices.
 
     Args:
-        context: context of the experiment, whose runs are finished.
+        graph: of the experiment's runs, which are finished.
         comparison: results that determine volumes and arms.
 
     Returns:
@@ -68,8 +70,8 @@ def collect_pictures(context: ExperimentContext, comparison: Comparison) -> Pict
         UserError: the test split lacks a scored volume, or weights cannot be read.
     """
     seed = min((record.seed for record in comparison.records if record.seed != NO_SEED), default=0)
-    runs = {"teacher": context.teacher_run(seed)}
-    runs |= {arm: context.arm_run(context.experiment.arm(arm), seed) for arm in _chosen_arms(comparison)}
+    context = graph.context
+    rows = table_rows(graph, [context.experiment.arm(arm) for arm in _chosen_arms(comparison)], [seed])
     volumes = representative_volumes(comparison)
     samples = {label: _middle(context, volume) for label, volume in volumes.items()}
     images: dict[str, dict[str, np.ndarray]] = {label: {} for label in samples}
@@ -77,9 +79,10 @@ def collect_pictures(context: ExperimentContext, comparison: Comparison) -> Pict
         images[label] |= {
             name: context.task.to_display(image[0]) for name, image in context.task.baseline(batch).items()
         }
-    for name, run in runs.items():
-        for label, output in _outputs(context, run, samples).items():
-            images[label][name] = context.task.to_display(output)
+    for row in rows:
+        network = network_of(context, row.runs[seed], row.combine, row.transforms)
+        for label, output in _outputs(context, network, samples).items():
+            images[label][row.name] = context.task.to_display(output)
     return [
         Picture(
             label,
@@ -147,9 +150,9 @@ def _middle(context: ExperimentContext, volume: VolumeName) -> Batch:
 
 
 @torch.inference_mode()
-def _outputs(context: ExperimentContext, run: Run, samples: dict[str, Batch]) -> dict[str, Tensor]:
-    """Return a run's output [C, H, W] by label, on the CPU."""
-    network = context.load(run).to(context.device)
+def _outputs(context: ExperimentContext, network: nn.Module, samples: dict[str, Batch]) -> dict[str, Tensor]:
+    """Return a network's output [C, H, W] by label, on the CPU."""
+    network.to(context.device)
     return {label: apply(network, batch.to(context.device)).float().cpu()[0] for label, batch in samples.items()}
 
 

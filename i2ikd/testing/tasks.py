@@ -89,6 +89,8 @@ def _has_sound_samples(dataset: SampleDataset, place: str, samples: int) -> None
 def _is_sound(sample: Sample, place: str) -> None:
     assert isinstance(sample, Sample), f"{place} is a {type(sample).__name__}, not a Sample"
     for words, image in (("input", sample.input), ("target", sample.target)):
+        if words == "target" and image is None:
+            continue
         assert isinstance(image, Tensor) and image.ndim == 3, f"{place}: the {words} is no tensor [C, H, W]"
         assert image.dtype == torch.float32, f"{place}: the {words} is {image.dtype}, not float32"
         assert torch.isfinite(image).all(), f"{place}: the {words} has values that are not finite"
@@ -98,11 +100,14 @@ def _is_sound(sample: Sample, place: str) -> None:
 
 
 def _tensors(sample: Sample) -> list[Tensor]:
-    return [sample.input, sample.target, *(sample.conditions[name] for name in sorted(sample.conditions))]
+    target = [] if sample.target is None else [sample.target]
+    return [sample.input, *target, *(sample.conditions[name] for name in sorted(sample.conditions))]
 
 
 def _equal(one: Sample, other: Sample) -> bool:
     if one.key != other.key or one.conditions.keys() != other.conditions.keys():
+        return False
+    if (one.target is None) != (other.target is None):
         return False
     return all(torch.equal(a, b) for a, b in zip(_tensors(one), _tensors(other)))
 

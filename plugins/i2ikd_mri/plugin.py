@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import i2ikd
 
 if TYPE_CHECKING:
-    from i2ikd.hookspecs import Register
+    from i2ikd.hookspecs import Register, RegisterKind
+
+
+@i2ikd.hookimpl
+def register_kinds(register_kind: RegisterKind) -> None:
+    """Undersampling masks are a kind of this package: the core needs none."""
+    register_kind("mask", summary="undersampling mask: a factory (**options) -> i2ikd_mri.masks.Mask")
 
 
 @i2ikd.hookimpl

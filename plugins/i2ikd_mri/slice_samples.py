@@ -84,7 +84,7 @@ class SliceSamples(SampleDataset):
 def _extra_bytes(sample: Sample, found: Slice) -> int:
     """Bytes that keeping a sample costs beyond those of its slice, which some of its tensors are views of."""
     known = {_storage(field) for field in (found.image, found.kspace, found.undersampled) if field is not None}
-    tensors = (sample.input, sample.target, *sample.conditions.values())
+    tensors = [t for t in (sample.input, sample.target, *sample.conditions.values()) if t is not None]
     return sum(t.numel() * t.element_size() for t in tensors if _storage(t) not in known)
 
 

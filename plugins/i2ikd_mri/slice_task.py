@@ -91,10 +91,12 @@ class SliceTask(Task):
 
     def describe(self) -> dict[str, str]:
         """Dataset and size of the first test slice."""
-        height, width = self.dataset("test")[0].target.shape[-2:]
+        target = self.dataset("test")[0].target
+        assert target is not None, "a test slice has a target"
+        height, width = target.shape[-2:]
         return {"dataset": self._dataset.name, "size": f"{height} x {width}"}
 
-    def reads(self, path: Path) -> bool:
+    def reads(self, path: Path, suffixes: Sequence[str]) -> bool:
         """Whether ``path`` is a file that the dataset's reader knows by name, or a folder of nothing but pictures."""
         return is_volume(self._source, path)
 

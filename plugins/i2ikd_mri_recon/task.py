@@ -81,6 +81,10 @@ class MriRecon(SliceTask):
             "stored": self.stored,
         }
 
+    def network_options(self) -> dict[str, Any]:
+        """Channels and centring, which networks with data consistency need too."""
+        return {"mode": self.mode, "centered": self.centered}
+
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
         """The zero-filled image: in real mode its magnitude, whatever the input; in complex mode both channels."""
         if self.mode == "complex":

@@ -95,6 +95,7 @@ class MriSuperResolution(SliceTask):
     def describe(self) -> dict[str, str]:
         """Dataset, size of the first test slice, how much of its k-space is kept, the factor and the grid."""
         target = self.dataset("test")[0].target
+        assert target is not None, "a test slice has a target"
         height, width = target.shape[-2:]
         kept = self._low_resolution.kept((height, width))
         factors = list(dict.fromkeys(f"{large / small:.3g}" for large, small in zip((height, width), kept)))

@@ -13,11 +13,11 @@ from typing import Any
 
 import timm.optim  # noqa: F401 (imported once, for all)
 import torch
+from i2ikd.engine.objective import Objective
 
 from i2ikd.cli.main import run
 from i2ikd.config import read_experiment
 from i2ikd.engine.loop import Interrupted, NullCallback
-from i2ikd.engine.objective import Objective
 from i2ikd.engine.processes import ProcessGroup, joined_processes
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.schedule import train_arms

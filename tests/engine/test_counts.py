@@ -17,12 +17,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import i2ikd
+from i2ikd.callback import RunContext
 from i2ikd.engine.batches import SampleBatches
 from i2ikd.engine.loop import NullCallback, train
 from i2ikd.engine.run import train_runs
 from i2ikd.engine.trainer import Trainer
 from i2ikd.experiment.schedule import train_teacher
-from i2ikd.lifecycle import RunContext
 
 STEPS = 2
 ARMS: list[dict[str, Any]] = [

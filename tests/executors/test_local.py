@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from i2ikd.experiment.remote import open_experiment, remote_setup
 
 from i2ikd import UserError
 from i2ikd.engine.loop import Interrupted, NullCallback
 from i2ikd.executors.local import ProcessExecutor
 from i2ikd.experiment.compare import compare
-from i2ikd.experiment.remote import open_experiment, remote_setup
 from i2ikd.experiment.schedule import Plan, execute, plan
 from i2ikd.experiment.tracking import tracked
 

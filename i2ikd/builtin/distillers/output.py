@@ -47,6 +47,7 @@ class Target(Distiller):
 
     uses_taps: ClassVar[bool] = False
     uses_teacher: ClassVar[bool] = False
+    uses_target: ClassVar[bool] = True
 
     def __init__(self, loss: Literal["task", "l1", "mse", "charbonnier"] = "task") -> None:
         super().__init__()

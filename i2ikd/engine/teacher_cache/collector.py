@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from i2ikd.distiller import Knowledge
-from i2ikd.engine.objective import ActiveTerm
 from i2ikd.engine.teacher_cache.codec import CachedRecords, RecordLayout
 from i2ikd.engine.teacher_cache.disk import DiskCache
 from i2ikd.engine.teacher_cache.entry import EntryWriter
+from i2ikd.objective import TeacherRequest
 from i2ikd.sample import SampleKey
 
 
@@ -25,8 +25,8 @@ class Collector:
         address: of the entry; ``None``: it is not written.
     """
 
-    def __init__(self, term: ActiveTerm, limit: int, files: DiskCache | None, address: str | None) -> None:
-        self.term = term
+    def __init__(self, request: TeacherRequest, limit: int, files: DiskCache | None, address: str | None) -> None:
+        self.request = request
         self._limit = limit
         self._files = files
         self._address = address

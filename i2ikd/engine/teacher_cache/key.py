@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from i2ikd.config import digest
-from i2ikd.engine.objective import ActiveTerm
 from i2ikd.engine.teacher_cache.entry import FORMAT
+from i2ikd.objective import TeacherRequest
 from i2ikd.sample import Sample, SampleKey
 from i2ikd.task import SampleDataset
 
@@ -54,7 +54,7 @@ class CacheKey:
         return found.hexdigest()
 
     def address(
-        self, term: ActiveTerm, teacher: nn.Module, batch: int, device: torch.device, precision: str
+        self, request: TeacherRequest, teacher: nn.Module, batch: int, device: torch.device, precision: str
     ) -> str | None:
         """Return where the teacher's answers to a term are kept; ``None``: it cannot be known what they depend on.
 
@@ -66,7 +66,7 @@ class CacheKey:
             precision: of the teacher's convolutions.
         """
         modules = {type(module) for module in teacher.modules()}
-        code = sources({type(term.distiller), *modules, *self._types})
+        code = sources({request.code, *modules, *self._types})
         if code is None:
             return None
         return digest(
@@ -74,7 +74,7 @@ class CacheKey:
                 "format": FORMAT,
                 "metadata": self._metadata,
                 "samples": self._samples,
-                "term": term.knowledge_key,
+                "term": request.key,
                 "teacher": _weights(teacher),
                 "batch": batch,
                 "device": _make(device),
@@ -92,7 +92,8 @@ def _make(device: torch.device) -> str:
 
 def _add_sample(found: Any, sample: Sample) -> None:
     _add(found, "input", sample.input)
-    _add(found, "target", sample.target)
+    if sample.target is not None:
+        _add(found, "target", sample.target)
     for name, tensor in sample.conditions.items():
         _add(found, f"condition {name}", tensor)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from i2ikd.engine.objective import ActiveTerm
 from torch import nn
 
 import i2ikd
-from i2ikd.engine.objective import ActiveTerm
 from i2ikd.engine.teacher_cache import key
 from i2ikd.engine.teacher_cache.key import CacheKey, sources
 from i2ikd.recipe import Term

@@ -1,0 +1,108 @@
+"""Weights of one network set in another: by equal name and shape, or by a layer map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from i2ikd.errors import UserError
+from i2ikd.recipe import TapPairs
+from i2ikd.taps import expand, resolve_pairs
+
+
+def plain_tensors(network: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """Return owner and attribute of every saved tensor, by the name it has in a plain build of the network.
+
+    A tensor that ``torch.nn.utils.parametrize`` computes from others counts as one tensor.
+    """
+    found: dict[str, tuple[nn.Module, str]] = {}
+    for path, module in network.named_modules():
+        if "parametrizations" in path.split("."):
+            continue
+        own = [name for name, _ in module.named_parameters(recurse=False)]
+        own += [n for n, _ in module.named_buffers(recurse=False) if n not in module._non_persistent_buffers_set]
+        if parametrize.is_parametrized(module):
+            own += list(module.parametrizations)
+        for name in own:
+            found[f"{path}.{name}" if path else name] = (module, name)
+    return found
+
+
+@torch.no_grad()
+def assign(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Set tensors of a network by their plain names; a parametrised one gets values that compute the tensor."""
+    places = plain_tensors(network)
+    for name, tensor in tensors.items():
+        owner, attribute = places[name]
+        if parametrize.is_parametrized(owner, attribute):
+            setattr(owner, attribute, tensor)
+        else:
+            getattr(owner, attribute).copy_(tensor)
+
+
+def shared_tensors(source: nn.Module, network: nn.Module, where: str) -> dict[str, Tensor]:
+    """Return the source's tensors of equal name and shape.
+
+    Raises:
+        UserError: there are none.
+    """
+    places = plain_tensors(network)
+    same = {
+        name: tensor
+        for name, tensor in _state(source).items()
+        if name in places and getattr(*places[name]).shape == tensor.shape
+    }
+    if not same:
+        raise UserError(f"{where}: the two networks share no layer of equal name and shape")
+    return same
+
+
+def mapped_tensors(source: nn.Module, network: nn.Module, pairs: TapPairs, where: str) -> dict[str, Tensor]:
+    """Return the source's tensors under the names they get by a layer map.
+
+    Args:
+        source: network that the weights come from.
+        network: network that gets them.
+        pairs: (source's module path, network's module path), with ``*`` expanded in order.
+        where: how messages name the place.
+
+    Raises:
+        UserError: a path that matches nothing, or modules whose tensors differ in name or shape.
+    """
+    have, places = _state(source), plain_tensors(network)
+    found: dict[str, Tensor] = {}
+    for left, right in resolve_pairs(source, network, pairs):
+        ours = {name.removeprefix(right + "."): name for name in places if name.startswith(right + ".")}
+        theirs = {name.removeprefix(left + "."): name for name in have if name.startswith(left + ".")}
+        if ours.keys() != theirs.keys() or not ours:
+            raise UserError(
+                f"{where}: expected {left!r} and {right!r} to have the same tensors, got "
+                f"{', '.join(sorted(theirs)) or 'none'} and {', '.join(sorted(ours)) or 'none'}"
+            )
+        for key, name in ours.items():
+            tensor, shape = have[theirs[key]], getattr(*places[name]).shape
+            if tensor.shape != shape:
+                raise UserError(
+                    f"{where}: expected {theirs[key]!r} and {name!r} to have one shape, got {list(tensor.shape)} and "
+                    f"{list(shape)}"
+                )
+            found[name] = tensor
+    return found
+
+
+def frozen_parameters(network: nn.Module, patterns: list[str]) -> list[nn.Parameter]:
+    """Return the parameters of the modules that patterns match.
+
+    Raises:
+        UserError: a pattern matches no module.
+    """
+    modules = dict(network.named_modules())
+    paths = [path for pattern in patterns for path in expand(network, pattern, "trained network")]
+    return list(dict.fromkeys(p for path in paths for p in modules[path].parameters()))
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: getattr(owner, attribute).detach() for name, (owner, attribute) in plain_tensors(network).items()}

@@ -1,0 +1,51 @@
+"""Performing a job's payload in a process that did not make the job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from i2ikd.callback import EpochContext, NullCallback
+from i2ikd.component import import_target
+from i2ikd.engine.loop import Interrupted
+from i2ikd.errors import UserError
+from i2ikd.executors.base import Outcome
+
+Perform = Callable[[Mapping[str, Any], NullCallback], None]
+"""Trains the job of a payload."""
+
+
+class EpochLines(NullCallback):
+    """Writes a line per epoch to stderr, the worker's log."""
+
+    def on_epoch_end(self, context: EpochContext) -> None:
+        """Write the losses."""
+        print(context, file=sys.stderr, flush=True)
+
+
+def open_worker(setup: Mapping[str, Any]) -> Perform:
+    """Set up this process as a worker; see ``WorkerSetup``.
+
+    Raises:
+        UserError: the entry function refuses its arguments.
+    """
+    os.chdir(setup["directory"])
+    if setup["threads"] is not None:
+        torch.set_num_threads(setup["threads"])
+    perform: Perform = import_target(setup["entry"])(setup["arguments"])
+    return perform
+
+
+def perform(opened: Callable[[], Perform], payload: Mapping[str, Any]) -> Outcome:
+    """Train the job of a payload and return how it ended."""
+    try:
+        opened()(payload, EpochLines())
+    except (Interrupted, KeyboardInterrupt):
+        return Outcome(ended="stopped", message="")
+    except UserError as error:
+        return Outcome(ended="refused", message=str(error))
+    return Outcome(ended="finished", message="")

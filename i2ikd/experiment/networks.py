@@ -1,0 +1,96 @@
+"""Networks of runs: loaded from saved weights, combined where several fill one role, transformed where an arm asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from torch import nn
+
+from i2ikd.engine.batches import ordered
+from i2ikd.engine.build import build_network, load_weights
+from i2ikd.engine.checkpoint import load, load_state
+from i2ikd.engine.run import Run, create_transforms, load_network, save_weights
+from i2ikd.errors import UserError
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.registry import Registry
+
+_CALIBRATION_BATCHES = 8
+
+
+def load_input(registry: Registry, runs: Sequence[Run], combine: Mapping[str, Any] | None) -> nn.Module:
+    """Return the network of finished runs that fill one role, in eval mode.
+
+    Args:
+        registry: of models and combinations.
+        runs: one, or several to be combined.
+        combine: name and options of the combination of several.
+    """
+    networks = [load_network(registry, run.folder) for run in runs]
+    return networks[0] if len(networks) == 1 else combined(registry, networks, combine or {"name": "mean"})
+
+
+def combined(registry: Registry, networks: Sequence[nn.Module], reference: Mapping[str, Any]) -> nn.Module:
+    """Return several networks as one.
+
+    Raises:
+        UserError: an unknown combination, wrong options, or a component that returns no module.
+    """
+    name, options = reference["name"], {key: value for key, value in reference.items() if key != "name"}
+    made = registry.create("combination", name, {"networks": list(networks), **options}, f"combination {name!r}")
+    if not isinstance(made, nn.Module):
+        raise UserError(f"combination {name!r}: expected a torch.nn.Module, got {type(made).__name__}")
+    return made.eval()
+
+
+def blank_input(context: ExperimentContext, runs: Sequence[Run], combine: Mapping[str, Any] | None) -> nn.Module:
+    """Return the network of runs that fill one role, with initial instead of trained weights, for checks."""
+    networks = []
+    for run in runs:
+        specification = run.specification
+        network = build_network(context.registry, specification.model, specification.options, 0, run.name)
+        if specification.weights is not None and context.experiment.teacher.weights is not None:
+            load_weights(network, context.experiment.teacher.weights)
+        networks.append(network)
+    registry = context.registry
+    return networks[0] if len(networks) == 1 else combined(registry, networks, combine or {"name": "mean"})
+
+
+def transformed(context: ExperimentContext, network: nn.Module, references: Sequence[Mapping[str, Any]]) -> nn.Module:
+    """Return a finished network after an arm's transforms, calibrated on the training split without augmentation."""
+    for transform in create_transforms(context.registry, references, "transforms"):
+        batches = islice(ordered(context.dataset("train"), context.training.batch), _CALIBRATION_BATCHES)
+        network = transform.apply(network, batches, context.task)
+    return network.eval()
+
+
+def left_network(context: ExperimentContext, runs: Sequence[Run], name: str, network: nn.Module) -> nn.Module:
+    """Load into ``network`` the weights that a run left behind under ``name``.
+
+    Raises:
+        UserError: the run left none of this name, or they are another network's.
+    """
+    file = runs[0].folder.left(name)
+    if not file.is_file():
+        raise UserError(f"{runs[0].name} left no network {name!r} behind: there is no {file}")
+    load_state(network, load(file)["state"], str(file))
+    return network.eval()
+
+
+def take_given_weights(context: ExperimentContext, run: Run) -> None:
+    """Copy given teacher weights into the store.
+
+    Raises:
+        UserError: they are another network's.
+    """
+    path = context.experiment.teacher.weights
+    assert path is not None
+    specification = run.specification
+    network = build_network(context.registry, specification.model, specification.options, specification.seed, "teacher")
+    load_weights(network, path)
+    context.group.barrier()  # every process has found that they are missing
+    if context.group.is_main:
+        run.folder.write("run", {"name": run.name, "specification": specification.model_dump(mode="json")})
+        save_weights(specification, run.folder, network)
+    context.group.barrier()
