@@ -1,1 +1,1 @@
-"""Ground that the MRI tasks stand on: Fourier transforms, masks, data consistency, volumes, readers, phantom."""
+"""Components shared by the MRI tasks: Fourier transforms, masks, data consistency, volumes, readers, phantom."""

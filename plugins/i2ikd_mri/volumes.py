@@ -1,4 +1,4 @@
-"""Volumes as tasks see them: slices checked, scaled, resampled and chosen, read only when asked for."""
+"""Volumes prepared for tasks: slices are selected, checked, scaled and resampled, and read on access."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class SliceChoice(BaseModel):
-    """Which slices of a volume are used: every ``step``-th one, and of those the ``limit`` in the middle."""
+    """Selection of slices of a volume: every ``step``-th one, and of those the ``limit`` in the middle.
+
+    Attributes:
+        step: distance between two selected slices, at least 1.
+        limit: greatest number of selected slices; ``None``: no limit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +33,7 @@ class SliceChoice(BaseModel):
     limit: Count | None = None
 
     def indices(self, length: int) -> Sequence[int]:
-        """Return the positions that are used in a volume of ``length`` slices.
+        """Return the indices of the selected slices in a volume of ``length`` slices.
 
         >>> list(SliceChoice(step=2, limit=3).indices(12))
         [2, 4, 6]
@@ -41,16 +46,16 @@ class SliceChoice(BaseModel):
 
 
 class PreparedVolume:
-    """A volume whose slices are scaled by one factor, resampled to one size, and chosen.
+    """Volume whose selected slices are scaled by one factor and resampled to one size.
 
     Args:
-        volume: what is stored.
-        name: its name in the dataset, unique there.
-        size: (height, width) to resample to through k-space; ``None`` keeps the stored size. Resampling can leave
-            0..1 by the ripple of a sharp edge.
+        volume: the stored volume.
+        name: its name, unique in the dataset.
+        size: (height, width) in pixels to resample to through k-space; ``None``: the stored size. Resampled values can
+            leave 0..1 by the ripple of a sharp edge.
         normalise: ``volume`` divides every field by the largest magnitude of ``image`` in the whole stored volume
-            (of ``undersampled`` where new data has no image); ``none`` leaves the values.
-        slices: which slices are used.
+            (of ``undersampled`` in data without a fully sampled image); ``none`` keeps the stored values.
+        slices: selection of slices; ``None``: all of them.
     """
 
     def __init__(
@@ -73,10 +78,13 @@ class PreparedVolume:
         return len(self._slices.indices(len(self.stored)))
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return the fields of a slice: ``image`` [H, W] float32 or complex64, and what else is stored.
+        """Return the fields of a slice by name.
+
+        Returns:
+            ``image`` [H, W] float32 or complex64, and further stored fields (``undersampled``, ``kspace``), scaled.
 
         Raises:
-            UserError: the file is wrong, the volume is all zero, or a stored k-space would have to be resampled.
+            UserError: the file is unreadable, the volume is all zero, or a stored k-space would have to be resampled.
         """
         scale = self.scale
         place = self._slices.indices(len(self.stored))[index]
@@ -85,7 +93,7 @@ class PreparedVolume:
 
     @property
     def scale(self) -> np.float32:
-        """What the values are divided by; computed on first use, from every stored slice.
+        """Divisor of the values, computed on first use from every stored slice.
 
         Raises:
             UserError: the volume is all zero.
@@ -95,15 +103,15 @@ class PreparedVolume:
             if self._normalise == "volume":
                 self._scale = self._largest()
             if not self._scale:
-                raise UserError(f"volume {self.name!r} is all zero: remove it, or read it with normalise = 'none'")
+                raise UserError(f"volume {self.name!r} is all zero; remove it, or set normalise = 'none'")
         return np.float32(self._scale)
 
     def release(self) -> None:
-        """Forget the slices that were read for the scale and not asked for yet."""
+        """Free the slices that were read for the scale and not returned yet."""
         self._ahead = {}
 
     def _largest(self) -> float:
-        """Read every slice, and keep those that will be asked for, within the budget of the process."""
+        """Read every slice, return the largest magnitude and cache the selected slices."""
         wanted = set(self._slices.indices(len(self.stored)))
         largest, size = 0.0, 0
         for place in range(len(self.stored)):
@@ -117,7 +125,7 @@ class PreparedVolume:
         return largest
 
     def _taken(self, place: int) -> Mapping[str, np.ndarray] | None:
-        """Return a slice that was read for the scale, which is then kept by whoever asked for it."""
+        """Remove a slice that was read for the scale from the cache and return it."""
         fields = self._ahead.pop(place, None)
         if fields is not None:
             self._account()
@@ -135,8 +143,8 @@ class PreparedVolume:
         if "kspace" in fields:
             raise UserError(
                 f"volume {self.name!r} is {values.shape[0]}x{values.shape[1]} and its stored k-space cannot be "
-                f"resampled to {self._size[0]}x{self._size[1]}: leave out size, or leave out the reader's "
-                f"acceleration to simulate the k-space instead of reading it"
+                f"resampled to {self._size[0]}x{self._size[1]}; remove size, or remove the reader option acceleration "
+                f"so that the k-space is simulated"
             )
         return resample_slice(values, self._size)
 
@@ -150,14 +158,17 @@ def _largest(fields: Mapping[str, np.ndarray]) -> float:
 
 
 def checked_slice(values: np.ndarray, where: str) -> np.ndarray:
-    """Return a slice [H, W] as contiguous float32, or complex64.
+    """Check a slice and convert its type.
 
     Args:
-        values: what was read.
-        where: the file and the place in it, for a message.
+        values: [H, W], boolean, integer, real or complex.
+        where: file and slice, the prefix of messages.
+
+    Returns:
+        [H, W], contiguous, complex64 for complex values and float32 otherwise.
 
     Raises:
-        UserError: not two axes, empty, not numeric, or not finite.
+        UserError: the array does not have two axes, or is empty, not numeric or not finite.
     """
     check_numeric(values.dtype, where)
     if values.ndim != 2 or 0 in values.shape:
@@ -170,16 +181,28 @@ def checked_slice(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def check_numeric(dtype: np.dtype, where: str) -> None:
-    """Raise a ``UserError`` unless the type is boolean, integer, real or complex."""
+    """Check that a type is boolean, integer, real or complex.
+
+    Args:
+        dtype: the type.
+        where: file and slice, the prefix of the message.
+
+    Raises:
+        UserError: the type is none of these.
+    """
     if dtype.kind not in "biufc":
         raise UserError(f"{where}: its values are of type {dtype}; images are numbers")
 
 
 def position(index: int, length: int) -> int:
-    """Return ``index`` counted from the front.
+    """Convert an index that may be negative to 0..length - 1.
+
+    Args:
+        index: -length..length - 1.
+        length: number of slices.
 
     Raises:
-        IndexError: it is outside, which ends an iteration over a volume.
+        IndexError: the index is out of range, which ends an iteration over a volume.
     """
     if not -length <= index < length:
         raise IndexError(f"slice {index} of {length}")
