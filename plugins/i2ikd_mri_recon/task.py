@@ -1,4 +1,4 @@
-"""The task: reconstruct fully sampled MRI slices from undersampled single-coil k-space."""
+"""Task ``mri-recon``: reconstruction of fully sampled MRI slices from undersampled single-coil k-space."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ class MriRecon(SliceTask):
     """Reconstruction of single-coil Cartesian MRI.
 
     Args:
-        dataset: a registered dataset by name (``folder`` when none is given), with its options.
-        mask: a registered mask by name (``variable-density`` when none is given), with its options.
-        mode: ``real``: images have one channel; magnitudes of complex data are taken, and the k-space is simulated
-            from them. ``complex``: real and imaginary channels. The network needs the same mode.
-        centered: where zero frequency is in k-space and mask: index 0, or the middle. The network needs the same.
-        loss: ``l1`` or ``mse``.
-        stored: take the undersampled pair that a file stores (``kspace``, ``undersampled``) where there is one. Its
-            mask is the mask ``file`` if that is given, otherwise where the stored k-space is not zero.
-        memory_mb: how much of slices and samples is kept in memory, so that later epochs read no file.
+        dataset: name of a registered dataset, with its options; a table without a name configures ``folder``.
+        mask: name of a registered mask, with its options; a table without a name configures ``variable-density``.
+        mode: ``real``: images have one channel, the magnitude, from which k-space is simulated. ``complex``: images
+            have real and imaginary channels. The networks need the same mode.
+        centered: position of zero frequency in k-space and mask, along each axis of length n: index 0 (``False``) or
+            n // 2 (``True``). The networks need the same centring.
+        loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
+        stored: use the undersampled pair stored in a file (``kspace``, ``undersampled``) if it exists. Its mask is the
+            mask ``file`` if set, otherwise the support of the stored k-space.
+        memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
     """
 
     name = "mri-recon"
@@ -55,18 +56,18 @@ class MriRecon(SliceTask):
         """Return the samples of a split.
 
         Raises:
-            UserError: an unknown view or split, or views of stored pairs, which cannot be mirrored or moved.
+            UserError: the augmentation or the split does not exist, or stored pairs would have to be augmented.
         """
         if augmentations and self.stored:
-            raise UserError("random views need simulated k-space: leave the views out, or set task.stored = false")
+            raise UserError("augmentations need simulated k-space; remove training.views, or set task.stored = false")
         return super().dataset(split, augmentations)
 
     def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
-        """Return undersampled slices: simulated, or as new data stores them."""
+        """Return undersampled slices, simulated or stored; see ``SliceTask.samples``."""
         return ReconSamples(slices, self._undersampling, augmentations, self.stored, memory, name)
 
     def identity(self) -> dict[str, Any]:
-        """Dataset, mask, mode, centring, loss and whether stored pairs are taken."""
+        """Return dataset, mask, mode, centring, loss and use of stored pairs; part of the digest of a run."""
         return {
             **super().identity(),
             "mask": self._undersampling.mask.identity(),
@@ -76,11 +77,11 @@ class MriRecon(SliceTask):
         }
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
-        """The zero-filled image."""
+        """Return the zero-filled image [B, C, H, W]."""
         return {"zero-filled": batch.input}
 
     def describe(self) -> dict[str, str]:
-        """Dataset, size of the first test slice, its measured acceleration and the mask."""
+        """Return dataset, size, mask and measured acceleration of the first test slice, for the head of a table."""
         mask = self.dataset("test")[0].conditions["mask"]
         return {
             **super().describe(),
