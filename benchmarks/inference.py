@@ -17,7 +17,7 @@ from i2ikd.registry import default_registry
 
 @torch.inference_mode()
 def run(setting: Setting, turn: Turn) -> None:
-    """Make a unit of one slice through the network of ``setting.role``."""
+    """Make a unit of one slice through the network of ``setting.side``."""
     keep_large_blocks()
     network = build_network(default_registry(), "dc-cnn", setting.network(setting.side), 0, setting.side)
     turn.note(operations=inference_operations(network, setting))

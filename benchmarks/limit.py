@@ -35,7 +35,7 @@ def convolution(setting: Setting, turn: Turn) -> None:
     image, weight, bias, operations = _convolution(setting, setting.batch)
 
     def unit(memory_format: torch.memory_format) -> Callable[[], object]:
-        leaves = [tensor.requires_grad_() for tensor in (*_laid_out([image, weight], memory_format), bias)]
+        leaves = [tensor.requires_grad_() for tensor in (*_to_memory_format([image, weight], memory_format), bias)]
         gradient = torch.randn_like(leaves[0])
         return lambda: torch.autograd.grad(F.conv2d(*leaves, padding=1), leaves, gradient)
 
@@ -50,14 +50,14 @@ def convolution_forward(setting: Setting, turn: Turn) -> None:
     image, weight, bias, operations = _convolution(setting, 1)
 
     def unit(memory_format: torch.memory_format) -> Callable[[], object]:
-        tensors = _laid_out([image, weight], memory_format)
+        tensors = _to_memory_format([image, weight], memory_format)
         return lambda: F.conv2d(*tensors, bias, padding=1)
 
     turn.note(operations=operations)
     _work(unit, turn)
 
 
-def _laid_out(tensors: list[torch.Tensor], memory_format: torch.memory_format) -> list[torch.Tensor]:
+def _to_memory_format(tensors: list[torch.Tensor], memory_format: torch.memory_format) -> list[torch.Tensor]:
     return [tensor.detach().clone(memory_format=memory_format) for tensor in tensors]
 
 

@@ -23,7 +23,7 @@ class Setting:
         cache: whether the engine keeps what the teacher said; otherwise the teacher runs in every step.
         through_teacher: whether the plain loop lets gradients run back through the teacher, as nothing in the
             reference's way of working stops them; otherwise they are recorded and dropped.
-        role: whose inference is measured.
+        side: whose inference is measured.
         arms: students trained on the same samples.
         lockstep: whether they are trained in one pass.
         epochs: of a measurement that trains to an end.

@@ -182,7 +182,7 @@ def catalogue(kind: str, text: str) -> str:
 
 def listing(kind: str, text: str) -> str:
     """Table of the components of a kind with their summaries."""
-    metadata = ("suffixes", "role")
+    metadata = ("suffixes", "tap_kind")
     used = [entry_ for entry_ in metadata if any(entry_ in c.metadata for c in components(kind))]
     rows = [(f"`{c.name}`", prose(c.summary), *(c.metadata.get(f, "") for f in used)) for c in components(kind)]
     return table(("name", "what it is", *used), rows)

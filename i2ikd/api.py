@@ -99,7 +99,7 @@ def distill(
         training: settings as in an experiment's ``[training]``, e.g. ``{"lr": 3e-4, "schedule": "cosine"}``.
         loss: the reconstruction loss ``(output, target) -> scalar``.
         seed: of everything random.
-        watcher: is told how the work goes on.
+        callback: is told how the work goes on.
 
     Raises:
         UserError: unknown names, wrong options, taps that match nothing, shapes that do not fit.

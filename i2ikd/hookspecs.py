@@ -32,7 +32,7 @@ class Register(Protocol):
     """The callback that a registration hook receives; it remembers which plugin called it."""
 
     def __call__(self, name: str, target: Callable[..., Any] | str, *, summary: str = "", **metadata: str) -> None:
-        """Offer ``target`` under ``name``; ``facts`` (``paper``, ``formula``, ...) are shown by ``list``, ``show``."""
+        """Offer ``target`` under ``name``; ``metadata`` (``paper``, ...) is shown by ``list``, ``show``."""
 
 
 @hookspec
@@ -44,7 +44,7 @@ def register_models(register: Register) -> None:
 def register_pairs(register: Register) -> None:
     """Which taps of a teacher go with which of a student: ``(teacher, student) -> [(teacher path, student path)]``.
 
-    Facts: ``teacher`` and ``student``, the model names it is for; ``role``: ``features`` (the default),
+    Facts: ``teacher`` and ``student``, the model names it is for; ``tap_kind``: ``features`` (the default),
     ``preactivations`` or ``images``.
     """
 

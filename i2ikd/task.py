@@ -25,7 +25,7 @@ class SampleDataset(Dataset[Sample], ABC):
     """
 
     varies: bool = False
-    """Whether ``view`` depends on its seed (random masks, flips); a teacher's knowledge is then not cached."""
+    """Whether ``sample`` depends on its seed (random masks, flips); a teacher's knowledge is then not cached."""
 
     @property
     @abstractmethod
@@ -84,7 +84,7 @@ class Task(ABC):
     def to_display(self, image: Tensor) -> np.ndarray:
         """Turn one output or target [C, H, W] into the 2-D float image that metrics and figures look at."""
         if image.shape[0] != 1:
-            raise UserError(f"a task with {image.shape[0]} channels must say how to look at them (Task.view)")
+            raise UserError(f"a task with {image.shape[0]} channels must say how to look at them (Task.to_display)")
         return image[0].detach().float().cpu().numpy()
 
     def describe(self) -> dict[str, str]:

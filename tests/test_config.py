@@ -52,7 +52,7 @@ class TestExperiment:
         assert experiment.student_of(experiment.arm("student")).options == {"depth": 3}
 
     def test_it_is_the_same_after_a_way_through_json(self) -> None:
-        document = overridden("pairs=[['a', 'b']]", "teacher.weights='some/where'", "training.views=['flip']")
+        document = overridden("pairs=[['a', 'b']]", "teacher.weights='some/where'", "training.augmentations=['flip']")
         experiment = check_experiment(document, "here")
         assert check_experiment(json.loads(experiment.model_dump_json()), "there") == experiment
 
@@ -98,7 +98,7 @@ class TestTraining:
         changes: dict[str, Any] = {
             "epochs": 1, "batch": 1, "optimizer": "sgd", "lr": 1, "weight_decay": 1, "schedule": "cosine",
             "decay_epochs": 1, "decay_rate": 0.5, "min_lr": 1, "warmup_epochs": 1, "ema": 0.5, "clip_grad": 1,
-            "precision": "bf16", "views": ["flip"], "select": "last", "validate_every": 7, "device": "cpu",
+            "precision": "bf16", "augmentations": ["flip"], "select": "last", "validate_every": 7, "device": "cpu",
         }  # fmt: skip
         assert changes.keys() == Training.model_fields.keys() - {"workers", "cache_mb", "cache_disk_mb"}
         for name, value in changes.items():

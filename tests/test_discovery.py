@@ -22,7 +22,7 @@ def install(folder: Path, distribution: str, name: str, source: str) -> None:
 
 def python(folder: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "PYTHONPATH": str(folder), **environment}
-    command = [sys.executable, "-c", "from i2ikd.registry import default_host\n" + code]
+    command = [sys.executable, "-c", "from i2ikd.registry import default_registry\n" + code]
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -45,12 +45,12 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-BUILD = "print(default_host().create('model', 'lab-net', {'width': 5}))\n"
+BUILD = "print(default_registry().create('model', 'lab-net', {'width': 5}))\n"
 
 
 def test_a_broken_package_costs_one_line_and_the_rest_works(site: Path) -> None:
-    code = BUILD + "print(default_host().get('model', 'plain-cnn').plugin.name)\n"
-    code += "print([p.problem for p in default_host().plugins if p.name == 'bad'])\n"
+    code = BUILD + "print(default_registry().get('model', 'plain-cnn').plugin.name)\n"
+    code += "print([p.problem for p in default_registry().plugins if p.name == 'bad'])\n"
     result = python(site, code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
@@ -73,12 +73,12 @@ def test_a_package_that_ends_the_process_when_imported_is_only_set_aside(tmp_pat
 
 
 def test_provenance_is_that_of_the_distribution(site: Path) -> None:
-    result = python(site, "print(default_host().get('model', 'lab-networks:lab-net').plugin.label)")
+    result = python(site, "print(default_registry().get('model', 'lab-networks:lab-net').plugin.label)")
     assert result.stdout == "lab (lab-networks 0.3)\n"
 
 
 def test_strict_stops_at_the_broken_one(site: Path) -> None:
-    result = python(site, "default_host()", I2IKD_STRICT_PLUGINS="1")
+    result = python(site, "default_registry()", I2IKD_STRICT_PLUGINS="1")
     assert result.returncode == 1
     assert result.stderr.endswith("ModuleNotFoundError: No module named 'no_such_library'\n")
 
@@ -86,9 +86,9 @@ def test_strict_stops_at_the_broken_one(site: Path) -> None:
 def test_disabled_plugins_are_neither_imported_nor_used(site: Path) -> None:
     code = (
         "import sys\n"
-        "print({p.name: p.problem for p in default_host().plugins if p.distribution != 'i2ikd'})\n"
+        "print({p.name: p.problem for p in default_registry().plugins if p.distribution != 'i2ikd'})\n"
         "print('lab_networks' in sys.modules)\n"
-        "default_host().get('model', 'lab-net')\n"
+        "default_registry().get('model', 'lab-net')\n"
     )
     result = python(site, code, I2IKD_DISABLE_PLUGINS=" bad,lab")
     reason = "blocked by I2IKD_DISABLE_PLUGINS"

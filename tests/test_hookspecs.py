@@ -110,7 +110,7 @@ def test_register_models(example: Example) -> None:
 def test_register_pairs(example: Example) -> None:
     component = example("register_pairs").get("pairs", "plain-cnn-middle")
     assert (component.metadata["teacher"], component.metadata["student"]) == ("plain-cnn", "plain-cnn")
-    assert component.metadata["role"] == "features"
+    assert component.metadata["tap_kind"] == "features"
     teacher, student = PlainCNN(depth=6, channels=2), PlainCNN(depth=3, channels=2)
     pairs = component.resolve()(teacher, student)
     assert resolve_pairs(teacher, student, pairs) == [("layers.2.activation", "layers.0.activation")]

@@ -44,7 +44,7 @@ def test_a_file_is_short_and_has_nothing_left_to_do(file: Path) -> None:
 
 @pytest.mark.parametrize("file", SHIPPED, ids=relative)
 def test_a_file_is_named_after_its_one_idea_and_says_which(file: Path) -> None:
-    vague = {"utils", "util", "helpers", "helper", "misc", "common", "base", "tools"}
+    vague = {"utils", "util", "helpers", "helper", "misc", "common", "tools"}
     assert file.stem not in vague
     assert not vague & set(file.parent.relative_to(ROOT).parts)
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))

@@ -197,12 +197,12 @@ def drawn(self: Noise, index: int, seed: int | None) -> Sample:
 
 
 def doubled(self: Noise, index: int, seed: int | None) -> Sample:
-    sample = Noise.view(self, index, seed)
+    sample = Noise.sample(self, index, seed)
     return Sample(sample.input.double(), sample.target, {}, sample.key)
 
 
 def secretly_varying(self: Noise, index: int, seed: int | None) -> Sample:
-    sample = Noise.view(self, index, None)
+    sample = Noise.sample(self, index, None)
     return Sample(sample.input + (seed or 0), sample.target, {}, sample.key)
 
 
@@ -213,9 +213,9 @@ def test_a_right_task_passes() -> None:
 @pytest.mark.parametrize(
     ("task", "sentence"),
     [
-        (task_on(view=drawn), "differs from call to call"),
-        (task_on(view=doubled), "the input is torch.float64, not float32"),
-        (task_on(view=secretly_varying), "set varies = True"),
+        (task_on(sample=drawn), "differs from call to call"),
+        (task_on(sample=doubled), "the input is torch.float64, not float32"),
+        (task_on(sample=secretly_varying), "set varies = True"),
         (task_on(keys=[SampleKey("a", 0), SampleKey("b", 0), SampleKey("a", 1)]), "are not neighbours"),
         (task_on(keys=[SampleKey("a", 0), SampleKey("a", 0)]), "occurs twice"),
         (task_on(keys=[SampleKey("a", 0), SampleKey("a", 1)]), "is also in 'train'"),
@@ -224,11 +224,8 @@ def test_a_right_task_passes() -> None:
         (variant(Denoise, identity=lambda self: {"root": object()})(), "cannot be written as JSON"),
         (variant(Denoise, loss=lambda self, a, b: -F.l1_loss(a, b))(), "not least where the output is the target"),
         (variant(Denoise, baseline=lambda self, b: {"half": b.input[..., ::2]})(), "baseline 'half' is"),
-        (variant(Denoise, view=lambda self, image: image.numpy())(), "no 2-D array"),
-        (
-            variant(Denoise, augmentations=frozenset({"flip", "shift"}), make=lambda self, s, v: Noise(s))(),
-            "must say varies",
-        ),
+        (variant(Denoise, to_display=lambda self, image: image.numpy())(), "no 2-D array"),
+        (variant(Denoise, augmentations={"flip", "shift"}, make=lambda self, s, v: Noise(s))(), "must say varies"),
         (
             variant(Denoise, dataset=lambda self, split, augmentations=(): Noise(split, bool(augmentations)))(),
             "does not exist is accepted",

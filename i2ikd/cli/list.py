@@ -11,7 +11,7 @@ import click
 from i2ikd.errors import UserError, nearest
 from i2ikd.registry import KINDS, Component, default_registry
 
-_SHOWN = ("formula", "paper", "suffixes", "role")
+_SHOWN = ("formula", "paper", "suffixes", "tap_kind")
 
 
 def kind_of(word: str) -> str:

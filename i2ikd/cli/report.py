@@ -12,7 +12,9 @@ from i2ikd.cli import options
 
 @click.command("report")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--by", metavar="COLUMN", help="Sort the arms: a metric, params, latency_ms, closure, ...; best first.")
+@click.option(
+    "--by", metavar="COLUMN", help="Sort the arms: a metric, params, latency_ms, gap_closed, ...; best first."
+)
 @click.option("--arms", metavar="A,B", help="Only these arms; ranks and p-values stay those among all.")
 @options.as_json
 def command(folder: Path, by: str | None, arms: str | None, as_json: bool) -> None:

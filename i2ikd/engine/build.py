@@ -21,7 +21,7 @@ def build_network(registry: Registry, model: str, options: dict[str, Any], seed:
     """Build a network with weights drawn from ``seed``.
 
     Args:
-        host: the registry.
+        registry: the registry.
         model: a registered name, or ``import:package.module:factory`` (the folder where the command runs is on the
             path).
         options: keyword arguments of the factory, checked against its types.

@@ -106,10 +106,10 @@ def train(
     Args:
         name: what is being trained, for the watcher.
         trainees: may stand anywhere in their recipes.
-        ground: what they share.
+        shared: what they share.
         save: writes a trainee's checkpoint; called every ``save_seconds``, at the end of stages and when interrupted.
         save_seconds: least time between two checkpoints.
-        watcher: is told how the work goes on.
+        callback: is told how the work goes on.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM, after the checkpoints were saved.

@@ -22,7 +22,7 @@ def manifest(shared: TrainingContext, components: Iterable[tuple[str, str]]) -> 
     """Return a JSON-able record of the circumstances of a run.
 
     Args:
-        ground: what the run stands on.
+        shared: what the run stands on.
         components: (kind, name) of what it uses.
     """
     return {

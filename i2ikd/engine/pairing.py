@@ -23,11 +23,11 @@ def choose_pairs(
     """Return (teacher path, student path) pairs, expanded.
 
     Args:
-        host: the registry.
+        registry: the registry.
         models: names of the teacher's and the student's model.
         networks: teacher and student.
         wanted: explicit pairs, the name of registered ones, or ``None`` for what is registered for the models.
-        role: ``features``, ``preactivations`` or ``images``.
+        tap_kind: ``features``, ``preactivations`` or ``images``.
         who: the term, for messages.
 
     Raises:
@@ -40,7 +40,7 @@ def choose_pairs(
     for component in registry.components("pairs"):
         metadata = component.metadata
         if (metadata.get("teacher"), metadata.get("student")) == models and metadata.get(
-            "role", "features"
+            "tap_kind", "features"
         ) == tap_kind:
             return _expanded(networks, component.resolve()(*networks))
     raise UserError(

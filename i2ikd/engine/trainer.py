@@ -52,7 +52,7 @@ class Trainer:
         run: names the run to hooks and messages.
         network: the network to train, on the ground's device.
         stages: the recipe, made definite.
-        ground: what it shares with others.
+        shared: what it shares with others.
         model: name of the network's model, for registered pairs.
         fresh: builds the network anew, for stages that start fresh.
     """

@@ -47,8 +47,8 @@ class InProcessExecutor:
     """Trains in this process, one unit after the other.
 
     Args:
-        bench: the experiment.
-        watcher: is told how the work goes on.
+        context: the experiment.
+        callback: is told how the work goes on.
     """
 
     slots = 1
@@ -89,8 +89,8 @@ def make_executor(
     """Return the executor that a person asked for.
 
     Args:
-        bench: the experiment.
-        watcher: is told how the work goes on.
+        context: the experiment.
+        callback: is told how the work goes on.
         say: is told the start and the end of every unit that is trained elsewhere.
         kind: ``here``: this machine; ``slurm``: jobs of a cluster; ``submitit-local``: this machine in its manner.
         processes: how many units are trained at a time; ``None``: one, on a cluster all that can start.

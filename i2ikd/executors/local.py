@@ -32,11 +32,11 @@ class ProcessExecutor:
     """Trains ``count`` units at a time. What the workers print is in ``OUT/workers/``, a log each.
 
     Args:
-        bench: the experiment.
+        context: the experiment.
         count: how many processes; each gets that part of the threads that torch has here, and one GPU where there
             are several.
         say: is told the start and the end of every unit.
-        watcher: its trackers get the numbers of a run when it is finished.
+        callback: its trackers get the numbers of a run when it is finished.
     """
 
     def __init__(

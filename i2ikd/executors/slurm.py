@@ -22,7 +22,7 @@ from i2ikd.errors import UserError
 from i2ikd.executors.squeue import Queue
 from i2ikd.executors.worker_errors import crash, refusal
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.handles import Job
+from i2ikd.experiment.jobs import Job
 from i2ikd.experiment.remote import Outcome, open_experiment, perform, remote_setup
 from i2ikd.experiment.tracking import replay
 
@@ -94,12 +94,12 @@ class SlurmExecutor:
     """Trains units as jobs; their logs are in ``OUT/workers/``.
 
     Args:
-        bench: the experiment, made ready for being trained elsewhere.
+        context: the experiment, made ready for being trained elsewhere.
         cluster: ``slurm``, or ``local``: processes of this machine in the manner of a cluster, for trying out.
         options: submitit's parameters; those of Slurm alone (partition, qos, ...) by their plain names.
         slots: how many jobs at a time.
         say: is told the submission and the end of every unit.
-        watcher: its trackers get the numbers of a run when it is finished.
+        callback: its trackers get the numbers of a run when it is finished.
 
     Raises:
         UserError: submitit is not installed, there is no Slurm here, or an option is wrong.
@@ -193,7 +193,7 @@ class SlurmExecutor:
 
     def _watched(self, handle: Any) -> Any:
         if self._cluster == "slurm":
-            handle.callback = self._queue
+            handle.watcher = self._queue
             self._queue.restart()
         return handle
 

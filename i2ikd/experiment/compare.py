@@ -37,10 +37,10 @@ def compare(
     """Train what is missing, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
 
     Args:
-        bench: the experiment.
+        context: the experiment.
         arms: its arms, or some of them.
         seeds: its seeds, or some of them.
-        watcher: is told how the training goes on.
+        callback: is told how the training goes on.
         say: prints what is reused and what is trained.
         lockstep: train the arms of a seed in one pass.
         executor: trains what is missing; this process, unless given.

@@ -39,7 +39,7 @@ class ExperimentContext:
 
     Args:
         experiment: as read from TOML.
-        host: the registry.
+        registry: the registry.
         out: the output folder; runs are kept in its store.
         group: the processes that train together; each has a workbench, and the first one writes.
         elsewhere: the runs are trained on other machines: this one need not have their device.
@@ -87,7 +87,7 @@ class ExperimentContext:
         for view in self.training.augmentations:
             if view not in self.task.augmentations:
                 raise UserError(
-                    f"training.views: the task {self.experiment.task.name!r} has no view {view!r}; "
+                    f"training.augmentations: the task {self.experiment.task.name!r} has no view {view!r}; "
                     + nearest(view, self.task.augmentations)
                 )
 

@@ -42,7 +42,7 @@ def remote_setup(context: ExperimentContext, threads: int | None) -> dict[str, A
     """What a worker needs to know before its first unit, as JSON; nothing in it is left to be measured there.
 
     Args:
-        bench: the experiment; its device and precision are passed on as they were found here.
+        context: the experiment; its device and precision are passed on as they were found here.
         threads: of each worker; ``None``: as many as torch takes.
     """
     found = {"device": context.trained_on, "precision": context.precision}

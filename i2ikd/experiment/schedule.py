@@ -62,7 +62,7 @@ def plan(
     """Look which runs of a grid are missing, and divide them into units; runs of one specification are one run.
 
     Args:
-        bench: the experiment.
+        context: the experiment.
         arms: which; none: only the teachers.
         seeds: which.
         lockstep: the missing arms of a seed are one unit, instead of one each.
@@ -72,7 +72,7 @@ def plan(
     jobs: list[Job] = []
     first: dict[str, Run] = {}
 
-    def augment(run: Run) -> Decision:
+    def decision_of(run: Run) -> Decision:
         twin = first.setdefault(run.specification.digest, run)
         decision = decide(context, run)
         if twin is run or decision.action == "reuse":
@@ -80,10 +80,10 @@ def plan(
         return Decision(run, "reuse", f"it is the same run as {twin.name}")
 
     for seed in seeds:
-        looked = [augment(context.arm_run(arm, seed)) for arm in arms]
+        looked = [decision_of(context.arm_run(arm, seed)) for arm in arms]
         missing = [(arm.name, d.run) for arm, d in zip(arms, looked) if d.action != "reuse"]
         if teachers or any(run.specification.teacher is not None for _, run in missing):
-            teacher = augment(context.teacher_run(seed))
+            teacher = decision_of(context.teacher_run(seed))
             decisions.append(teacher)
             if teacher.action != "reuse":
                 jobs.append(Job(seed, (), (teacher.run,)))
@@ -159,10 +159,10 @@ def train_arms(
     """Train the arms of one seed in this process, after its teacher; finished ones are left alone.
 
     Args:
-        bench: the experiment.
+        context: the experiment.
         arms: which.
         seed: which.
-        watcher: is told how the work goes on.
+        callback: is told how the work goes on.
         say: prints what is reused and what is trained, and why.
         lockstep: all in one pass over the data and the teacher, instead of one after the other; the numbers are
             the same.

@@ -49,7 +49,7 @@ class Row:
             "latency_ms": self.costs.latency_ms if self.costs else None,
             "latency_spread_ms": self.costs.latency_spread_ms if self.costs else None,
             **{column: estimate.as_json() for column, estimate in self.metrics.items()},
-            "closure": self.gap_closed.as_json() if self.gap_closed else None,
+            "gap_closed": self.gap_closed.as_json() if self.gap_closed else None,
             "differences": {
                 name: {**difference.as_json(), "p_holm": self.corrected.get(name)}
                 for name, difference in self.differences.items()
@@ -64,7 +64,7 @@ class Comparison:
 
     Attributes:
         name: of the experiment.
-        facts: what was measured on: data, acceleration, size, device, seeds.
+        metadata: what was measured on: data, acceleration, size, device, seeds.
         columns: column -> name of the metric, scope and peak included; the first is what closure is about.
         rows: baselines, teacher, arms.
         records: scores of every arm, seed, volume and slice.
@@ -88,7 +88,7 @@ class Comparison:
         """The content of ``results.json``."""
         return {
             "name": self.name,
-            "facts": self.metadata,
+            "metadata": self.metadata,
             "metrics": self.columns,
             "references": self.references,
             "rows": [row.as_json() for row in self.rows],
@@ -110,7 +110,7 @@ def summarise(
 
     Args:
         name: of the experiment.
-        facts: what was measured on.
+        metadata: what was measured on.
         columns: column -> metric name; the first is the one that closure and differences are about.
         records: of all arms.
         kinds: of every arm, in the order of the rows.

@@ -35,7 +35,7 @@ class Column:
     title: str
     unit: str = ""
     arrow: Literal["", "↑", "↓"] = ""
-    part: Literal["arm", "cost", "metric", "closure", "difference", "rank"] = "metric"
+    part: Literal["arm", "cost", "metric", "gap_closed", "difference", "rank"] = "metric"
 
     @property
     def heading(self) -> str:
@@ -70,7 +70,7 @@ def pivot(comparison: Comparison, registry: Registry | None = None) -> Content:
 
     Args:
         comparison: what was found.
-        host: where metrics say their unit and direction; the default host unless given.
+        registry: where metrics say their unit and direction; the default host unless given.
     """
     known = {column: judged(metric, registry) for column, metric in comparison.columns.items()}
     digits = {column: metric_decimals(comparison, column) for column in comparison.columns}
@@ -83,7 +83,7 @@ def pivot(comparison: Comparison, registry: Registry | None = None) -> Content:
         cells |= {name: _estimate(row.metrics.get(name), digits[name]) for name in comparison.columns}
         if student is not None:
             first = next(iter(comparison.columns))
-            cells["closure"] = _gap_closed(row.gap_closed)
+            cells["gap_closed"] = _gap_closed(row.gap_closed)
             cells["difference"] = difference_cell(row, student, digits[first])
         cells["rank"] = Cell(str(row.rank), value=row.rank) if row.rank is not None else Cell(numbers.NONE)
         leading = frozenset(column for column, arms in best.items() if row.arm in arms)
@@ -103,7 +103,7 @@ def _columns(comparison: Comparison, known: dict[str, Judged], student: str | No
     if student is not None:
         unit = known[next(iter(comparison.columns))].unit
         if any(row.gap_closed is not None for row in comparison.rows):
-            columns.append(Column("closure", "closure", "%", part="closure"))
+            columns.append(Column("gap_closed", "gap closed", "%", part="gap_closed"))
         columns.append(Column("difference", f"Δ {student}", unit, part="difference"))
     columns.append(Column("rank", "rank", part="rank"))
     return columns

@@ -20,7 +20,7 @@ def csv_table(comparison: Comparison) -> str:
     table = csv.writer(text, lineterminator="\n")
     head = ["arm", "kind", *_COSTS]
     head += [f"{column}_{part}" for column in comparison.columns for part in _ESTIMATE]
-    head += [f"closure_{part}" for part in _GAP_CLOSED]
+    head += [f"gap_closed_{part}" for part in _GAP_CLOSED]
     head += [f"difference_to_{name}_{part}" for name in comparison.references for part in _DIFFERENCE]
     table.writerow([*head, "rank"])
     for row in comparison.rows:
@@ -32,7 +32,7 @@ def _values(row: Row, comparison: Comparison) -> list[Any]:
     whole = row.as_json()
     values = [row.arm, row.kind, *(whole[cost] for cost in _COSTS)]
     values += _parts(whole, list(comparison.columns), _ESTIMATE)
-    values += _parts(whole, ["closure"], _GAP_CLOSED)
+    values += _parts(whole, ["gap_closed"], _GAP_CLOSED)
     values += _parts(whole["differences"], comparison.references, _DIFFERENCE)
     return [*values, row.rank]
 

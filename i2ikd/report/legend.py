@@ -67,7 +67,7 @@ def legend(comparison: Comparison, registry: Registry | None = None) -> list[tup
     entries.append(("[low, high]", _interval(comparison)))
     if found.student is not None:
         if any(row.gap_closed is not None for row in comparison.rows):
-            entries.append(("closure", _gap_closed(first, found.student)))
+            entries.append(("gap closed", _gap_closed(first, found.student)))
         entries.append(
             (
                 f"Δ {found.student}",

@@ -33,7 +33,7 @@ def load_comparison(out: Path) -> Comparison:
         content = read_json(results)
         comparison = Comparison(
             name=content["name"],
-            metadata=content["facts"],
+            metadata=content["metadata"],
             columns=content["metrics"],
             rows=[_row(row, content["metrics"]) for row in content["rows"]],
             records=read_records(scores),
@@ -69,7 +69,7 @@ def _row(row: dict[str, Any], columns: dict[str, str]) -> Row:
         kind=row["kind"],
         costs=costs,
         metrics={column: Estimate(**_numbers(row[column])) for column in columns},
-        gap_closed=GapClosed(**_numbers(row["closure"], keep="gap_too_small")) if row["closure"] else None,
+        gap_closed=GapClosed(**_numbers(row["gap_closed"], keep="gap_too_small")) if row["gap_closed"] else None,
         differences={name: Difference(**_numbers(values)) for name, values in differences.items()},
         corrected={name: p for name, p in corrected.items() if p is not None},
         rank=row["rank"],

@@ -52,7 +52,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None, registry: Reg
     Args:
         comparison: what was found.
         pictures: images to show, if any.
-        host: whose registered figures are drawn; a figure that fails costs a line in the page and on stderr.
+        registry: whose registered figures are drawn; a figure that fails costs a line in the page and on stderr.
     """
     registry = registry or default_registry()
     first = next(iter(comparison.columns))

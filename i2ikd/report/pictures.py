@@ -56,7 +56,7 @@ def collect_pictures(context: ExperimentContext, comparison: Comparison) -> Pict
     """Run the compared networks of the first seed on three slices: every baseline, the teacher, at most eight arms.
 
     Args:
-        bench: of the experiment; its runs are finished.
+        context: of the experiment; its runs are finished.
         comparison: says which volumes and which arms.
     """
     seed = min((record.seed for record in comparison.records if record.seed != NO_SEED), default=0)
@@ -171,7 +171,7 @@ def load_pictures(out: Path) -> Pictures:
         return []
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            metadata = json.loads(str(arrays["facts"]))
+            metadata = json.loads(str(arrays["metadata"]))
             return [_picture(place, entry_, arrays) for place, entry_ in enumerate(metadata)]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged ({error}); delete it, or compare again") from None

@@ -35,7 +35,7 @@ def only(comparison: Comparison, arms: Sequence[str]) -> Comparison:
 
 def sort_keys(comparison: Comparison) -> list[str]:
     """Return what the arms can be sorted by."""
-    return ["arm", *_COSTS, *comparison.columns, "closure", "difference", "rank"]
+    return ["arm", *_COSTS, *comparison.columns, "gap_closed", "difference", "rank"]
 
 
 def sorted_by(comparison: Comparison, column: str, registry: Registry | None = None) -> Comparison:
@@ -44,7 +44,7 @@ def sorted_by(comparison: Comparison, column: str, registry: Registry | None = N
     Args:
         comparison: what to sort.
         column: one of ``sort_keys``.
-        host: where metrics say which direction is better.
+        registry: where metrics say which direction is better.
 
     Raises:
         UserError: there is no such column.
@@ -58,7 +58,7 @@ def sorted_by(comparison: Comparison, column: str, registry: Registry | None = N
         return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=lambda row: row.arm)])
     metric = column if column in comparison.columns else next(iter(comparison.columns))
     upward = judged(comparison.columns[metric], registry).higher_is_better is not False
-    large_first = column == "closure" or (column not in _SMALL_FIRST and upward)
+    large_first = column == "gap_closed" or (column not in _SMALL_FIRST and upward)
     student = roles(comparison).student
 
     def key(row: Row) -> tuple[bool, float]:
@@ -73,7 +73,7 @@ def _value(row: Row, column: str, student: str | None) -> float:
     value: float | None
     if column in _COSTS:
         value = getattr(row.costs, column) if row.costs else None
-    elif column == "closure":
+    elif column == "gap_closed":
         value = row.gap_closed.mean if row.gap_closed else None
     elif column == "difference":
         value = row.differences[student].mean if student in row.differences else None

@@ -20,7 +20,7 @@ from i2ikd.report.legend import legend, metadata_line
 _PLAIN_WIDTH = 100
 """Least width when the output is no terminal, whose width nobody knows."""
 
-_ORDER = ("metric", "closure", "difference", "rank", "cost")
+_ORDER = ("metric", "gap_closed", "difference", "rank", "cost")
 """What comes first where not everything fits into one table."""
 
 

@@ -23,7 +23,7 @@ def write_report(comparison: Comparison, out: Path, registry: Registry | None = 
     Args:
         comparison: what was found.
         out: the comparison's folder.
-        host: whose metrics and figures are used; the default host unless given.
+        registry: whose metrics and figures are used; the default host unless given.
 
     Raises:
         UserError: a file cannot be written, or the pictures are damaged.

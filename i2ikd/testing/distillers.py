@@ -33,7 +33,7 @@ def check_distiller(
 
     Args:
         factory: makes a fresh distiller, always with the same options.
-        channels: of the teacher's and of the student's taps (1 and 1 for ``role = "images"``).
+        channels: of the teacher's and of the student's taps (1 and 1 for ``tap_kind = "images"``).
         size: height and width of the taps and of the images.
         pairs: number of pairs of taps.
         image_channels: channels of input, target and output.

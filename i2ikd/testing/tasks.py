@@ -124,8 +124,10 @@ def _judges_images(task: Task, batch: Batch) -> None:
             f"{name}.baseline {row!r} is {list(image.shape)}, the target {list(batch.target.shape)}"
         )
     view = task.to_display(batch.target[0])
-    assert isinstance(view, np.ndarray) and view.ndim == 2, f"{name}.view gives no 2-D array"
-    assert np.issubdtype(view.dtype, np.floating) and np.isfinite(view).all(), f"{name}.view gives no finite floats"
+    assert isinstance(view, np.ndarray) and view.ndim == 2, f"{name}.to_display gives no 2-D array"
+    assert np.issubdtype(view.dtype, np.floating) and np.isfinite(view).all(), (
+        f"{name}.to_display gives no finite floats"
+    )
     assert task.columns, f"{name}.columns is empty: the table would have no metric"
     facts = task.describe()
     assert all(isinstance(text, str) for item in facts.items() for text in item), f"{name}.describe gives text by text"

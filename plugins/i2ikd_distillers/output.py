@@ -85,7 +85,7 @@ class Cascade(PairedDistiller):
 
     Formula: mean over cascades k of mean |image_S,k - image_T,k|, each after its data consistency.
 
-    Needs: networks that unroll, with taps on images (role ``images``) of one shape. No parameters; works at batch 1,
+    Needs: networks that unroll, with taps on images (kind ``images``) of one shape. No parameters; works at batch 1,
     knowledge is cacheable.
     """
 

@@ -25,7 +25,7 @@ class Overhaul(PairedDistiller):
     Formula: t' = max(t, m_c), m_c = mean of the negative pre-activations of channel c; mean of (s - t')^2 where
     s > t' or t > 0, and 0 elsewhere.
 
-    Needs: pairs of taps before the activation (role ``preactivations``), one 1x1 convolution a pair on the student's
+    Needs: pairs of taps before the activation (kind ``preactivations``), one 1x1 convolution a pair on the student's
     side (parameters), and ``prepare``, which measures m_c on the teacher. Works at batch 1.
 
     Differs from the authors' code: m_c is measured on data, theirs follows from batch normalisation, which these
@@ -81,7 +81,7 @@ class ActivationBoundary(PairedDistiller):
 
     Formula: mean of max(0, margin - s)^2 where t > 0 and max(0, margin + s)^2 elsewhere.
 
-    Needs: pairs of taps before the activation (role ``preactivations``); one 1x1 convolution a pair on the student's
+    Needs: pairs of taps before the activation (kind ``preactivations``); one 1x1 convolution a pair on the student's
     side (parameters). Works at batch 1, knowledge is the sign of each value. Meant as a stage of its own that
     initialises the student: the loss does not vanish at student = teacher where the teacher is within the margin.
 

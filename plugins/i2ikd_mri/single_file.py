@@ -48,7 +48,7 @@ def is_volume(source: VolumeSource, path: Path) -> bool:
 
 def _opening(source: VolumeSource, path: Path) -> Any:
     """Return the dataset if it opens single files, otherwise a ``folder`` dataset."""
-    return source if hasattr(source, "open") and hasattr(source, "knows") else create("dataset", "folder", root=path)
+    return source if hasattr(source, "open") and hasattr(source, "accepts") else create("dataset", "folder", root=path)
 
 
 def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -> None:

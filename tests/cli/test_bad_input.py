@@ -21,7 +21,7 @@ import pytest
         ("training.lr=nan", "training.lr = nan"),
         ("training.precision='fp16'", "training.precision = 'fp16': should be 'fp32', 'bf16' or 'auto'"),
         ("training.optimizer='adm'", "training.optimizer = 'adm' is unknown; did you mean 'adam'?"),
-        ('training.views=["flop"]', "did you mean 'flip'?"),
+        ('training.augmentations=["flop"]', "did you mean 'flip'?"),
         ("training.ema=1", "training.ema = 1: should be less than 1"),
         ("seeds=[0, 0]", "the seeds must differ"),
         ("seeds=[]", "seeds = []"),

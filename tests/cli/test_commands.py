@@ -261,6 +261,6 @@ class TestInterruption:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("i2ikd.experiment.context.Workbench.check", interrupt)
+        monkeypatch.setattr("i2ikd.experiment.context.ExperimentContext.check", interrupt)
         answer = i2ikd("train", tiny_file, "--out", tmp_path / "out")
         assert (answer.code, answer.err.strip()) == (130, "i2ikd: stopped")

@@ -174,6 +174,6 @@ def test_a_device_that_is_not_there_is_refused(laboratory: Any, monkeypatch: pyt
 
 def test_a_view_that_the_task_does_not_offer_is_refused(laboratory: Any) -> None:
     with pytest.raises(
-        UserError, match=r"training\.views: the task 'mri-recon' has no view 'flop'; did you mean 'flip'"
+        UserError, match=r"training\.augmentations: the task 'mri-recon' has no view 'flop'; did you mean 'flip'"
     ):
-        laboratory.context('training.views=["flop"]')
+        laboratory.context('training.augmentations=["flop"]')

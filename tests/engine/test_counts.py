@@ -34,14 +34,14 @@ ARMS: list[dict[str, Any]] = [
 
 
 class Epochs(NullCallback):
-    """Says what ``look`` sees at the end of every epoch."""
+    """Says what ``probe`` returns at the end of every epoch."""
 
-    def __init__(self, augment: Any) -> None:
-        self._look = augment
+    def __init__(self, probe: Any) -> None:
+        self._probe = probe
         self.seen: list[Any] = []
 
     def epoch_ended(self, *_: object) -> None:
-        self.seen.append(self._look())
+        self.seen.append(self._probe())
 
 
 def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mb: int) -> list[int]:
@@ -106,7 +106,7 @@ def test_what_a_live_teacher_gave_is_let_go_before_a_student_learns(
         held.append(sum(feature() is not None for feature in features))
         training_step(trainer, *told)
 
-    monkeypatch.setattr(Trainer, "learn", spy)
+    monkeypatch.setattr(Trainer, "training_step", spy)
     train("arms", [student_of(context, arm["name"], shared) for arm in ARMS[:2]], shared)
     assert held, "they learned"
     assert set(held[1::2]) == {0}, "the last of a step's students"

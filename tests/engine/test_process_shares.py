@@ -61,7 +61,7 @@ class TestShares:
         assert line.endswith("these see one process's samples: batch normalisation (teacher/seed0)")
 
     def test_together_the_parts_are_the_batches_of_one_process(self, laboratory: Any) -> None:
-        context = context_of(laboratory, 'training.views=["flip"]', "task.mask.fixed=false")
+        context = context_of(laboratory, 'training.augmentations=["flip"]', "task.mask.fixed=false")
         dataset = context.dataset("train")
         whole, *parts = (list(SampleBatches(dataset, 4, seed=3).epoch(1, 1, part)) for part in ((0, 1), (0, 2), (1, 2)))
         assert len(whole) == 1

@@ -28,7 +28,7 @@ ARMS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"recipe": "kd-mri", "feature_epochs": 1, "epochs": 1, "distiller": {"name": "overhaul"}},
         [],
     ),
-    "random views": ({"recipe": "imitation"}, ['training.views=["flip", "shift", "mix"]']),
+    "random views": ({"recipe": "imitation"}, ['training.augmentations=["flip", "shift", "mix"]']),
     "random masks": ({"recipe": "imitation"}, ["task.mask.fixed=false"]),
     "ratio": ({"recipe": "joint", "ratio": 0.7, "alpha": 0.6}, []),
     "relates samples": ({"recipe": "joint", "distiller": {"name": "attention", "mode": "code"}}, []),

@@ -349,7 +349,7 @@ class TestSeeds:
         assert identical(laboratory.weights(first), laboratory.weights(second))
 
     def test_workers_that_read_data_change_nothing(self, laboratory: Any, identical: Any) -> None:
-        augmentations = 'training.views=["flip", "shift"]'
+        augmentations = 'training.augmentations=["flip", "shift"]'
         first = laboratory.train(laboratory.context(augmentations, out="a"), "student")
         second = laboratory.train(laboratory.context(augmentations, "training.workers=1", out="b"), "student")
         assert first.specification == second.specification

@@ -60,9 +60,10 @@ class TestPlan:
             plan({"name": "a", "terms": [TARGET]}, {"name": "a", "terms": [TARGET]})
 
     @pytest.mark.parametrize(
-        "setting", ["batch=4", 'views=["flip"]', 'precision="bf16"', 'device="cpu"', "cache_mb=1", "cache_disk_mb=1"]
+        "setting",
+        ["batch=4", 'augmentations=["flip"]', 'precision="bf16"', 'device="cpu"', "cache_mb=1", "cache_disk_mb=1"],
     )
-    @pytest.mark.parametrize("role", ["teacher", "student"])
+    @pytest.mark.parametrize("side", ["teacher", "student"])
     def test_a_network_cannot_change_what_all_share(self, side: str, setting: str, laboratory: Any) -> None:
         """It would be written into the run's settings and not be done."""
         context = laboratory.context(f"{side}.training.{setting}")

@@ -94,7 +94,7 @@ class Data(SampleDataset):
 class Odd(Task):
     def __init__(self, change):
         self.change = change
-    def dataset(self, split, views=()):
+    def dataset(self, split, augmentations=()):
         return Data(split, self.change)
     def identity(self):
         return {}

@@ -127,7 +127,7 @@ from i2ikd.cli.main import run
 
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[3])
-from test_processes import workers
+from test_local import workers
 out = Path(sys.argv[1]) / "out"
 
 def until(condition, what, seconds=180):

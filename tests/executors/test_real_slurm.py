@@ -84,8 +84,8 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Itera
     for path in (folder, folder / "state", folder / "spool"):
         path.mkdir(mode=0o755)
     controller, node = free_ports()
-    registry = socket.gethostname().partition(".")[0]
-    text = CONFIGURATION.format(folder=folder, registry=registry, controller=controller, node=node)
+    host = socket.gethostname().partition(".")[0]
+    text = CONFIGURATION.format(folder=folder, host=host, controller=controller, node=node)
     (folder / "slurm.conf").write_text(text)
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o600)

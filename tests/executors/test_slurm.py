@@ -80,7 +80,7 @@ done
 
 
 @pytest.fixture
-def handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cluster of one node in ``tmp_path``; yield the folder with its jobs' states."""
     folder, commands = tmp_path / "jobs", tmp_path / "commands"
     folder.mkdir()
@@ -96,7 +96,7 @@ def handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_job_outlives_its_comparison_and_its_time_limit(
-    handles: Path, laboratory: Any, tmp_path: Path, identical: Any, until: Any
+    jobs: Path, laboratory: Any, tmp_path: Path, identical: Any, until: Any
 ) -> None:
     def context(out: str) -> Any:
         return laboratory.context(SMALL, "training.epochs=80", arms=[{"name": "student"}], out=out)
@@ -110,7 +110,7 @@ def test_a_job_outlives_its_comparison_and_its_time_limit(
     script = next((tmp_path / "out" / "workers").glob("*_submission.sh")).read_text()
     assert "--partition=short" in script and "--time=7" in script and "--cpus-per-task=1" in script
     log = until(lambda: [p for p in (tmp_path / "out" / "workers").glob("*.err") if " epoch " in p.read_text()])
-    os.kill(int(next(handles.glob("*.task")).read_text()), signal.SIGUSR2)  # 90 seconds are left, says Slurm
+    os.kill(int(next(jobs.glob("*.task")).read_text()), signal.SIGUSR2)  # 90 seconds are left, says Slurm
 
     lines: list[str] = []
     again = context("out")
@@ -118,7 +118,7 @@ def test_a_job_outlives_its_comparison_and_its_time_limit(
     execute(again, plan(again, again.experiment.arms, [0], teachers=False), executor, lines.append)
     told = [line.strip().split("  (")[0] for line in lines]
     assert told[1:] == ["wait  students/student/seed0", "done  students/student/seed0"], "no second job is submitted"
-    assert (handles / "requeued").read_text().count("checkpoint.pt") == 1, "it was saved, then requeued"
+    assert (jobs / "requeued").read_text().count("checkpoint.pt") == 1, "it was saved, then requeued"
     epochs = [int(part.split()[0]) for part in log[0].read_text().split(" epoch ")[1:]]
     assert epochs == list(range(1, 81)), "no epoch is trained twice"
     made_alone = laboratory.train(alone, "student")
@@ -127,15 +127,15 @@ def test_a_job_outlives_its_comparison_and_its_time_limit(
 
 
 def test_a_job_without_a_result_is_named_and_the_others_are_cancelled(
-    handles: Path, laboratory: Any, monkeypatch: pytest.MonkeyPatch
+    jobs: Path, laboratory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
     context = laboratory.context(SMALL, arms=[{"name": "student"}])
-    setup = {"setup": [f"mkdir {handles}/first && exit 3", "sleep 60"]}
+    setup = {"setup": [f"mkdir {jobs}/first && exit 3", "sleep 60"]}
     executor = make_executor(context, None, quiet, kind="slurm", options=setup)
     with pytest.raises(UserError, match=r"^teacher/seed0: its job \d+ ended without a result \(COMPLETED\); .*nothing"):
         execute(context, plan(context, context.experiment.arms, [0]), executor, quiet)
-    assert sorted(path.read_text().strip() for path in handles.glob("*.state")) == ["CANCELLED", "COMPLETED"]
+    assert sorted(path.read_text().strip() for path in jobs.glob("*.state")) == ["CANCELLED", "COMPLETED"]
 
 
 def test_what_the_runs_are_trained_on_must_be_said(laboratory: Any, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_what_a_comparison_leaves(made: Any, laboratory: Any) -> None:
     assert set(comparison.histories) == {
         f"{n}/seed{s}" for n in ("teacher", "student", "control", "kd-mri") for s in (0, 4)
     }
-    assert results["facts"]["seeds"] == "0, 4" and results["facts"]["slices"] == "train 4, val 2, test 4"
+    assert results["metadata"]["seeds"] == "0, 4" and results["metadata"]["slices"] == "train 4, val 2, test 4"
     assert results["metrics"]["psnr"] == "psnr-volume-max"
 
 
@@ -85,8 +85,8 @@ def _has_scores_that_an_oracle_gives(context: Any, comparison: Any) -> None:
 def _has_closure_and_differences(results: dict[str, Any]) -> None:
     rows = {row["arm"]: row for row in results["rows"]}
     assert results["references"] == ["student", "control", "kd-mri"]
-    assert rows["student"]["closure"] is None and rows["teacher"]["closure"] is None
-    assert rows["kd-mri"]["closure"] is not None
+    assert rows["student"]["gap_closed"] is None and rows["teacher"]["gap_closed"] is None
+    assert rows["kd-mri"]["gap_closed"] is not None
     difference = rows["kd-mri"]["differences"]["student"]
     assert difference["mean"] == pytest.approx(
         rows["kd-mri"]["psnr"]["mean"] - rows["student"]["psnr"]["mean"], abs=1e-6

@@ -23,8 +23,8 @@ def test_a_new_or_empty_folder_is_taken(laboratory: Any, tmp_path: Path) -> None
         assert read_owner(out)["training"]["epochs"] == 9, "settings may change"
 
 
-@pytest.mark.parametrize("look", [claim, refuse_foreign])
-def test_what_belongs_to_others_is_left_alone(augment: Any, laboratory: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("operation", [claim, refuse_foreign])
+def test_what_belongs_to_others_is_left_alone(operation: Any, laboratory: Any, tmp_path: Path) -> None:
     claim(tmp_path / "theirs", laboratory.experiment("name=other"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("chapter 1")
@@ -35,7 +35,7 @@ def test_what_belongs_to_others_is_left_alone(augment: Any, laboratory: Any, tmp
         ("file", "is a file; --out names a folder"),
     ):
         with pytest.raises(UserError, match=message):
-            augment(tmp_path / name, laboratory.experiment())
+            operation(tmp_path / name, laboratory.experiment())
     assert read_owner(tmp_path / "theirs")["name"] == "other"
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.tex"]
 

@@ -95,8 +95,8 @@ def test_only_the_teacher_that_an_arm_needs_is_planned(laboratory: Any) -> None:
     context = laboratory.context(arms=ARMS)
     alone = plan(context, [context.experiment.arm("student")], [0], teachers=False)
     assert [job.name for job in alone.jobs] == ["students/student/seed0"]
-    teacher_runner = plan(context, [context.experiment.arm("fit")], [0], teachers=False)
-    assert [job.name for job in teacher_runner.jobs] == ["teacher/seed0", "students/fit/seed0"]
+    with_teacher = plan(context, [context.experiment.arm("fit")], [0], teachers=False)
+    assert [job.name for job in with_teacher.jobs] == ["teacher/seed0", "students/fit/seed0"]
 
 
 def test_names_point_to_the_old_run_until_the_new_one_starts(laboratory: Any) -> None:

@@ -1,4 +1,4 @@
-"""Ground of the distillers' tests: features of a small teacher and student, and a distiller run on them."""
+"""Fixtures of the distillers' tests: features of a small teacher and student, and a distiller run on them."""
 
 from __future__ import annotations
 

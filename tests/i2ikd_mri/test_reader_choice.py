@@ -32,7 +32,7 @@ def test_every_bundled_reader_is_registered(name: str) -> None:
 
 def test_a_strangers_reader_is_chosen_by_the_suffixes_that_it_states(monkeypatch: pytest.MonkeyPatch) -> None:
     stated = {"mha": {"suffixes": ".mha .mhd"}, "silent": {}}
-    monkeypatch.setattr("i2ikd_mri.readers.offered", lambda kind: stated)
+    monkeypatch.setattr("i2ikd_mri.readers.list_components", lambda kind: stated)
     assert candidates("volume.mha") == ["mha"]
     assert stem("volume.mhd") == "volume"
     assert "silent" not in known_suffixes()

@@ -95,8 +95,8 @@ def test_a_fixed_mask_is_one_and_a_random_one_follows_sample_and_seed(root: Path
     assert torch.equal(fixed[0].conditions["mask"], fixed.sample(4, 7).conditions["mask"])
     free = _task(root, mask={"fixed": False}).dataset("train")
     assert free.varies
-    masks = [free.view(i, seed).conditions["mask"] for i in range(3) for seed in (None, 1, 2)]
-    again = [free.view(i, seed).conditions["mask"] for i in range(3) for seed in (None, 1, 2)]
+    masks = [free.sample(i, seed).conditions["mask"] for i in range(3) for seed in (None, 1, 2)]
+    again = [free.sample(i, seed).conditions["mask"] for i in range(3) for seed in (None, 1, 2)]
     assert all(torch.equal(a, b) for a, b in zip(masks, again))
     assert len({tuple(m.flatten().tolist()) for m in masks}) > 4
 
@@ -105,7 +105,7 @@ def test_views_are_made_before_undersampling_and_follow_the_seed(root: Path) -> 
     task = _task(root)
     samples = task.dataset("train", ["flip", "shift", "intensity", "mix"])
     assert samples.varies
-    one, same, other = (samples.view(2, seed) for seed in (5, 5, 6))
+    one, same, other = (samples.sample(2, seed) for seed in (5, 5, 6))
     assert torch.equal(one.input, same.input)
     assert not torch.equal(one.target, other.target)
     kspace = one.conditions["mask"] * torch.fft.fft2(one.target, norm="ortho")

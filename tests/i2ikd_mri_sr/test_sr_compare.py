@@ -41,5 +41,5 @@ def test_teacher_student_and_kd_mri_are_compared(grid: str, tmp_path: Path) -> N
     assert teacher is not None
     assert student is not None
     assert teacher.params > student.params
-    assert result.facts["factor"] == "2"
+    assert result.metadata["factor"] == "2"
     assert (tmp_path / "results.json").is_file()

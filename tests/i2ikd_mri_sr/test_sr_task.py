@@ -115,7 +115,7 @@ def test_baselines_are_the_same_on_both_grids(complex_root: Path, combine: str) 
 
 def test_baselines_of_complex_data_need_their_slices(complex_root: Path) -> None:
     task = _complex(complex_root)
-    seen = task.dataset("train", ["intensity"]).view(1, 3)
+    seen = task.dataset("train", ["intensity"]).sample(1, 3)
     with pytest.raises(UserError, match="train, slice 1: its complex slice is not at hand"):
         task.baseline(Batch.collate([seen]))
 
@@ -123,7 +123,7 @@ def test_baselines_of_complex_data_need_their_slices(complex_root: Path) -> None
 def test_views_are_made_before_the_resolution_is_lowered_and_follow_the_seed(root: Path) -> None:
     task = _task(root, factor=2)
     samples = task.dataset("train", ["flip", "shift", "intensity", "mix"])
-    one, same, other = (samples.view(2, seed) for seed in (5, 5, 6))
+    one, same, other = (samples.sample(2, seed) for seed in (5, 5, 6))
     assert torch.equal(one.input, same.input)
     assert not torch.equal(one.target, other.target)
     np.testing.assert_allclose(one.input[0], _zero_filled(one.target[0].numpy(), (6, 10)), atol=1e-6)

@@ -28,7 +28,7 @@ def test_the_plugin_is_sound() -> None:
 
 
 def test_models_are_offered_without_the_import_of_anything() -> None:
-    code = "import i2ikd, sys; print(*i2ikd.offered('model')); print(*sys.modules)"
+    code = "import i2ikd, sys; print(*i2ikd.list_components('model')); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     models, modules = (set(line.split()) for line in run.stdout.splitlines())
     assert {"monai", "deepinv"} <= models

@@ -62,7 +62,7 @@ def test_a_comparison_that_has_not_ended_says_how_to_go_on(comparison: Compariso
 
 
 @pytest.mark.parametrize(
-    "damaged", ['{"name": "x"}', "[1]", '{"name": "x", "rows": 3', '{"name":1,"facts":{},"metrics":{},"rows":[{}]}']
+    "damaged", ['{"name": "x"}', "[1]", '{"name": "x", "rows": 3', '{"name":1,"metadata":{},"metrics":{},"rows":[{}]}']
 )
 def test_damaged_results_are_named(comparison: Comparison, tmp_path: Path, damaged: str) -> None:
     store(comparison, tmp_path)
@@ -91,7 +91,7 @@ def test_an_unknown_arm_or_none_is_refused(comparison: Comparison) -> None:
         ("psnr", "channel-wise", "student"),
         ("nmse", "channel-wise", "student"),
         ("arm", "attention", "student"),
-        ("closure", "channel-wise", "student"),
+        ("gap_closed", "channel-wise", "student"),
         ("difference", "channel-wise", "student"),
     ],
 )

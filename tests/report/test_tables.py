@@ -16,7 +16,7 @@ from i2ikd.experiment.summary import Comparison
 from i2ikd.report.content import pivot
 from i2ikd.report.csv_table import csv_table
 from i2ikd.report.latex import escape, latex
-from i2ikd.report.legend import legend, sides
+from i2ikd.report.legend import legend, roles
 from i2ikd.report.markdown import markdown
 from i2ikd.report.table import print_comparison, print_scores
 
@@ -76,7 +76,7 @@ def test_the_legend_explains_metrics_intervals_closure_control_and_correction(co
     assert found["psnr"].startswith("psnr-volume-max; PSNR of a volume; peak: the target volume's maximum")
     assert found["psnr"].endswith("higher is better") and found["nmse"].endswith("lower is better")
     assert "95 % bootstrap interval over volumes and seeds" in found["[low, high]"]
-    assert "gap too small" in found["closure"] and "equal-budget" in found["control"]
+    assert "gap too small" in found["gap closed"] and "equal-budget" in found["control"]
     assert "Holm" in found["Δ student"]
     assert "6 volumes cannot give a p below 0.0312 before correction" in found["Δ student"]
 
@@ -97,7 +97,7 @@ def test_csv_has_every_number_in_full(comparison: Comparison) -> None:
         for reference, difference in row.differences.items():
             assert float(found[f"difference_to_{reference}_low"]) == difference.low
             assert float(found[f"difference_to_{reference}_p_holm"]) == row.corrected[reference]
-        assert found["closure_mean"] == (repr(row.gap_closed.mean) if row.gap_closed else "")
+        assert found["gap_closed_mean"] == (repr(row.gap_closed.mean) if row.gap_closed else "")
         assert found["rank"] == ("" if row.rank is None else str(row.rank))
     assert rows["zero-filled"]["params"] == "" and rows["teacher"]["params"] == "141765"
 
@@ -151,14 +151,14 @@ def test_a_gap_that_is_too_small_is_said_instead_of_a_share(make_comparison: Mak
     row = comparison.row("kd-mri")
     assert row is not None and row.gap_closed is not None and row.gap_closed.gap_too_small
     assert "gap too small" in markdown_rows(markdown(comparison))["kd-mri"]
-    assert csv_rows(comparison)["kd-mri"]["closure_gap_too_small"] == "true"
+    assert csv_rows(comparison)["kd-mri"]["gap_closed_gap_too_small"] == "true"
 
 
 def test_without_a_student_there_is_neither_closure_nor_difference(make_comparison: Make) -> None:
     comparison = make_comparison(arms={"attention": 31.2, "review": 31.7})
-    assert sides(comparison).student is None
+    assert roles(comparison).student is None
     assert [column.key for column in pivot(comparison).columns][-2:] == ["hfn", "rank"]
-    assert "closure" not in dict(legend(comparison))
+    assert "gap closed" not in dict(legend(comparison))
     printed(comparison, 100)
 
 

@@ -31,7 +31,7 @@ class DiskCache:
     Args:
         folder: is made when the first entry is written.
         limit_mb: of all entries together, those that are being written included.
-        provenance: what the answers come from.
+        cache_key: what the answers come from.
     """
 
     def __init__(self, folder: Path, limit_mb: int, cache_key: CacheKey) -> None:

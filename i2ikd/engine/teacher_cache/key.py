@@ -30,7 +30,7 @@ class CacheKey:
 
     Args:
         dataset: the training samples, in the order in which the teacher is asked about them.
-        facts: what else the samples depend on, JSON-able: the task's identity, the digest of the teacher's run.
+        metadata: what else the samples depend on, JSON-able: the task's identity, the digest of the teacher's run.
         types: classes whose source code the samples depend on.
     """
 
@@ -72,7 +72,7 @@ class CacheKey:
         return digest(
             {
                 "format": FORMAT,
-                "facts": self._metadata,
+                "metadata": self._metadata,
                 "samples": self._samples,
                 "term": term.knowledge_key,
                 "teacher": _weights(teacher),

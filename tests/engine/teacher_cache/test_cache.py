@@ -124,7 +124,7 @@ def test_over_the_limit_the_teacher_is_asked_live(laboratory: Any) -> None:
     assert all(torch.allclose(t, weights[name], rtol=1e-4, atol=1e-6) for name, t in laboratory.weights(again).items())
 
 
-@pytest.mark.parametrize("override", ['training.views=["flip"]', "task.mask.fixed=false"])
+@pytest.mark.parametrize("override", ['training.augmentations=["flip"]', "task.mask.fixed=false"])
 def test_a_slice_that_looks_different_each_time_is_asked_live(override: str, laboratory: Any) -> None:
     course = Class(laboratory, {"recipe": "imitation"}, override)
     course.teach()

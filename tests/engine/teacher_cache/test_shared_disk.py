@@ -147,7 +147,7 @@ def test_what_is_too_much_for_memory_is_mapped_instead_of_asked(course: Course) 
 
 
 @pytest.mark.parametrize(
-    "overrides", [LIVE, MEMORY, (*DISK, 'training.views=["flip"]'), (*DISK, "task.mask.fixed=false")], ids=str
+    "overrides", [LIVE, MEMORY, (*DISK, 'training.augmentations=["flip"]'), (*DISK, "task.mask.fixed=false")], ids=str
 )
 def test_nothing_is_written_where_nothing_may_be(course: Course, overrides: tuple[str, ...]) -> None:
     course.teach(ARMS[1], *overrides)
