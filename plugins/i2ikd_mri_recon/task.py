@@ -59,7 +59,9 @@ class MriRecon(SliceTask):
             UserError: the augmentation or the split does not exist, or stored pairs would have to be augmented.
         """
         if augmentations and self.stored:
-            raise UserError("augmentations need simulated k-space; remove training.augmentations, or set task.stored = false")
+            raise UserError(
+                "augmentations need simulated k-space; remove training.augmentations, or set task.stored = false"
+            )
         return super().dataset(split, augmentations)
 
     def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:

@@ -1,4 +1,4 @@
-"""Every experiment that ships can be read, is named like its file, and says the command that runs it."""
+"""Every shipped experiment is valid, named like its file, and has the command that runs it in a comment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXPERIMENTS = sorted(FOLDER.glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_an_experiment_is_read_and_named_like_its_file(path: Path) -> None:
+def test_an_experiment_is_valid_and_named_like_its_file(path: Path) -> None:
     experiment = read_experiment(path)
     assert experiment.name == path.stem
     assert f"i2ikd compare examples/experiments/{path.name} --out " in path.read_text()
@@ -22,7 +22,7 @@ def test_an_experiment_is_read_and_named_like_its_file(path: Path) -> None:
 
 @pytest.mark.parametrize("anatomy", ["brain", "cardiac", "knee"])
 @pytest.mark.parametrize("acceleration", [4, 5, 8])
-def test_the_papers_table_is_there_in_its_settings_and_for_two_cores(anatomy: str, acceleration: int) -> None:
+def test_the_table_of_the_paper_has_full_and_quick_experiments(anatomy: str, acceleration: int) -> None:
     paper = read_experiment(FOLDER / f"{anatomy}-{acceleration}x.toml")
     quick = read_experiment(FOLDER / f"{anatomy}-{acceleration}x-quick.toml")
     assert (paper.training.epochs, paper.training.batch, paper.training.lr) == (150, 4, 1e-3)
