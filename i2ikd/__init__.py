@@ -11,7 +11,7 @@ from i2ikd.hookspecs import hookimpl
 if TYPE_CHECKING:
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.metric import Metric
-    from i2ikd.recipe import Reference, Stage, Term
+    from i2ikd.recipe import Reference, Stage, TapPairs, Term
     from i2ikd.sample import Batch, Sample, SampleKey
     from i2ikd.source import Reader, Volume, VolumeSource
     from i2ikd.taps import Taps
@@ -31,6 +31,7 @@ _WHERE = {
     "SampleDataset": "i2ikd.task",
     "SampleKey": "i2ikd.sample",
     "Stage": "i2ikd.recipe",
+    "TapPairs": "i2ikd.recipe",
     "TapShapes": "i2ikd.distiller",
     "Taps": "i2ikd.taps",
     "Task": "i2ikd.task",
@@ -58,6 +59,7 @@ __all__ = [
     "SampleDataset",
     "SampleKey",
     "Stage",
+    "TapPairs",
     "TapShapes",
     "Taps",
     "Task",

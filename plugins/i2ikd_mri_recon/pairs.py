@@ -12,10 +12,8 @@ from typing import cast
 from i2ikd_mri.kernels.convolution import middle
 from torch import nn
 
-from i2ikd import UserError
+from i2ikd import TapPairs, UserError
 from i2ikd_mri_recon.network import DCCNN, Cascade
-
-Pairs = list[tuple[str, str]]
 
 
 def _cascades(network: nn.Module, side: str) -> list[int]:
@@ -44,7 +42,7 @@ def spread(count: int, length: int) -> list[int]:
     return [((i + 1) * length + count // 2) // count - 1 for i in range(count)]
 
 
-def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], str]) -> Pairs:
+def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], str]) -> TapPairs:
     """Pair the cascades; ``path`` maps index and depth of a cascade to a module path."""
     large, small = _cascades(teacher, "teacher"), _cascades(student, "student")
     count = min(len(large), len(small))
@@ -52,7 +50,7 @@ def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], st
     return [(path(t, large[t]), path(s, small[s])) for t, s in positions]
 
 
-def features(teacher: nn.Module, student: nn.Module) -> Pairs:
+def features(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the middle blocks after their activation: conv 3 of 5 with conv 2 of 3, as in KD-MRI.
 
     Args:
@@ -68,7 +66,7 @@ def features(teacher: nn.Module, student: nn.Module) -> Pairs:
     return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{middle(depth)}")
 
 
-def preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
+def preactivations(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the middle convolutions before their activation.
 
     Args:
@@ -84,7 +82,7 @@ def preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
     return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{middle(depth)}.convolution")
 
 
-def images(teacher: nn.Module, student: nn.Module) -> Pairs:
+def images(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the images that the cascades output after data consistency.
 
     Args:

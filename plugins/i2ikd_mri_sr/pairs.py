@@ -7,11 +7,10 @@ from typing import TypeVar
 from i2ikd_mri.kernels.convolution import middle
 from torch import nn
 
-from i2ikd import UserError
+from i2ikd import TapPairs, UserError
 from i2ikd_mri_sr.upsampling import UpsamplingCNN
 from i2ikd_mri_sr.vdsr import VDSR
 
-Pairs = list[tuple[str, str]]
 Kind = TypeVar("Kind", VDSR, UpsamplingCNN)
 
 
@@ -26,7 +25,7 @@ def _both(teacher: nn.Module, student: nn.Module, kind: type[Kind]) -> tuple[Kin
     return teacher, student  # type: ignore[return-value]
 
 
-def vdsr(teacher: nn.Module, student: nn.Module) -> Pairs:
+def vdsr(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the middle blocks after their activation: conv 6 of 11 with conv 4 of 7, as in KD-MRI.
 
     Args:
@@ -43,7 +42,7 @@ def vdsr(teacher: nn.Module, student: nn.Module) -> Pairs:
     return [(f"layers.{middle(large)}", f"layers.{middle(small)}")]
 
 
-def vdsr_preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
+def vdsr_preactivations(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the middle convolutions before their activation.
 
     Args:
@@ -59,7 +58,7 @@ def vdsr_preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
     return [(f"{large}.convolution", f"{small}.convolution") for large, small in vdsr(teacher, student)]
 
 
-def vdsr_images(teacher: nn.Module, student: nn.Module) -> Pairs:
+def vdsr_images(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the corrections that the networks add to their input.
 
     Args:
@@ -76,7 +75,7 @@ def vdsr_images(teacher: nn.Module, student: nn.Module) -> Pairs:
     return [(f"layers.{large - 1}", f"layers.{small - 1}")]
 
 
-def upsampling(teacher: nn.Module, student: nn.Module) -> Pairs:
+def upsampling(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the middle blocks and the last blocks, whose features are enlarged; one pair where these coincide.
 
     Args:
@@ -94,7 +93,7 @@ def upsampling(teacher: nn.Module, student: nn.Module) -> Pairs:
     return [(f"layers.{t}", f"layers.{s}") for t, s in places]
 
 
-def upsampling_preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
+def upsampling_preactivations(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the convolutions of the middle and the last blocks before their activation.
 
     Args:
@@ -110,7 +109,7 @@ def upsampling_preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
     return [(f"{large}.convolution", f"{small}.convolution") for large, small in upsampling(teacher, student)]
 
 
-def upsampling_images(teacher: nn.Module, student: nn.Module) -> Pairs:
+def upsampling_images(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the corrections that the networks add to the enlarged input.
 
     Args:

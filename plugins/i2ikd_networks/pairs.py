@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2ikd import UserError
+from i2ikd import TapPairs, UserError
 from i2ikd_networks.adapted import Adapted
 
-Pairs = list[tuple[str, str]]
 
-
-def features(teacher: nn.Module, student: nn.Module) -> Pairs:
+def features(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the inputs of the convolutions that output the images, in most networks at full resolution.
 
     Args:

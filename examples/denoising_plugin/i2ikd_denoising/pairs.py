@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from i2ikd import UserError
+from i2ikd import TapPairs, UserError
 from i2ikd_denoising.network import DenoisingCNN
 
 
-def middle(teacher: nn.Module, student: nn.Module) -> list[tuple[str, str]]:
+def middle(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """Pair the middle activations of networks of any depth.
 
     Args:
