@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 import i2ikd
 from i2ikd import UserError
@@ -20,7 +20,7 @@ from i2ikd.source import Reader
 from i2ikd_mri.readers import candidates, known_suffixes, stem
 from i2ikd_mri.readers.image import STACKED
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
-from i2ikd_mri.volumes import SPLITS, Count, PreparedVolume, SliceChoice, Split
+from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
 
 _FOLDERS: dict[Split, list[str]] = {"train": ["train"], "val": ["val", "validation"], "test": ["test"]}
 
@@ -61,7 +61,7 @@ class FolderDataset:
         self,
         root: Path,
         reader: str | dict[str, Any] | None = None,
-        size: tuple[Count, Count] | None = None,
+        size: tuple[PositiveInt, PositiveInt] | None = None,
         normalise: Literal["volume", "none"] = "volume",
         splits: dict[Split, list[str]] | None = None,
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
@@ -70,7 +70,7 @@ class FolderDataset:
         repeated_names: Literal["refuse", "distinct"] = "refuse",
         include: str = "**/*",
         slices: SliceChoice | None = None,
-        volumes: dict[Split, Count] | None = None,
+        volumes: dict[Split, PositiveInt] | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
         self._reader = {"name": reader} if isinstance(reader, str) else reader

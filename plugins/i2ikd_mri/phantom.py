@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.errors import nearest
 from i2ikd_mri.phantom_anatomy import Anatomy
 from i2ikd_mri.phantom_slice import draw_phase, draw_slice
-from i2ikd_mri.volumes import SPLITS, Count, position
+from i2ikd_mri.volumes import SPLITS, position
 
 _REVISION = 1
 """Incremented when the same options generate other images, so that results of the two are never mixed."""
@@ -42,10 +42,10 @@ class PhantomDataset:
 
     def __init__(
         self,
-        train: Count = 24,
-        val: Count = 4,
-        test: Count = 8,
-        slices: Count = 8,
+        train: PositiveInt = 24,
+        val: PositiveInt = 4,
+        test: PositiveInt = 8,
+        slices: PositiveInt = 8,
         size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (128, 128),
         noise: Annotated[float, Field(ge=0, le=1)] = 0.01,
         complex_valued: bool = False,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.source import Volume
@@ -15,7 +15,6 @@ from i2ikd_mri.resample import resample_slice
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-Count = Annotated[int, Field(ge=1)]
 
 
 class SliceChoice(BaseModel):
@@ -28,8 +27,8 @@ class SliceChoice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    step: Count = 1
-    limit: Count | None = None
+    step: PositiveInt = 1
+    limit: PositiveInt | None = None
 
     def indices(self, length: int) -> Sequence[int]:
         """Return the indices of the selected slices in a volume of ``length`` slices.

@@ -9,7 +9,7 @@ import torch
 from i2ikd_mri.data_consistency import DataConsistency, Measurement
 from i2ikd_mri.kernels.checkpointed import checkpointed
 from i2ikd_mri.kernels.convolution import convolution_block
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
@@ -81,10 +81,10 @@ class DCCNN(nn.Module):
 
     def __init__(
         self,
-        cascades: Annotated[int, Field(ge=1)] = 5,
+        cascades: PositiveInt = 5,
         depth: Annotated[int, Field(ge=2)] = 5,
-        channels: Annotated[int, Field(ge=1)] = 32,
-        kernel: Annotated[int, Field(ge=1)] = 3,
+        channels: PositiveInt = 32,
+        kernel: PositiveInt = 3,
         residual: bool = False,
         mode: Literal["real", "complex"] = "real",
         centered: bool = False,

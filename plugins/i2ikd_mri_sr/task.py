@@ -12,8 +12,7 @@ from i2ikd_mri.single_file import open_file
 from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_task import SliceTask
 from i2ikd_mri.slices import Slices
-from i2ikd_mri.volumes import Count
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from i2ikd import Batch, Reference, SampleDataset, SampleKey, UserError, create
@@ -50,7 +49,7 @@ class MriSuperResolution(SliceTask):
         self,
         dataset: DatasetRef = Reference(name="folder"),  # noqa: B008 (frozen)
         factor: Annotated[float, Field(gt=1)] | None = None,
-        keep: tuple[Count, Count] | None = None,
+        keep: tuple[PositiveInt, PositiveInt] | None = None,
         combine: Literal["magnitude", "complex"] = "magnitude",
         grid: Literal["target", "low"] = "target",
         loss: Literal["l1", "mse"] = "l1",

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Annotated, Literal
 
 from i2ikd_mri.kernels.convolution import convolution_block
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
@@ -64,8 +64,8 @@ class UpsamplingCNN(nn.Module):
     def __init__(
         self,
         factor: Annotated[int, Field(ge=2)] = 4,
-        depth: Annotated[int, Field(ge=1)] = 6,
-        channels: Annotated[int, Field(ge=1)] = 64,
+        depth: PositiveInt = 6,
+        channels: PositiveInt = 64,
         blocks: Literal["plain", "residual"] = "plain",
         residual: Literal["bicubic", "nearest", "none"] = "bicubic",
     ) -> None:

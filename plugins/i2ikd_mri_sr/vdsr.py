@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated
 
 from i2ikd_mri.kernels.convolution import convolution_block
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
@@ -34,7 +34,7 @@ class VDSR(nn.Module):
     185857
     """
 
-    def __init__(self, depth: Annotated[int, Field(ge=2)] = 11, channels: Annotated[int, Field(ge=1)] = 64) -> None:
+    def __init__(self, depth: Annotated[int, Field(ge=2)] = 11, channels: PositiveInt = 64) -> None:
         super().__init__()
         if depth < 2:
             raise UserError(f"vdsr: expected depth >= 2, got depth = {depth}")

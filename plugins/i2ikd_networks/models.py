@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from i2ikd import UserError
@@ -15,13 +15,11 @@ from i2ikd_networks.adapted import Adaptation, Adapted, adapted_class
 from i2ikd_networks.library import DEEPINV, MONAI, Library, arguments, find_class
 from i2ikd_networks.probe import fitting_sizes
 
-Count = Annotated[int, Field(ge=1)]
-
 
 def monai(
     network: str = "BasicUNet",
-    in_channels: Count = 1,
-    out_channels: Count | None = None,
+    in_channels: PositiveInt = 1,
+    out_channels: PositiveInt | None = None,
     residual: bool = True,
     options: dict[str, Any] | None = None,
 ) -> nn.Module:
@@ -54,8 +52,8 @@ def monai(
 
 def deepinv(
     network: str = "DnCNN",
-    in_channels: Count = 1,
-    out_channels: Count | None = None,
+    in_channels: PositiveInt = 1,
+    out_channels: PositiveInt | None = None,
     residual: bool = False,
     sigma: Annotated[float, Field(gt=0)] = 0.05,
     options: dict[str, Any] | None = None,

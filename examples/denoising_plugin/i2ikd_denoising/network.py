@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
@@ -26,7 +26,7 @@ class DenoisingCNN(nn.Module):
         channels: channels between the convolutions.
     """
 
-    def __init__(self, depth: Annotated[int, Field(ge=2)] = 8, channels: Annotated[int, Field(ge=1)] = 32) -> None:
+    def __init__(self, depth: Annotated[int, Field(ge=2)] = 8, channels: PositiveInt = 32) -> None:
         super().__init__()
         widths = [2, *[channels] * (depth - 1), 1]
         self.layers = nn.Sequential(

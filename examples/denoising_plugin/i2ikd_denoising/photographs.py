@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from i2ikd import UserError
 from i2ikd_denoising.reader import read_grey
@@ -107,8 +107,8 @@ class Photographs:
     def __init__(
         self,
         crop: Annotated[int, Field(ge=8)] = 64,
-        crops: Annotated[int, Field(ge=1)] = 12,
-        photographs: Annotated[int, Field(ge=1)] | None = None,
+        crops: PositiveInt = 12,
+        photographs: PositiveInt | None = None,
     ) -> None:
         self._crop = crop
         self._crops = crops
