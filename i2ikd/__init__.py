@@ -9,6 +9,7 @@ from i2ikd.errors import UserError
 from i2ikd.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from i2ikd.bounded_cache import BoundedCache
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.metric import Metric
     from i2ikd.recipe import Reference, Stage, TapPairs, Term
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Batch": "i2ikd.sample",
+    "BoundedCache": "i2ikd.bounded_cache",
     "Distiller": "i2ikd.distiller",
     "Features": "i2ikd.distiller",
     "Knowledge": "i2ikd.distiller",
@@ -48,6 +50,7 @@ _WHERE = {
 
 __all__ = [
     "Batch",
+    "BoundedCache",
     "DistillResult",
     "Distiller",
     "Features",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from i2ikd import Sample, SampleDataset, SampleKey, UserError
+from i2ikd import BoundedCache, Sample, SampleDataset, SampleKey, UserError
 from i2ikd_mri.augmentations import augment
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slices import Slice, Slices
 
 
@@ -24,7 +24,7 @@ class SliceSamples(SampleDataset):
         name: prefix of the keys of this split in ``memory``.
     """
 
-    def __init__(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> None:
+    def __init__(self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str) -> None:
         self._slices = slices
         self._augmentations = tuple(augmentations)
         self._memory = memory
@@ -74,7 +74,7 @@ class SliceSamples(SampleDataset):
         if cached is None:
             found = self._slices[index]
             cached = self.from_slice(found, index)
-            self._memory.keep((self._name, "sample", index), cached, _extra_bytes(cached, found))
+            self._memory.put((self._name, "sample", index), cached, _extra_bytes(cached, found))
         # The tensors are shared with the cached sample, the dictionary is not: a caller may add to it.
         return Sample(cached.input, cached.target, dict(cached.conditions), cached.key)
 

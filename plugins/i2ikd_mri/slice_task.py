@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd import Reference, SampleDataset, Task, UserError, VolumeSource, create
+from i2ikd import BoundedCache, Reference, SampleDataset, Task, UserError, VolumeSource, create
 from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slices import Slices
 
 
@@ -46,11 +45,13 @@ class SliceTask(Task):
         self.mode = mode
         self.criterion = loss
         self.stored = stored
-        self._memory = SliceCache(memory_mb)
+        self._memory = BoundedCache[Any](memory_mb, policy="refuse")
         self._splits: dict[str, Slices] = {}
 
     @abstractmethod
-    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
+    def samples(
+        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
+    ) -> SampleDataset:
         """Return samples simulated from slices.
 
         Args:
@@ -120,7 +121,7 @@ class SliceTask(Task):
         Raises:
             UserError: the file cannot be read.
         """
-        memory = SliceCache(0)
+        memory = BoundedCache[Any](0, policy="refuse")
         slices = Slices([open_file(self._source, path)], self.mode, self.stored, memory, "file", empty=True)
         return self.samples(slices, (), memory, "file")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd import SampleKey, UserError, Volume
-from i2ikd_mri.slice_cache import SliceCache
+from i2ikd import BoundedCache, SampleKey, UserError, Volume
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Slices:
         volumes: Sequence[Volume],
         mode: Literal["real", "complex"],
         stored: bool,
-        memory: SliceCache,
+        memory: BoundedCache[Any],
         name: str,
         empty: bool = False,
     ) -> None:
@@ -88,7 +87,7 @@ class Slices:
         if cached is None:
             volume, number = self._places[index]
             cached = self._check(self._volumes[volume], number)
-            self._memory.keep((self._name, "slice", index), cached, cached.size)
+            self._memory.put((self._name, "slice", index), cached, cached.size)
         return cached
 
     def _check(self, volume: Volume, number: int) -> Slice:

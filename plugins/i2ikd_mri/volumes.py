@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.source import Volume
-from i2ikd_mri.readers.budget import DECODED_BYTES
+from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.resample import resample_slice
 
 Split = Literal["train", "val", "test"]
@@ -70,7 +70,6 @@ class PreparedVolume:
         self._normalise = normalise
         self._slices = slices or SliceChoice()
         self._scale = 0.0
-        self._ahead: dict[int, Mapping[str, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self._slices.indices(len(self.stored)))
@@ -104,36 +103,32 @@ class PreparedVolume:
                 raise UserError(f"volume {self.name!r} is all zero; remove it, or set normalise = 'none'")
         return np.float32(self._scale)
 
-    def release(self) -> None:
-        """Free the slices that were read for the scale and not returned yet."""
-        self._ahead = {}
-
     def _largest(self) -> float:
         """Read every slice, return the largest magnitude and cache the selected slices."""
-        wanted = set(self._slices.indices(len(self.stored)))
+        selected = set(self._slices.indices(len(self.stored)))
+        ahead: dict[int, Mapping[str, np.ndarray]] = {}
         largest, size = 0.0, 0
         for place in range(len(self.stored)):
             fields = self.stored[place]
             largest = max(largest, _largest(fields))
-            if place in wanted:
+            if place in selected:
                 size += _bytes(fields)
-                if size <= DECODED_BYTES.limit:
-                    self._ahead[place] = fields
-        self._account()
+                if size <= DECODED.limit:
+                    ahead[place] = fields
+        self._cache(ahead)
         return largest
 
     def _taken(self, place: int) -> Mapping[str, np.ndarray] | None:
         """Remove a slice that was read for the scale from the cache and return it."""
-        fields = self._ahead.pop(place, None)
+        ahead: dict[int, Mapping[str, np.ndarray]] = DECODED.get(id(self)) or {}
+        fields = ahead.pop(place, None)
         if fields is not None:
-            self._account()
+            self._cache(ahead)
         return fields
 
-    def _account(self) -> None:
-        DECODED_BYTES.use(self, sum(_bytes(fields) for fields in self._ahead.values()))
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_ahead": {}}
+    def _cache(self, ahead: dict[int, Mapping[str, np.ndarray]]) -> None:
+        """Cache the slices that were read for the scale and not returned yet."""
+        DECODED.put(id(self), ahead, sum(_bytes(fields) for fields in ahead.values()), owner=self)
 
     def _resampled(self, values: np.ndarray, fields: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         if self._size is None or values.shape == self._size:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_samples import SliceSamples
 from i2ikd_mri.slices import Slice, Slices
 from torch import Tensor
 
-from i2ikd import Sample, SampleKey
+from i2ikd import BoundedCache, Sample, SampleKey
 from i2ikd_mri_recon.undersampling import Undersampling
 
 
@@ -34,7 +34,7 @@ class ReconSamples(SliceSamples):
         undersampling: Undersampling,
         augmentations: Sequence[str],
         stored: bool,
-        memory: SliceCache,
+        memory: BoundedCache[Any],
         name: str,
     ) -> None:
         super().__init__(slices, augmentations, memory, name)

@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal
 
 from i2ikd_mri.masks import Mask, measured_acceleration
 from i2ikd_mri.references import DatasetRef, MaskRef, named
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_task import SliceTask
 from i2ikd_mri.slices import Slices
 from pydantic import Field
 from torch import Tensor
 
-from i2ikd import Batch, Reference, SampleDataset, UserError, create
+from i2ikd import Batch, BoundedCache, Reference, SampleDataset, UserError, create
 from i2ikd_mri_recon.samples import ReconSamples
 from i2ikd_mri_recon.undersampling import Undersampling
 
@@ -64,7 +63,9 @@ class MriRecon(SliceTask):
             )
         return super().dataset(split, augmentations)
 
-    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
+    def samples(
+        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
+    ) -> SampleDataset:
         """Return undersampled slices, simulated or stored; see ``SliceTask.samples``."""
         return ReconSamples(slices, self._undersampling, augmentations, self.stored, memory, name)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from i2ikd_mri.resample import resample
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_samples import SliceSamples
 from i2ikd_mri.slices import Slice, Slices
 from torch import Tensor
 
-from i2ikd import Sample, SampleKey
+from i2ikd import BoundedCache, Sample, SampleKey
 from i2ikd_mri_sr.low_resolution import LowResolution
 
 
@@ -27,7 +27,12 @@ class SuperResolutionSamples(SliceSamples):
     """
 
     def __init__(
-        self, slices: Slices, low_resolution: LowResolution, augmentations: Sequence[str], memory: SliceCache, name: str
+        self,
+        slices: Slices,
+        low_resolution: LowResolution,
+        augmentations: Sequence[str],
+        memory: BoundedCache[Any],
+        name: str,
     ) -> None:
         super().__init__(slices, augmentations, memory, name)
         self._low_resolution = low_resolution

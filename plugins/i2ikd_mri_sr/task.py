@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 import torch
 from i2ikd_mri.references import DatasetRef
 from i2ikd_mri.single_file import open_file
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_task import SliceTask
 from i2ikd_mri.slices import Slices
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from i2ikd import Batch, Reference, SampleDataset, SampleKey, UserError, create
+from i2ikd import Batch, BoundedCache, Reference, SampleDataset, SampleKey, UserError, create
 from i2ikd_mri_sr.bicubic import enlarge
 from i2ikd_mri_sr.low_resolution import LowResolution
 from i2ikd_mri_sr.samples import LowResolutionSamples, SuperResolutionSamples
@@ -61,7 +60,9 @@ class MriSuperResolution(SliceTask):
         self.combine = combine
         self.files = files
 
-    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
+    def samples(
+        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
+    ) -> SampleDataset:
         """Return low-resolution images with fully sampled magnitudes as targets; see ``SliceTask.samples``."""
         return SuperResolutionSamples(slices, self._low_resolution, augmentations, memory, name)
 
@@ -125,7 +126,7 @@ class MriSuperResolution(SliceTask):
         if self.files == "full":
             return super().sample_from_file(path)
         options = {name: value for name, value in self._dataset.options.items() if name != "size"}
-        memory, source = SliceCache(0), create("dataset", self._dataset.name, **options)
+        memory, source = BoundedCache[Any](0, policy="refuse"), create("dataset", self._dataset.name, **options)
         slices = Slices([open_file(source, path)], self.mode, False, memory, "file", empty=True)
         return LowResolutionSamples(slices, self._low_resolution, (), memory, "file")
 

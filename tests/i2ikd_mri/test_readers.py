@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import math
 import multiprocessing
 import os
 import pickle
+from operator import methodcaller
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel
 import numpy as np
 import pytest
-from i2ikd_mri.readers.budget import Budget
 from i2ikd_mri.readers.complex_hdf5 import ComplexHdf5Reader
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 from i2ikd_mri.readers.kdmri import KdMriReader, KdMriVolume
 from i2ikd_mri.readers.nifti import NiftiReader
 
-from i2ikd import UserError
+from i2ikd import BoundedCache, UserError
 from i2ikd.source import Volume
 
 RNG = np.random.default_rng(3)
@@ -194,38 +197,28 @@ class TestOpenFiles:
         np.testing.assert_array_equal(volume[3]["image"], STACK[:, :, 3])
         assert volume.file.opens == 1
 
-    def test_open_files_stay_within_the_budget(
+    def test_open_files_stay_within_the_limit(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: list[str]
     ) -> None:
-        monkeypatch.setattr("i2ikd_mri.readers.hdf5.OPEN_FILES", Budget(2))
+        cache = BoundedCache[Any](math.inf, policy="evict", max_items=2, on_removal=methodcaller("close"))
+        monkeypatch.setattr("i2ikd_mri.readers.hdf5.OPEN_FILES", cache)
         volumes = [KdMriReader()(write_hdf5(tmp_path / f"{i}.h5", volfs=STACK + i)) for i in range(3)]
         opens.clear()
         for volume in volumes:
             volume[0]
-        assert [v.file._file is not None for v in volumes] == [False, True, True]
+        assert [v.file.is_open for v in volumes] == [False, True, True]
         volumes[1].file.opened()
         volumes[0].file.opened()
         assert opens == ["0.h5", "1.h5", "2.h5", "0.h5"]
-        assert [v.file._file is not None for v in volumes] == [True, True, False]
+        assert [v.file.is_open for v in volumes] == [True, True, False]
 
-    def test_the_budget_keeps_nobody_alive(self) -> None:
-        budget = Budget(10)
-
-        class Holder:
-            released = False
-
-            def release(self) -> None:
-                self.released = True
-
-        first, second = Holder(), Holder()
-        budget.use(first, 6)
-        budget.use(first, 6)
-        assert not first.released
-        del first
-        budget.use(second, 11)
-        budget.use(third := Holder(), 3)
-        assert second.released
-        assert not third.released
+    def test_a_file_is_closed_when_its_volume_is_deleted(self, kdmri: Path) -> None:
+        volume = KdMriReader()(kdmri)
+        handle = volume.file.opened()
+        assert handle.id.valid
+        del volume
+        gc.collect()
+        assert not handle.id.valid
 
 
 def _read_all(volume: KdMriVolume, queue: multiprocessing.Queue) -> None:
@@ -270,7 +263,8 @@ class TestChunks:
         for index in (3, 0, 2, 1, 1):
             np.testing.assert_array_equal(stack[index], STACK[:, :, index])
         assert len(calls) == 1
-        monkeypatch.setattr("i2ikd_mri.readers.hdf5.DECODED_BYTES", Budget(4 * 2 * STACK[:, :, 0].nbytes))
+        limit_mib = 4 * 2 * STACK[:, :, 0].nbytes / 2**20
+        monkeypatch.setattr("i2ikd_mri.readers.hdf5.DECODED", BoundedCache[Any](limit_mib, policy="evict"))
         calls.clear()
         small = Hdf5Stack(Hdf5File(tmp_path / "v.h5"), "volfs", 2)
         np.testing.assert_array_equal([small[i] for i in range(len(small))], np.moveaxis(STACK, 2, 0))

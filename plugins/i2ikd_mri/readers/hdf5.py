@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from i2ikd import UserError
-from i2ikd_mri.readers.budget import DECODED_BYTES, OPEN_FILES
+from i2ikd_mri.readers.process_caches import DECODED, OPEN_FILES
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 
@@ -27,8 +27,12 @@ class Hdf5File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.opens = 0
-        self._file: h5py.File | None = None
         self._process = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return id(self) in OPEN_FILES
 
     def opened(self) -> h5py.File:
         """Return the open file.
@@ -38,19 +42,14 @@ class Hdf5File:
         """
         if self._process != os.getpid():
             # A handle from before a fork shares its file position with the parent process, so it is opened again.
-            self.release()
+            OPEN_FILES.remove(id(self))
             self._process, self.opens = os.getpid(), 0
-        if self._file is None:
-            self._file = self._open()
+        file: h5py.File | None = OPEN_FILES.get(id(self))
+        if file is None:
+            file = self._open()
             self.opens += 1
-        OPEN_FILES.use(self)
-        return self._file
-
-    def release(self) -> None:
-        """Close the file; it is opened again on the next use."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+            OPEN_FILES.put(id(self), file, size=0, owner=self)
+        return file
 
     def dataset(self, key: str) -> h5py.Dataset:
         """Return a dataset of the file.
@@ -92,7 +91,7 @@ class Hdf5File:
         return ", ".join(repr(name) for name in sorted(names)[:12]) + more or "no dataset"
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_file": None, "opens": 0, "_process": 0}
+        return {**self.__dict__, "opens": 0, "_process": 0}
 
 
 class Hdf5Stack:
@@ -116,7 +115,6 @@ class Hdf5Stack:
         self._kinds = kinds
         self._shape: tuple[int, ...] = ()
         self._chunk = 1
-        self._decoded: tuple[int, np.ndarray] | None = None
 
     @property
     def where(self) -> str:
@@ -159,10 +157,6 @@ class Hdf5Stack:
             values = self._read(self._select(index))
         return checked_slice(values, f"{self.where}, slice {index}")
 
-    def release(self) -> None:
-        """Free the cached chunk."""
-        self._decoded = None
-
     def _read_together(self, dataset: h5py.Dataset) -> int:
         """Return the number of slices that are read at once."""
         if dataset.chunks:
@@ -170,15 +164,15 @@ class Hdf5Stack:
         if self._axis == 0:
             return 1
         slice_bytes = dataset.nbytes // dataset.shape[self._axis]
-        return max(1, min(dataset.shape[self._axis], DECODED_BYTES.limit // (4 * slice_bytes)))
+        return int(max(1, min(dataset.shape[self._axis], DECODED.limit // (4 * slice_bytes))))
 
     def _from_chunk(self, index: int) -> np.ndarray:
         first = index - index % self._chunk
-        if self._decoded is None or self._decoded[0] != first:
-            self._decoded = (first, self._read(self._select(slice(first, first + self._chunk))))
-        start, block = self._decoded
-        DECODED_BYTES.use(self, block.nbytes)
-        return block.take(index - start, axis=self._axis)
+        cached: tuple[int, np.ndarray] | None = DECODED.get(id(self))
+        if cached is None or cached[0] != first:
+            cached = (first, self._read(self._select(slice(first, first + self._chunk))))
+            DECODED.put(id(self), cached, cached[1].nbytes, owner=self)
+        return cached[1].take(index - first, axis=self._axis)
 
     def _select(self, which: int | slice) -> tuple[int | slice, ...]:
         everything: Sequence[slice] = [slice(None)] * 2
@@ -189,6 +183,3 @@ class Hdf5Stack:
             return np.asarray(self.file.dataset(self.key)[selection])
         except (OSError, RuntimeError) as error:
             raise UserError(f"{self.where}: cannot be read; the file is damaged or truncated") from error
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_decoded": None}

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, stem
-from i2ikd_mri.readers.budget import DECODED_BYTES
+from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, ImageFileError, nibabel.spatialimages.HeaderDataError)
@@ -68,7 +68,6 @@ class NiftiVolume:
         self.axis = axis
         self._frame = frame
         self._image: Any = None
-        self._decoded: np.ndarray | None = None
 
     @property
     def affine(self) -> np.ndarray:
@@ -89,20 +88,17 @@ class NiftiVolume:
             ) from error
         return {"image": checked_slice(values, f"{self.path}, slice {index}")}
 
-    def release(self) -> None:
-        """Free the decompressed data."""
-        self._decoded = None
-
     def _read(self, index: int) -> np.ndarray:
         proxy = self._opened().dataobj
         series = () if len(proxy.shape) == 3 else (self._frame or 0,)
         if not self.path.name.lower().endswith(".gz"):
             within = [slice(None)] * 2
             return np.asarray(proxy[(*within[: self.axis], index, *within[self.axis :], *series)])
-        if self._decoded is None:
-            self._decoded = np.asarray(proxy[(..., *series)])
-        DECODED_BYTES.use(self, self._decoded.nbytes)
-        return self._decoded.take(index, axis=self.axis)
+        decoded: np.ndarray | None = DECODED.get(id(self))
+        if decoded is None:
+            decoded = np.asarray(proxy[(..., *series)])
+            DECODED.put(id(self), decoded, decoded.nbytes, owner=self)
+        return decoded.take(index, axis=self.axis)
 
     def _opened(self) -> Any:
         if self._image is None:
@@ -129,4 +125,4 @@ class NiftiVolume:
             raise UserError(f"{self.path}: no frame {self._frame} in the shape {shape}")
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_image": None, "_decoded": None}
+        return {**self.__dict__, "_image": None}
