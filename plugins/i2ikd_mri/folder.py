@@ -102,7 +102,11 @@ class FolderDataset:
         return self._volumes[split]
 
     def accepts(self, path: Path) -> bool:
-        """Whether ``open`` accepts ``path``: a file with a suffix of the reader, or a folder of image files only."""
+        """Whether ``open`` accepts a path.
+
+        Args:
+            path: a file, accepted by its suffix, or a folder, accepted if it holds PNG and TIFF files only.
+        """
         if path.is_dir():
             files = [file for file in path.iterdir() if not file.name.startswith(".")]
             pictures = [file for file in files if file.is_file() and file.suffix.lower() in STACKED]

@@ -250,7 +250,16 @@ class MaskFile(Mask):
         return values
 
     def __call__(self, shape: PlaneShape, draw: Sequence[int] = (), centered: bool = False) -> Tensor:
-        """Return the mask of the file, which must have the shape of the slices; see ``Mask``."""
+        """Return the mask of the file; see ``Mask``.
+
+        Args:
+            shape: (H, W) of the slice, which the file must match.
+            draw: ignored, since the mask is fixed.
+            centered: requested position of zero frequency; see ``Mask``.
+
+        Raises:
+            UserError: the file is invalid, or has another shape.
+        """
         plane, mask = self._load()
         fits = plane == tuple(shape) if plane is not None else mask.shape[self.axis] == shape[self.axis]
         if not fits:

@@ -131,7 +131,14 @@ class PhantomVolume:
         return self._length
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W]: float32 in 0..1, or complex64 with magnitude in 0..1."""
+        """Return ``image`` [H, W]: float32 in 0..1, or complex64 with magnitude in 0..1.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            IndexError: the index is out of range.
+        """
         index = position(index, len(self))
         if self._images is None:
             self._images = self._draw()

@@ -89,15 +89,28 @@ class SliceTask(Task):
         }
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean absolute or mean squared difference of [B, C, H, W] images, a scalar."""
+        """Compute the reconstruction loss.
+
+        Args:
+            output: [B, C, H, W].
+            target: [B, C, H, W].
+
+        Returns:
+            Mean absolute (``l1``) or mean squared (``mse``) difference, a scalar.
+        """
         function = torch.nn.functional.l1_loss if self.criterion == "l1" else torch.nn.functional.mse_loss
         return function(output, target)
 
     def to_display(self, image: Tensor) -> np.ndarray:
-        """Convert an image [1, H, W] or [2, H, W] (real, imaginary) to [H, W], float32.
+        """Convert an image for metrics and figures.
 
-        One channel is returned unchanged, two as their magnitude. Negative values of one channel stay, so that metrics
-        count them as errors, as KD-MRI's evaluation does.
+        Negative values of one channel stay, so that metrics count them as errors, as in KD-MRI's evaluation.
+
+        Args:
+            image: [1, H, W], or [2, H, W] with real and imaginary part.
+
+        Returns:
+            [H, W], float32: the channel, or the magnitude of two.
         """
         if image.shape[0] == 1:
             return image[0].detach().float().cpu().numpy()
@@ -109,7 +122,11 @@ class SliceTask(Task):
         return {"dataset": self._dataset.name, "size": f"{height} x {width}"}
 
     def reads(self, path: Path) -> bool:
-        """Whether ``path`` is a file with a suffix of the dataset's reader, or a folder of images only."""
+        """Whether a path is a volume for ``sample_from_file``.
+
+        Args:
+            path: a file, accepted by its suffix, or a folder, accepted if it holds PNG and TIFF files only.
+        """
         return is_volume(self._source, path)
 
     def sample_from_file(self, path: Path) -> SampleDataset:

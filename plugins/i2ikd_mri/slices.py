@@ -80,6 +80,9 @@ class Slices:
     def __getitem__(self, index: int) -> Slice:
         """Return a slice.
 
+        Args:
+            index: index in the split.
+
         Raises:
             UserError: the slice is invalid; the message names the volume and the slice.
         """

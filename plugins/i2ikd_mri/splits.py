@@ -49,7 +49,11 @@ class Entry:
 
 
 def by_hash(subjects: Iterable[str]) -> list[str]:
-    """Return the distinct subjects in a pseudo-random order that depends on their names alone (SHA-256)."""
+    """Return the distinct subjects in a pseudo-random order that depends only on their names (SHA-256).
+
+    Args:
+        subjects: names, which may repeat.
+    """
     return sorted(set(subjects), key=lambda name: (hashlib.sha256(name.encode()).hexdigest(), name))
 
 

@@ -31,7 +31,10 @@ class SliceChoice(BaseModel):
     limit: PositiveInt | None = None
 
     def indices(self, length: int) -> Sequence[int]:
-        """Return the indices of the selected slices in a volume of ``length`` slices.
+        """Return the indices of the selected slices.
+
+        Args:
+            length: number of slices of the volume.
 
         >>> list(SliceChoice(step=2, limit=3).indices(12))
         [2, 4, 6]
@@ -76,6 +79,9 @@ class PreparedVolume:
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return the fields of a slice by name.
+
+        Args:
+            index: index among the selected slices.
 
         Returns:
             ``image`` [H, W] float32 or complex64, and further stored fields (``undersampled``, ``kspace``), scaled.

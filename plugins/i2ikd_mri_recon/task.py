@@ -54,6 +54,10 @@ class MriRecon(SliceTask):
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of a split.
 
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            augmentations: names of ``AUGMENTATIONS``.
+
         Raises:
             UserError: the augmentation or the split does not exist, or stored pairs would have to be augmented.
         """

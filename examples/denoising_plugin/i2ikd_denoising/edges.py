@@ -30,11 +30,28 @@ class EdgeMaps(Distiller):
         self._distance = F.l1_loss if norm == "l1" else F.mse_loss
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
-        """Return one edge map [B, 1, H, W] for each tap of the teacher."""
+        """Compute the edge maps of the teacher.
+
+        Args:
+            teacher: features with taps [B, C, H, W].
+            batch: not used.
+
+        Returns:
+            One edge map [B, 1, H, W] for each tap.
+        """
         return {f"edges{i}": edge_map(tap.detach()) for i, tap in enumerate(teacher.taps)}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
-        """Return the mean distance over the pairs of taps, a scalar."""
+        """Compute the distillation loss.
+
+        Args:
+            student: features with taps [B, C, H, W].
+            knowledge: edge maps of the teacher.
+            batch: not used.
+
+        Returns:
+            Mean distance over the pairs of taps, a scalar.
+        """
         distances = []
         for i, tap in enumerate(student.taps):
             edges, target = edge_map(tap), knowledge[f"edges{i}"]

@@ -72,7 +72,15 @@ class Denoising(Task):
         }
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean absolute or mean squared difference of [B, C, H, W] images, a scalar."""
+        """Compute the reconstruction loss.
+
+        Args:
+            output: [B, 1, H, W].
+            target: [B, 1, H, W].
+
+        Returns:
+            Mean absolute (``l1``) or mean squared (``mse``) difference, a scalar.
+        """
         function = torch.nn.functional.l1_loss if self._loss == "l1" else torch.nn.functional.mse_loss
         return function(output, target)
 

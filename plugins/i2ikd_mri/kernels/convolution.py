@@ -27,7 +27,11 @@ class ConvolutionBlock(nn.Sequential):
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module itself, not its submodules, has forward, pre-forward or backward hooks."""
+    """Whether a module has forward, pre-forward or backward hooks.
+
+    Args:
+        module: the module; hooks of its submodules do not count.
+    """
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return any(hooks)
 

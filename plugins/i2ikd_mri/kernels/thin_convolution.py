@@ -24,7 +24,12 @@ class ThinConvolution(nn.Conv2d):
 
     @staticmethod
     def pays(inputs: int, outputs: int) -> bool:
-        """Whether the matrix products are faster: at most 2 channels on one side and at least 8 on the other."""
+        """Whether matrix products are faster: at most 2 channels on one side and at least 8 on the other.
+
+        Args:
+            inputs: input channels.
+            outputs: output channels.
+        """
         return min(inputs, outputs) <= 2 and max(inputs, outputs) >= 8
 
     def forward(self, input: Tensor) -> Tensor:

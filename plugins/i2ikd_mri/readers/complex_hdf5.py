@@ -53,5 +53,12 @@ class ComplexHdf5Volume:
         return len(self._stack)
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] complex64."""
+        """Return ``image`` [H, W] complex64.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or invalid.
+        """
         return {"image": self._stack[index]}

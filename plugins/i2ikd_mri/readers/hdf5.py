@@ -147,7 +147,14 @@ class Hdf5Stack:
         return self.shape[self._axis] if len(self.shape) == 3 else 1
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return slice ``index`` [H, W] as float32 or complex64."""
+        """Return a slice [H, W] as float32 or complex64.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or invalid.
+        """
         index = position(index, len(self))
         if len(self.shape) == 2:
             values = self._read(())

@@ -54,7 +54,11 @@ class ImageReader:
 
 
 class PngVolume:
-    """Volume of one PNG file, which is one slice."""
+    """Volume of one PNG file, which is one slice.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = stem(path.name)
@@ -64,7 +68,14 @@ class PngVolume:
         return 1
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32."""
+        """Return ``image`` [H, W] float32.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or not numeric.
+        """
         position(index, 1)
         try:
             with Image.open(self.path, formats=("PNG",)) as picture:
@@ -78,7 +89,11 @@ class PngVolume:
 
 
 class TiffVolume:
-    """Volume of one TIFF file, whose pages are slices."""
+    """Volume of one TIFF file, whose pages are slices.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = stem(path.name)
@@ -92,7 +107,14 @@ class TiffVolume:
         return self._length
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32."""
+        """Return ``image`` [H, W] float32.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing or damaged, or the page is not numeric.
+        """
         index = position(index, len(self))
         with self._opened() as file:
             try:
@@ -112,7 +134,11 @@ class TiffVolume:
 
 
 class NumpyVolume:
-    """Volume of one NumPy file [H, W] or [slices, H, W], memory-mapped and read slice by slice."""
+    """Volume of one NumPy file [H, W] or [slices, H, W], memory-mapped and read slice by slice.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = stem(path.name)
@@ -123,7 +149,14 @@ class NumpyVolume:
         return len(self._mapped())
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32, or complex64 where the file is complex."""
+        """Return ``image`` [H, W] float32, or complex64 where the file is complex.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged, not numeric or of another shape.
+        """
         index = position(index, len(self))
         return {"image": checked_slice(np.array(self._mapped()[index]), f"{self.path}, slice {index}")}
 
@@ -146,7 +179,11 @@ class NumpyVolume:
 
 
 class FolderVolume:
-    """Volume of one folder, whose PNG and TIFF files are slices of one size."""
+    """Volume of one folder, whose PNG and TIFF files are slices of one size.
+
+    Args:
+        path: the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -171,7 +208,14 @@ class FolderVolume:
         return len(self.files())
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32."""
+        """Return ``image`` [H, W] float32.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: a file is damaged, or differs in shape from the first one.
+        """
         path = self.files()[position(index, len(self))]
         if not self._shape and path != self.files()[0]:
             self._shape = _only_slice(self.files()[0]).shape

@@ -63,7 +63,14 @@ class KdMriVolume:
         return len(next(iter(self._stacks.values())))
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32, if stored, and, with an acceleration, ``undersampled`` and ``kspace``."""
+        """Return ``image`` [H, W] float32, if stored, and, with an acceleration, ``undersampled`` and ``kspace``.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or invalid.
+        """
         self._check_shapes()
         return {name: stack[index] for name, stack in self._stacks.items()}
 

@@ -78,7 +78,14 @@ class NiftiVolume:
         return int(self._opened().shape[self.axis])
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32, or complex64 where the file is complex."""
+        """Return ``image`` [H, W] float32, or complex64 where the file is complex.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or invalid.
+        """
         index = position(index, len(self))
         try:
             values = self._read(index)
