@@ -47,7 +47,7 @@ class SmoothField:
 
 
 def _smooth_step(below: np.ndarray, above: np.ndarray, share: float) -> np.ndarray:
-    """Interpolate between two planes with constant variance 1 and a smooth derivative."""
+    """Interpolate between two planes with weights whose squares sum to 1, so that the variance stays 1."""
     angle = 0.5 * np.pi * share
     return (np.cos(angle) * below + np.sin(angle) * above).astype(np.float32)
 

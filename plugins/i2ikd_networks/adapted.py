@@ -98,5 +98,5 @@ def single_image(output: Any) -> Tensor:
         return output
     several = isinstance(output, list | tuple) or (isinstance(output, Tensor) and output.ndim == 5)
     kind = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-    remedy = "; disable deep supervision, since only one image is trained" if several else ""
+    remedy = "; if this is deep supervision, disable it, since only one image is trained" if several else ""
     raise UserError(f"expected one output image [B, C, H, W], got {kind}{remedy}")
