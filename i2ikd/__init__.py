@@ -9,9 +9,10 @@ from i2ikd.errors import UserError
 from i2ikd.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from i2ikd.bounded_cache import BoundedCache
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.metric import Metric
-    from i2ikd.recipe import Reference, Stage, Term
+    from i2ikd.recipe import Reference, Stage, TapPairs, Term
     from i2ikd.sample import Batch, Sample, SampleKey
     from i2ikd.source import Reader, Volume, VolumeSource
     from i2ikd.taps import Taps
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Batch": "i2ikd.sample",
+    "BoundedCache": "i2ikd.bounded_cache",
     "Distiller": "i2ikd.distiller",
     "Features": "i2ikd.distiller",
     "Knowledge": "i2ikd.distiller",
@@ -31,6 +33,7 @@ _WHERE = {
     "SampleDataset": "i2ikd.task",
     "SampleKey": "i2ikd.sample",
     "Stage": "i2ikd.recipe",
+    "TapPairs": "i2ikd.recipe",
     "TapShapes": "i2ikd.distiller",
     "Taps": "i2ikd.taps",
     "Task": "i2ikd.task",
@@ -47,6 +50,7 @@ _WHERE = {
 
 __all__ = [
     "Batch",
+    "BoundedCache",
     "DistillResult",
     "Distiller",
     "Features",
@@ -58,6 +62,7 @@ __all__ = [
     "SampleDataset",
     "SampleKey",
     "Stage",
+    "TapPairs",
     "TapShapes",
     "Taps",
     "Task",

@@ -6,7 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Pairs = list[tuple[str, str]] | str
+TapPairs = list[tuple[str, str]]
+"""Pairs of taps: (module path in the teacher, module path in the student)."""
+
+Pairs = TapPairs | str
 """Pairs of taps, or the name of registered ones."""
 
 
