@@ -10,6 +10,7 @@ from i2ikd.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
+    from i2ikd.loss_precision import at_least_float32, full_precision
     from i2ikd.metric import Metric
     from i2ikd.recipe import Reference, Stage, Term
     from i2ikd.sample import Batch, Sample, SampleKey
@@ -38,8 +39,10 @@ _WHERE = {
     "Volume": "i2ikd.source",
     "VolumeSource": "i2ikd.source",
     "Distilled": "i2ikd.api",
+    "at_least_float32": "i2ikd.loss_precision",
     "create": "i2ikd.components",
     "distill": "i2ikd.api",
+    "full_precision": "i2ikd.loss_precision",
     "load": "i2ikd.api",
     "get": "i2ikd.components",
     "offered": "i2ikd.components",
@@ -48,7 +51,7 @@ _WHERE = {
 __all__ = [
     "Batch", "Distilled", "Distiller", "Features", "Knowledge", "Metric", "Reader", "Reference", "Sample",
     "SampleDataset", "SampleKey", "Stage", "TapShapes", "Taps", "Task", "Term", "UserError", "Volume", "VolumeSource",
-    "create", "distill", "get", "hookimpl", "load", "offered",
+    "at_least_float32", "create", "distill", "full_precision", "get", "hookimpl", "load", "offered",
 ]  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from i2ikd import TapShapes
 from i2ikd_distillers.alignment import adapters, aligned, resize
-from i2ikd_distillers.normalise import SQUARED_FLOOR, standardised
+from i2ikd_distillers.divergence import softmax_divergence
+from i2ikd_distillers.normalise import SQUARED_FLOOR
 from i2ikd_distillers.paired import PairedDistiller
+from i2ikd_distillers.standardise import standardised
 
 
 class Statistics(PairedDistiller):
@@ -67,18 +69,11 @@ class ChannelWise(PairedDistiller):
         """Make the adapters."""
         self.adapters = adapters(pairs)
 
-    def describe(self, index: int, teacher: Tensor) -> Tensor:
-        """Return the probabilities [B, C, H, W]."""
-        return (teacher.flatten(2) / self.temperature).softmax(dim=-1).view_as(teacher)
-
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
-        """Return the divergence as cross entropy minus entropy, which needs no map beyond the two distributions."""
-        probability = knowledge.flatten(0, 1).flatten(1)
-        entropy = torch.special.entr(probability).sum(dim=-1)
-        adapted = aligned(self.adapters[index], student, knowledge.shape[-2:]).flatten(0, 1).flatten(1)
-        logarithm = (adapted / self.temperature).log_softmax(dim=-1)
-        crossed = torch.bmm(probability.unsqueeze(1), logarithm.unsqueeze(2)).flatten()
-        return self.temperature**2 * (-crossed - entropy).mean()
+        """Return the divergence of the teacher's feature from the student's."""
+        adapted = aligned(self.adapters[index], student, knowledge.shape[-2:])
+        divergence = softmax_divergence(adapted.flatten(2), knowledge.flatten(2), self.temperature)
+        return self.temperature**2 * divergence.mean()
 
 
 class Pearson(PairedDistiller):

@@ -11,9 +11,14 @@ from torch.nn import functional as F
 
 from i2ikd.distiller import Distiller, Features, Knowledge
 from i2ikd.errors import UserError
+from i2ikd.loss_precision import at_least_float32
 from i2ikd.sample import Batch
 
-EPSILON = 1e-6
+FLOOR = 1e-6
+"""Least root of an energy that anything is divided by; an energy, a square of features, has its square, 1e-12."""
+
+RELATIVE_FLOOR = 1e-3
+"""Least root of an energy in mode ``code``, as a share of the root of the mean energy, for features of every scale."""
 
 
 class Attention(Distiller):
@@ -22,11 +27,12 @@ class Attention(Distiller):
     Formulas, for features F [B, C, H, W], per pair and averaged over pairs:
 
     * ``mode = "squared"`` (default; Zagoruyko and Komodakis, arXiv:1612.03928, as their code squares it):
-      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-6); loss = mean_B ||q_S - q_T||_2^2. Where
+      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-12); loss = mean_B ||q_S - q_T||_2^2. Where
       this is a sum over the pixels their code has the mean, which makes the loss shrink as the image grows.
     * ``mode = "paper"``: the same with the distance ||q_S - q_T||_2 not squared, as the paper prints it (equation 2).
     * ``mode = "code"``: the reference code of KD-MRI (arXiv:2004.05319): Q = sum_c F^2, divided, per pixel, by its L2
-      norm over the *batch* (floor 1e-6, theirs 1e-12); loss = mean absolute difference. The loss of a slice then
+      norm over the *batch*; loss = mean absolute difference. The norm has a floor of 1e-6 of its mean over the
+      pixels (a thousandth in units of features) and of 1e-12, theirs of 1e-12 alone. The loss of a slice then
       depends on its batch mates, and with one slice loss and gradient are 0: at least 2 are needed.
 
     Needs: taps; channels may differ. Feature maps of unequal size: the student's map is averaged or interpolated to the
@@ -68,7 +74,7 @@ class Attention(Distiller):
 
     def _map(self, feature: Tensor) -> Tensor:
         """Return sum_c F^2 (code) or mean_c F^2 as [B, H, W], in float32."""
-        summed = channel_energy(feature.float())
+        summed = channel_energy(at_least_float32(feature))
         return summed if self.mode == "code" else summed / feature.shape[1]
 
     def _distance(self, own: Tensor, told: Tensor) -> Tensor:
@@ -76,7 +82,7 @@ class Attention(Distiller):
             return (_normalise_batch(own) - _normalise_batch(told)).abs().mean()
         difference = (_normalise_pixels(own) - told).flatten(1)
         if self.mode == "paper":
-            return torch.linalg.vector_norm(difference, dim=1).mean()
+            return _length(difference, (1,)).mean()
         return difference.square().sum(1).mean()
 
 
@@ -102,10 +108,18 @@ class _ChannelEnergy(torch.autograd.Function):
 
 
 def _normalise_pixels(maps: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(maps, dim=(1, 2), keepdim=True)
-    return maps / norm.clamp_min(EPSILON)
+    return maps / _length(maps, (1, 2))
 
 
 def _normalise_batch(maps: Tensor) -> Tensor:
     norm = torch.linalg.vector_norm(maps, dim=0, keepdim=True)
-    return maps / norm.clamp_min(EPSILON)
+    least = RELATIVE_FLOOR**2 * norm.detach().mean()
+    return maps / torch.maximum(norm, least.clamp_min(FLOOR**2))
+
+
+def _length(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return the L2 norm over the axes, which are kept, not below the floor of an energy.
+
+    ``torch.sum`` adds in pairs; ``vector_norm`` adds one by one and loses digits over an image.
+    """
+    return values.square().sum(axes, keepdim=True).clamp_min(FLOOR**4).sqrt()

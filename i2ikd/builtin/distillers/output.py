@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2ikd.distiller import Distiller, Features, Knowledge
+from i2ikd.loss_precision import at_least_float32
 from i2ikd.sample import Batch
 from i2ikd.task import Task
 
@@ -54,7 +55,7 @@ class Target(Distiller):
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return rho(y_S - x)."""
-        return self._loss(student.image().float(), batch.target.float())
+        return self._loss(at_least_float32(student.image()), at_least_float32(batch.target))
 
 
 class Imitation(Distiller):
@@ -76,8 +77,8 @@ class Imitation(Distiller):
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """The teacher's image [B, C, H, W]."""
-        return {"image": teacher.image().detach().float()}
+        return {"image": at_least_float32(teacher.image().detach())}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return rho(y_S - y_T)."""
-        return self._loss(student.image().float(), knowledge["image"])
+        return self._loss(at_least_float32(student.image()), knowledge["image"])
