@@ -20,7 +20,10 @@ THREADS = (1, 2)
 """A sum is split by threads, so its error depends on their number."""
 
 TOLERANCE = 1e-3
-"""Largest relative error of a loss and of its gradients."""
+"""Largest relative error of a loss and of its gradient."""
+
+PARAMETER_TOLERANCE = 1e-2
+"""Largest relative error of the gradients of own parameters: torch's convolution alone has 2e-3 on a constant image."""
 
 LEFT_AT_TEACHER = 1e-6
 """Largest loss where the student equals the teacher, as a share of the loss of an independent student."""
@@ -55,9 +58,9 @@ class PrecisionError:
         size: height and width of the features.
         threads: number of threads of the float32 computation.
         value: |L32 - L64| / |L64|.
-        gradient: sum |g32 - g64| / sum |g64|, the larger of that of the student's features and that of the distiller's
-            own parameters. Sums of magnitudes, because a derivative that jumps (of an absolute value, at 0) may jump at
-            other single positions in float32.
+        gradient: sum |g32 - g64| / sum |g64| of the student's features. Sums of magnitudes, because a derivative that
+            jumps (of an absolute value, at 0) may jump at other single positions in float32.
+        parameters: the same of the distiller's own parameters; 0 where it has none.
     """
 
     scene: str
@@ -65,6 +68,7 @@ class PrecisionError:
     threads: int
     value: float
     gradient: float
+    parameters: float
 
     def __str__(self) -> str:
         height, width = self.size
@@ -110,6 +114,7 @@ def check_distiller_precision(
     pairs: int = 1,
     vanishes_at_teacher: bool = True,
     scale_free: bool = False,
+    parameter_tolerance: float = PARAMETER_TOLERANCE,
 ) -> None:
     """Check that a distiller is right in float32 at real image sizes.
 
@@ -125,14 +130,19 @@ def check_distiller_precision(
         vanishes_at_teacher: whether a student that equals the teacher has at most 1e-6 of the loss of an independent
             student. False for a loss with a constant in it (a likelihood), random adapters, masks or a margin.
         scale_free: whether the loss is the same, to 1e-3, for features of both networks multiplied by 1e-2.
+        parameter_tolerance: largest relative error of the gradients of its own parameters.
 
     Raises:
         AssertionError: with the rule that is broken, the features, and both numbers.
     """
     for error in precision_errors(factory, sizes=sizes, channels=channels, pairs=pairs):
-        for words, number in (("loss", error.value), ("gradient", error.gradient)):
-            assert number <= TOLERANCE, (
-                f"{type(factory()).__name__}: expected a {words} in float32 within {TOLERANCE:g} of float64, got a "
+        for words, number, allowed in (
+            ("loss", error.value, TOLERANCE),
+            ("gradient", error.gradient, TOLERANCE),
+            ("gradient of its own parameters", error.parameters, parameter_tolerance),
+        ):
+            assert number <= allowed, (
+                f"{type(factory()).__name__}: expected a {words} in float32 within {allowed:g} of float64, got a "
                 f"relative error of {number:.3g} ({error}); sum in blocks or in float64, and avoid differences of "
                 "large sums"
             )
@@ -190,12 +200,12 @@ def _run(case: Case, change: Callable[[Tensor], Tensor]) -> Loss:
     return loss
 
 
-def _relative(found: Loss, exact: Loss) -> tuple[float, float]:
-    groups = [
-        ([*found.taps, found.output], [*exact.taps, exact.output]),
-        (found.parameters, exact.parameters),
-    ]
-    return _ratio([found.value], [exact.value]), max(_ratio(*group) for group in groups)
+def _relative(found: Loss, exact: Loss) -> tuple[float, float, float]:
+    return (
+        _ratio([found.value], [exact.value]),
+        _ratio([*found.taps, found.output], [*exact.taps, exact.output]),
+        _ratio(found.parameters, exact.parameters),
+    )
 
 
 def _ratio(found: Sequence[Tensor | None], exact: Sequence[Tensor | None]) -> float:

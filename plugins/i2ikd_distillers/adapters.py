@@ -118,7 +118,8 @@ class LogSum(PairedDistiller):
 
     Differs from the authors' code: they average a feature over the image first and standardise over the batch alone;
     the mean instead of the sum, which changes the loss by a constant and makes it independent of the image size; the
-    mean has a floor of 1e-6 added.
+    mean has 1e-6 added (in units of standardised features), and a variance has a floor of 1e-6 of the channels' mean
+    variance (and of 1e-12), so that the loss is the same for features of every scale.
 
     Args:
         power: p.

@@ -24,7 +24,8 @@ class Factor(PairedDistiller):
 
     Paper: Kim et al., "Paraphrasing Complex Network: Network Compression via Factor Transfer", arXiv:1802.04977.
 
-    Formula: mean |u(translator(F_S)) - u(paraphraser(F_T))|, u(v) = v divided by its root mean square, per sample.
+    Formula: mean |u(translator(F_S)) - u(paraphraser(F_T))|, u(v) = v divided by its root mean square, per
+    sample, not below 1e-6.
 
     Needs: pairs of taps; a translator a pair (parameters) and ``prepare``, which trains a paraphraser a pair as an
     autoencoder of the teacher's features (mean squared error, Adam, the random state of the caller) and freezes it.

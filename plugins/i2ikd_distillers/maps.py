@@ -29,8 +29,8 @@ class Statistics(PairedDistiller):
     parameters; works at batch 1, knowledge [B, 4, H, W] is cacheable.
 
     Differs from the paper: it compares maps of one kind, and tries four kinds (a power of the channels' mean, the mean
-    of their powers, maximum, minimum); here four go together, of which the standard deviation is an addition (floor
-    1e-6) and the mean is not raised to a power.
+    of their powers, maximum, minimum); here four go together, of which the standard deviation is an addition (with
+    1e-12 added to its square) and the mean is not raised to a power.
     """
 
     cacheable = True
@@ -54,7 +54,9 @@ class ChannelWise(PairedDistiller):
 
     Needs: pairs of taps; a 1x1 convolution on the student's side where channels differ (parameters). Works at batch 1.
 
-    Differs from the authors' code: not in the loss, a mean over batch and channels there, too. Their options have
+    Differs from the authors' code: not in the loss, a mean over batch and channels there, too. It is computed as
+    tau^2 log1p(sum p expm1(e - m)), e = (F_S - F_T) / tau, p = softmax(F_T / tau), m = sum p e, which is the same
+    number and vanishes term by term at student = teacher. Their options have
     temperature 1 by default.
 
     Args:
@@ -66,8 +68,8 @@ class ChannelWise(PairedDistiller):
         self.temperature = temperature
 
     def size_for(self, pairs: Sequence[TapShapes]) -> None:
-        """Make the adapters."""
-        self.adapters = adapters(pairs)
+        """Make the adapters; a bias would vanish in the softmax."""
+        self.adapters = adapters(pairs, bias=False)
 
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the divergence of the teacher's feature from the student's."""
@@ -87,7 +89,8 @@ class Pearson(PairedDistiller):
     Needs: pairs of taps; a 1x1 convolution on the student's side where channels differ (parameters). With ``scope =
     "batch"`` it relates samples through the batch's statistics; it works at batch 1.
 
-    Differs from the authors' code: the population variance plus 1e-6, where they add 1e-6 to the sample deviation.
+    Differs from the authors' code: the population variance, with a floor of 1e-6 of the channels' mean variance (and
+    of 1e-12), where they add 1e-6 to the sample deviation. The loss is the same for features of every scale.
 
     Args:
         scope: what a channel is standardised over: ``batch`` (B, H, W) as in the paper, or ``sample`` (H, W).

@@ -194,8 +194,9 @@ class RelationalDistances(Relational):
     ``angles``.
 
     Differs from the authors' code: angles come from the Gram matrix, not from [M, M, D] differences, and from at most
-    ``angles`` of the samples; samples closer than 1e-3 of the root-mean-square distance form no angle, in either
-    network if they are the teacher's (the authors have a floor of 1e-12, and compare noise with an angle of 90 degrees); a distance below 1e-6 of it is 0. The mean distance is that of all pairs of two
+    ``angles`` of the samples. Samples closer than 1e-3 of the root-mean-square distance form no angle, in either
+    network if they are the teacher's; the authors have a floor of 1e-12, and compare the angles of noise with 90
+    degrees. A distance below 1e-6 of the root-mean-square one is 0. The mean distance is that of all pairs of two
     samples, coincident ones too, as in the paper and in their code.
 
     Args:

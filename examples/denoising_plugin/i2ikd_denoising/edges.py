@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2ikd import Batch, Distiller, Features, Knowledge
+from i2ikd import Batch, Distiller, Features, Knowledge, at_least_float32
 
 EPSILON = 1e-6
 
@@ -45,8 +45,8 @@ class EdgeMaps(Distiller):
 
 
 def edge_map(features: Tensor) -> Tensor:
-    """Return the edges [B, 1, H, W] of features [B, C, H, W], float32, with a mean of 1 in every sample."""
-    image = features.float().mean(1, keepdim=True)
+    """Return the edges [B, 1, H, W] of features [B, C, H, W], at least float32, with a mean of 1 in every sample."""
+    image = at_least_float32(features).mean(1, keepdim=True)
     down = F.pad(image, (0, 0, 0, 1), mode="replicate").diff(dim=2)
     across = F.pad(image, (0, 1, 0, 0), mode="replicate").diff(dim=3)
     edges = (down.square() + across.square() + EPSILON).sqrt()
