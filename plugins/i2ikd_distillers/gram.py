@@ -140,8 +140,10 @@ class Affinity(PairedDistiller):
 
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the distance of the affinities, mean over the batch."""
-        own = unit_pixels(resize(student, knowledge.shape[-2:])).flatten(2)
-        other = unit_pixels(knowledge).flatten(2)
+        own, other = resize(student, knowledge.shape[-2:]), knowledge
+        if self.norm == "l1":  # pooled, and the sign of a small difference is the gradient: float64
+            own, other = own.double(), other.double()
+        own, other = unit_pixels(own).flatten(2), unit_pixels(other).flatten(2)
         if self.norm == "l1":
             return F.l1_loss(torch.bmm(own.mT, own), torch.bmm(other.mT, other))
         return affinity_distance(own, other).mean()
