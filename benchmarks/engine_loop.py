@@ -13,55 +13,55 @@ from benchmarks.turn import Turn
 from i2ikd.config import Training
 from i2ikd.engine.batches import SampleBatches
 from i2ikd.engine.build import build_network
+from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.device import keep_large_blocks
-from i2ikd.engine.ground import Ground
-from i2ikd.engine.knowledge import KnowledgeBank
-from i2ikd.engine.loop import Silence, Watcher, train
+from i2ikd.engine.loop import Callback, NullCallback, train
 from i2ikd.engine.plan import plan_stages
-from i2ikd.engine.trainee import Trainee
+from i2ikd.engine.teacher_cache.cache import TeacherCache
+from i2ikd.engine.trainer import Trainer
 from i2ikd.lifecycle import RunContext
-from i2ikd.network import laid_out
-from i2ikd.plugins import default_host
+from i2ikd.network import to_memory_format
 from i2ikd.recipe import Stage
+from i2ikd.registry import default_registry
 
 ENDLESS = 10**6
 CACHE_MB = 4096
 
 
-def build_ground(setting: Setting, task: MemoryTask) -> Ground:
+def build_shared(setting: Setting, task: MemoryTask) -> TrainingContext:
     """Return what a comparison's workbench would give its runs, on samples in memory."""
-    host, device = default_host(), torch.device(setting.device)
-    teacher = build_network(host, "dc-cnn", setting.network("teacher"), 1, "teacher")
-    return Ground(
-        host=host,
+    registry, device = default_registry(), torch.device(setting.device)
+    teacher = build_network(registry, "dc-cnn", setting.network("teacher"), 1, "teacher")
+    return TrainingContext(
+        registry=registry,
         task=task,
         batches=SampleBatches(task.dataset("train"), setting.batch, seed=0, pin=setting.device == "cuda"),
         validation=None,
         device=device,
         precision=setting.precision,
-        teacher=laid_out(teacher, device),
+        teacher=to_memory_format(teacher, device),
         teacher_model="dc-cnn",
-        bank=KnowledgeBank(CACHE_MB if setting.cache else 0),
+        bank=TeacherCache(CACHE_MB if setting.cache else 0),
     )
 
 
 def build_student(setting: Setting) -> nn.Module:
     """Return the student with the weights that the plain loop's has."""
-    return build_network(default_host(), "dc-cnn", setting.network("student"), 0, "student")
+    return build_network(default_registry(), "dc-cnn", setting.network("student"), 0, "student")
 
 
-def build_trainee(setting: Setting, ground: Ground, epochs: int, alpha: float = ALPHA) -> Trainee:
+def build_trainer(setting: Setting, shared: TrainingContext, epochs: int, alpha: float = ALPHA) -> Trainer:
     """Return the student in one stage of KD-MRI, its attention in the mode of the reference's code."""
     options = {"distiller": {"name": "attention", "mode": "code"}, "alpha": alpha}
-    stages: list[Stage] = ground.host.create("recipe", "kd-mri", options)
+    stages: list[Stage] = shared.registry.create("recipe", "kd-mri", options)
     chosen = [stage for stage in stages if stage.name == setting.stage]
     training = Training(epochs=epochs, batch=setting.batch, schedule="constant", select="last")
     network = build_student(setting)
     context = RunContext("student", 0, None, {}, network)
-    return Trainee(context, network, plan_stages(chosen, training, "benchmark"), ground, "dc-cnn")
+    return Trainer(context, network, plan_stages(chosen, training, "benchmark"), shared, "dc-cnn")
 
 
-class Ticking(Silence):
+class Ticking(NullCallback):
     """A watcher that says after every step that a unit is done."""
 
     def __init__(self, turn: Turn) -> None:
@@ -72,10 +72,10 @@ class Ticking(Silence):
         self._turn.done()
 
 
-def train_stage(setting: Setting, epochs: int = ENDLESS, watcher: Watcher | None = None) -> None:
+def train_stage(setting: Setting, epochs: int = ENDLESS, callback: Callback | None = None) -> None:
     """Train one student in one stage."""
-    ground = build_ground(setting, MemoryTask(setting))
-    train("benchmark", [build_trainee(setting, ground, epochs)], ground, watcher=watcher)
+    shared = build_shared(setting, MemoryTask(setting))
+    train("benchmark", [build_trainer(setting, shared, epochs)], shared, callback=callback)
 
 
 def run(setting: Setting, turn: Turn) -> None:
@@ -83,7 +83,7 @@ def run(setting: Setting, turn: Turn) -> None:
     keep_large_blocks()
     turn.note(operations=training_operations(build_student(setting), setting))
     turn.begin()
-    train_stage(setting, watcher=Ticking(turn))
+    train_stage(setting, callback=Ticking(turn))
 
 
 def run_arms(setting: Setting, turn: Turn) -> None:
@@ -94,6 +94,6 @@ def run_arms(setting: Setting, turn: Turn) -> None:
     turn.begin()
     while True:
         for group in [alphas] if setting.lockstep else [[alpha] for alpha in alphas]:
-            ground = build_ground(setting, task)
-            train("arms", [build_trainee(setting, ground, setting.epochs, alpha) for alpha in group], ground)
+            shared = build_shared(setting, task)
+            train("arms", [build_trainer(setting, shared, setting.epochs, alpha) for alpha in group], shared)
         turn.done()

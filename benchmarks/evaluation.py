@@ -10,14 +10,14 @@ from benchmarks.setting import Setting
 from benchmarks.turn import Turn
 from i2ikd.engine.device import keep_large_blocks
 from i2ikd.evaluation.predict import evaluate_network, make_metrics
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 
 def run(setting: Setting, turn: Turn) -> None:
     """Make a unit of evaluating all samples."""
     keep_large_blocks()
     task, network = MemoryTask(setting), build_student(setting)
-    metrics = make_metrics(default_host(), task)
+    metrics = make_metrics(default_registry(), task)
     device = torch.device(setting.device)
     turn.note(slices=setting.samples)
     turn.begin()

@@ -23,14 +23,14 @@ _EXPERIMENT = ROOT / "examples" / "experiments" / "phantom-4x-quick.toml"
 def inference(plan: Plan) -> list[Row]:
     """One slice through student and teacher."""
     base = plan.base
-    roles = {role: ("inference", replace(base, role=role)) for role in ("student", "teacher")}
-    replies = plan.measure({**roles, "limit": ("convolution-forward", base)}, units=5 * plan.units)
+    sides = {side: ("inference", replace(base, side=side)) for side in ("student", "teacher")}
+    replies = plan.measure({**sides, "limit": ("convolution-forward", base)}, units=5 * plan.units)
     group = f"inference, {base.device}"
-    took = ", ".join(f"{role} {number(1e3 * seconds(replies[role]).median)} ms" for role in roles)
+    took = ", ".join(f"{side} {number(1e3 * seconds(replies[side]).median)} ms" for side in sides)
     rows = [Row(group, "student against teacher", ratio(replies["teacher"], replies["student"]), "x", 2, True, took)]
-    for role in roles:
-        part = share(replies[role], replies["limit"])
-        rows.append(Row(group, f"{role}'s share of the convolution's speed", part, "%", 80))
+    for side in sides:
+        part = share(replies[side], replies["limit"])
+        rows.append(Row(group, f"{side}'s share of the convolution's speed", part, "%", 80))
     return rows
 
 

@@ -16,7 +16,7 @@ from benchmarks.engine_loop import train_stage
 from benchmarks.setting import Setting
 from benchmarks.turn import process_memory_mb
 from i2ikd.engine.device import keep_large_blocks
-from i2ikd.engine.loop import Silence
+from i2ikd.engine.loop import NullCallback
 
 _ROWS = 8
 _STEPS = 4
@@ -34,7 +34,7 @@ def main(stage: str, live: bool, size: int) -> None:
     setting = Setting(stage=stage, cache=not live, size=size)  # type: ignore[arg-type]
     tensors = _Tensors()
     with tensors:
-        train_stage(setting, epochs=_STEPS * setting.batch // setting.samples, watcher=_Steps(tensors))
+        train_stage(setting, epochs=_STEPS * setting.batch // setting.samples, callback=_Steps(tensors))
     table = Table("made by", "shape", "MB", title=f"tensors alive at the peak of a step, while {tensors.during} ran")
     for (operator, shape), size_in_bytes in tensors.at_peak.most_common(_ROWS):
         table.add_row(operator, " x ".join(map(str, shape)), f"{size_in_bytes / 1e6:.0f}")
@@ -78,7 +78,7 @@ class _Tensors(TorchDispatchMode):
         self._bytes -= self._alive.pop(key)[2]
 
 
-class _Steps(Silence):
+class _Steps(NullCallback):
     """Forgets the peak of all steps but the last: what is done once is not a step's."""
 
     def __init__(self, tensors: _Tensors) -> None:

@@ -16,9 +16,9 @@ from benchmarks.setting import Setting
 from i2ikd.engine.batches import ordered
 from i2ikd.engine.build import build_network
 from i2ikd.engine.device import keep_large_blocks
-from i2ikd.engine.loop import Silence
+from i2ikd.engine.loop import NullCallback
 from i2ikd.evaluation.latency import first_slice, ready
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 _ROWS = 14
 
@@ -38,13 +38,13 @@ def main(size: int, rounds: int, training: bool) -> None:
 
 def _training(size: int, rounds: int) -> None:
     setting = Setting(size=size)
-    watcher = _Steps(warm_up=2)
-    train_stage(setting, epochs=-(-(rounds + 2) * setting.batch // setting.samples), watcher=watcher)
-    watcher.profiled.stop()
-    Console().print(_table("step", watcher.profiled, watcher.steps - 2))
+    callback = _Steps(warm_up=2)
+    train_stage(setting, epochs=-(-(rounds + 2) * setting.batch // setting.samples), callback=callback)
+    callback.profiled.stop()
+    Console().print(_table("step", callback.profiled, callback.steps - 2))
 
 
-class _Steps(Silence):
+class _Steps(NullCallback):
     """Starts to profile when some steps are through."""
 
     def __init__(self, warm_up: int) -> None:
@@ -63,21 +63,21 @@ class _Steps(Silence):
 def _inference(size: int, rounds: int) -> None:
     setting, samples = Setting(size=size, batch=1), MemorySamples(1, size)
     batch = first_slice(next(ordered(samples, 1)))
-    for role in ("student", "teacher"):
-        network = ready(build_network(default_host(), "dc-cnn", setting.network(role), 0, role))
+    for side in ("student", "teacher"):
+        network = ready(build_network(default_registry(), "dc-cnn", setting.network(side), 0, side))
         for _ in range(3):
             network(batch.input, **batch.conditions)
         with profile(record_shapes=True) as profiled:
             for _ in range(rounds):
                 network(batch.input, **batch.conditions)
-        Console().print(_table(role, profiled, rounds))
+        Console().print(_table(side, profiled, rounds))
 
 
-def _table(role: str, profiled: Any, rounds: int) -> Table:
+def _table(side: str, profiled: Any, rounds: int) -> Table:
     rows = profiled.key_averages(group_by_input_shape=True)
     rows = sorted(rows, key=lambda row: -row.self_cpu_time_total)
     total = sum(row.self_cpu_time_total for row in rows) / rounds / 1e3
-    table = Table("operator", "shapes", "calls", "ms", "%", title=f"{role}: {total:.0f} ms")
+    table = Table("operator", "shapes", "calls", "ms", "%", title=f"{side}: {total:.0f} ms")
     for row in rows[:_ROWS]:
         shapes = ", ".join(" x ".join(map(str, shape)) for shape in row.input_shapes if len(shape) == 4)
         taken = row.self_cpu_time_total / rounds / 1e3

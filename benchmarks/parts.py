@@ -10,7 +10,7 @@ from functools import partial
 import click
 import numpy as np
 import torch
-from i2ikd_mri.thin_convolution import ThinConvolution
+from i2ikd_mri.kernels.thin_convolution import ThinConvolution
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn

@@ -51,11 +51,11 @@ class PlainCascades(nn.Module):
         return image, features
 
 
-def plain_network(setting: Setting, role: str, seed: int) -> PlainCascades:
+def plain_network(setting: Setting, side: str, seed: int) -> PlainCascades:
     """Return the network of a role with the very weights that the engine's has."""
     seed_torch(seed, "network")
-    source: nn.Module = create("model", "dc-cnn", **setting.network(role))
-    network = PlainCascades(**setting.network(role))
+    source: nn.Module = create("model", "dc-cnn", **setting.network(side))
+    network = PlainCascades(**setting.network(side))
     with torch.no_grad():
         for own, given in zip(network.parameters(), source.parameters(), strict=True):
             own.copy_(given)

@@ -33,7 +33,7 @@ def main() -> None:
     print(f"{processor()}, torch {torch.__version__} ({capability}{', ' + given if given else ''})\n")
     heads = [f"{part}, {height}×{width}" for height, width in SIZES for part in ("value", "gradient")]
     print(f"| method | {' | '.join(heads)} |\n|---|{'--:|' * len(heads)}")
-    for name in sorted(i2ikd.offered("distiller")):
+    for name in sorted(i2ikd.list_components("distiller")):
         found = _measure(name)
         cells = [cell for size in SIZES for cell in _largest([error for error in found if error.size == size])]
         print(f"| `{name}` | {' | '.join(f'{cell:.1e}' for cell in cells)} |", flush=True)

@@ -37,7 +37,7 @@ class MemorySamples(SampleDataset):
         """Ten slices a volume."""
         return [sample.key for sample in self._samples]
 
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         """Return a sample; there are no random views."""
         return self._samples[index]
 
@@ -48,7 +48,7 @@ class MemoryTask(Task):
     def __init__(self, setting: Setting) -> None:
         self._samples = MemorySamples(setting.samples, setting.size)
 
-    def dataset(self, split: str, views: Sequence[str] = ()) -> MemorySamples:
+    def dataset(self, split: str, augmentations: Sequence[str] = ()) -> MemorySamples:
         """Return the same samples for every split."""
         return self._samples
 

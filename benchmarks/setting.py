@@ -43,7 +43,7 @@ class Setting:
     precision: Precision = "fp32"
     cache: bool = True
     through_teacher: bool = True
-    role: Literal["teacher", "student"] = "student"
+    side: Literal["teacher", "student"] = "student"
     arms: int = 1
     lockstep: bool = False
     epochs: int = 1
@@ -51,9 +51,9 @@ class Setting:
     device: str = "cpu"
     threads: int = 0
 
-    def network(self, role: str) -> dict[str, int]:
+    def network(self, side: str) -> dict[str, int]:
         """Options of ``dc-cnn`` for the teacher or the student."""
-        depth = self.teacher_depth if role == "teacher" else self.student_depth
+        depth = self.teacher_depth if side == "teacher" else self.student_depth
         return {"cascades": self.cascades, "depth": depth, "channels": self.channels}
 
     def to_json(self) -> str:

@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 from i2ikd import config, recipe
 from i2ikd.distiller import Distiller
 from i2ikd.options import parameters
-from i2ikd.plugins import Component, default_host
+from i2ikd.registry import Component, default_registry
 
 _SCALARS = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", Path: "path", Any: "anything"}
 _BOUNDS = {
@@ -35,7 +35,7 @@ _BOUNDS = {
 
 def components(kind: str) -> list[Component]:
     """What i2ikd itself ships of a kind; plugins of others, if any are installed, have their own documentation."""
-    return [c for c in default_host().components(kind) if c.plugin.distribution == "i2ikd"]
+    return [c for c in default_registry().components(kind) if c.plugin.distribution == "i2ikd"]
 
 
 def type_text(annotation: Any, metadata: Iterable[Any] = ()) -> str:
@@ -182,9 +182,9 @@ def catalogue(kind: str, text: str) -> str:
 
 def listing(kind: str, text: str) -> str:
     """Table of the components of a kind with their summaries."""
-    facts = ("suffixes", "role")
-    used = [fact for fact in facts if any(fact in c.facts for c in components(kind))]
-    rows = [(f"`{c.name}`", prose(c.summary), *(c.facts.get(f, "") for f in used)) for c in components(kind)]
+    metadata = ("suffixes", "role")
+    used = [entry_ for entry_ in metadata if any(entry_ in c.metadata for c in components(kind))]
+    rows = [(f"`{c.name}`", prose(c.summary), *(c.metadata.get(f, "") for f in used)) for c in components(kind)]
     return table(("name", "what it is", *used), rows)
 
 
@@ -195,7 +195,7 @@ def methods_overview(argument: str, text: str) -> str:
         made: Distiller = component.create()
         least = f", at least {made.least_batch}" if made.least_batch > 1 else ""
         batch = f"relates its samples{least}" if made.relates_samples else "any"
-        taps = made.role if made.uses_taps else "none: the output"
+        taps = made.tap_kind if made.uses_taps else "none: the output"
         kept = "–" if not made.uses_teacher else "yes" if made.cacheable else "no"
         link = f"[{component.name}](#{component.name})"
         rows.append((link, prose(component.summary), taps, batch, kept))
@@ -207,9 +207,9 @@ def methods(argument: str, text: str) -> str:
     parts = []
     for component in components("distiller"):
         first, *rest = documentation(component.resolve())[0]
-        lines = [f"### {component.name}", prose(first), f"```text\n{component.facts.get('formula', '')}\n```"]
-        if "paper" in component.facts and not any(part.startswith(("Paper:", "Papers:")) for part in rest):
-            lines.append(f"**Paper:** {prose(component.facts['paper'])}")
+        lines = [f"### {component.name}", prose(first), f"```text\n{component.metadata.get('formula', '')}\n```"]
+        if "paper" in component.metadata and not any(part.startswith(("Paper:", "Papers:")) for part in rest):
+            lines.append(f"**Paper:** {prose(component.metadata['paper'])}")
         lines += [_labelled(part) for part in rest]
         parts.append("\n\n".join([*lines, options_table(component)]))
     return "\n".join(parts)

@@ -10,23 +10,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2ikd.compare.judge import finished_run
 from i2ikd.config import Training, merge_training
 from i2ikd.engine import loop
 from i2ikd.engine.batches import LoaderBatches, as_batch
+from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.device import keep_large_blocks, resolve_device
-from i2ikd.engine.ground import Ground
-from i2ikd.engine.loop import Watcher
+from i2ikd.engine.loop import Callback
 from i2ikd.engine.plan import plan_stages
 from i2ikd.engine.precision import autocast, resolve_precision
 from i2ikd.engine.run import load_network
-from i2ikd.engine.trainee import Trainee
+from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
+from i2ikd.experiment.evaluate_run import finished_run
 from i2ikd.lifecycle import RunContext
 from i2ikd.metric import Metric
 from i2ikd.network import apply
-from i2ikd.plugins import default_host
 from i2ikd.recipe import Stage
+from i2ikd.registry import default_registry
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
 
@@ -34,7 +34,7 @@ _METRICS = {"psnr": "psnr-slice-max", "ssim": "ssim-slice-max", "nmse": "nmse-sl
 
 
 @dataclass
-class Distilled:
+class DistillResult:
     """What ``distill`` gives back.
 
     Attributes:
@@ -60,7 +60,7 @@ class _LoaderTask(Task):
         result: torch.Tensor = self._loss(output, target)
         return result
 
-    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
+    def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """There is none: the loaders are the data."""
         raise UserError("the data of this task comes from loaders")
 
@@ -82,8 +82,8 @@ def distill(
     training: Mapping[str, Any] | None = None,
     loss: Any = torch.nn.functional.l1_loss,
     seed: int = 0,
-    watcher: Watcher | None = None,
-) -> Distilled:
+    callback: Callback | None = None,
+) -> DistillResult:
     """Train ``student`` on ``train``, taught by ``teacher``.
 
     Args:
@@ -105,15 +105,15 @@ def distill(
         UserError: unknown names, wrong options, taps that match nothing, shapes that do not fit.
     """
     keep_large_blocks()
-    host = default_host()
+    registry = default_registry()
     batches = LoaderBatches(train, seed)
     settings = merge_training(Training(epochs=epochs), {"batch": batches.size, **(training or {})}, "training")
-    stages: list[Stage] = host.create("recipe", recipe, dict(options or {}), f"recipe {recipe!r}")
+    stages: list[Stage] = registry.create("recipe", recipe, dict(options or {}), f"recipe {recipe!r}")
     planned = plan_stages(stages, settings, f"recipe {recipe!r}")
     device = resolve_device(settings.device)
     kept = None if validation is None else [as_batch(item) for item in validation]
-    ground = Ground(
-        host=host,
+    shared = TrainingContext(
+        registry=registry,
         task=_LoaderTask(loss),
         batches=batches,
         validation=None if kept is None else lambda: kept,
@@ -124,37 +124,37 @@ def distill(
         pairs=None if pairs is None else [(left, right) for left, right in pairs],
     )
     context = RunContext("student", seed, None, {"recipe": recipe, "epochs": epochs}, student)
-    trainee = Trainee(context, student, planned, ground, type(student).__name__)
-    _train(trainee, ground, watcher)
+    trainer = Trainer(context, student, planned, shared, type(student).__name__)
+    _train(trainer, shared, callback)
     metrics: dict[str, dict[str, float]] = {}
     for name, network in (("teacher", teacher), ("student", student)):
         if network is not None and kept:
-            metrics[name] = _scores(network, kept, ground)
-    return Distilled(student.eval(), trainee.history, metrics)
+            metrics[name] = _scores(network, kept, shared)
+    return DistillResult(student.eval(), trainer.history, metrics)
 
 
-def _train(trainee: Trainee, ground: Ground, watcher: Watcher | None) -> None:
+def _train(trainer: Trainer, shared: TrainingContext, callback: Callback | None) -> None:
     """Run the loop; life-cycle hooks hear of the run's start and end, on failure too."""
-    ground.host.notify("run_started", trainee.run)
+    shared.registry.notify("run_started", trainer.run)
     try:
-        loop.train(trainee.run.name, [trainee], ground, watcher=watcher)
+        loop.train(trainer.run.name, [trainer], shared, callback=callback)
     except BaseException as error:
-        trainee.run.error = error
+        trainer.run.error = error
         raise
     finally:
-        ground.host.notify("run_ended", trainee.run)
+        shared.registry.notify("run_ended", trainer.run)
 
 
 @torch.no_grad()
-def _scores(network: nn.Module, batches: Iterable[Batch], ground: Ground) -> dict[str, float]:
+def _scores(network: nn.Module, batches: Iterable[Batch], shared: TrainingContext) -> dict[str, float]:
     """Mean over slices and channels of every metric."""
-    metrics: dict[str, Metric] = {name: ground.host.create("metric", full) for name, full in _METRICS.items()}
+    metrics: dict[str, Metric] = {name: shared.registry.create("metric", full) for name, full in _METRICS.items()}
     values: dict[str, list[float]] = {name: [] for name in metrics}
     flags = {module: module.training for module in network.modules()}
     network.eval()
     for batch in batches:
-        there = ground.there(batch)
-        with autocast(ground.device, ground.precision):
+        there = shared.to_device(batch)
+        with autocast(shared.device, shared.precision):
             output = apply(network, there).float().cpu().numpy()
         target = batch.target.float().cpu().numpy()
         for image, wanted in zip(output.reshape(-1, *output.shape[-2:]), target.reshape(-1, *target.shape[-2:])):
@@ -171,4 +171,4 @@ def load(run: str | Path) -> nn.Module:
     Raises:
         UserError: it is no finished run, or the plugin that has its model is not installed.
     """
-    return load_network(default_host(), finished_run(Path(run)))
+    return load_network(default_registry(), finished_run(Path(run)))

@@ -1,11 +1,11 @@
-"""Any component by name, from Python: ``i2ikd.get("distiller", "attention")``, ``i2ikd.create``, ``i2ikd.offered``."""
+"""Look up, create and list components by name from Python."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 
 def get(kind: str, name: str) -> Any:
@@ -14,7 +14,7 @@ def get(kind: str, name: str) -> Any:
     Raises:
         UserError: there is none; the message has the nearest name.
     """
-    return default_host().get(kind, name).resolve()
+    return default_registry().get(kind, name).resolve()
 
 
 def create(kind: str, name: str, **options: Any) -> Any:
@@ -23,13 +23,13 @@ def create(kind: str, name: str, **options: Any) -> Any:
     Raises:
         UserError: unknown name or wrong option.
     """
-    return default_host().create(kind, name, options)
+    return default_registry().create(kind, name, options)
 
 
-def offered(kind: str) -> dict[str, Mapping[str, str]]:
+def list_components(kind: str) -> dict[str, Mapping[str, str]]:
     """Return the names of a kind with the facts that they were registered with; nothing is imported.
 
     Raises:
         UserError: there is no such kind.
     """
-    return {component.name: component.facts for component in default_host().components(kind)}
+    return {component.name: component.metadata for component in default_registry().components(kind)}

@@ -39,7 +39,7 @@ class Training(BaseModel):
     clip_grad: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    views: tuple[str, ...] = ()
+    augmentations: tuple[str, ...] = ()
     """Random training views that the task offers (``flip``, ``shift``, ...)."""
     select: Literal["best", "last"] = "best"
     """Which weights a stage hands on: of the least validation loss, or the last."""

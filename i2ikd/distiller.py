@@ -68,7 +68,7 @@ class Distiller(nn.Module):
     """Whether the knowledge may be kept: every tensor of it has the batch as its first axis and depends on its own
     sample alone."""
 
-    role: ClassVar[Literal["features", "preactivations", "images"]] = "features"
+    tap_kind: ClassVar[Literal["features", "preactivations", "images"]] = "features"
     """Which of the registered pairs it takes when the experiment names none."""
 
     def attach(self, task: Task) -> None:

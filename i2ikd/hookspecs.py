@@ -31,7 +31,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 class Register(Protocol):
     """The callback that a registration hook receives; it remembers which plugin called it."""
 
-    def __call__(self, name: str, target: Callable[..., Any] | str, *, summary: str = "", **facts: str) -> None:
+    def __call__(self, name: str, target: Callable[..., Any] | str, *, summary: str = "", **metadata: str) -> None:
         """Offer ``target`` under ``name``; ``facts`` (``paper``, ``formula``, ...) are shown by ``list``, ``show``."""
 
 

@@ -37,7 +37,7 @@ def _taken_by(forward: Callable[..., object]) -> frozenset[str] | None:
     return frozenset(parameters)
 
 
-def laid_out(
+def to_memory_format(
     network: nn.Module, device: torch.device | str, memory_format: torch.memory_format = torch.channels_last
 ) -> nn.Module:
     """Move a network to a device, its 2-D kernels into a memory format; return the same network.
@@ -73,9 +73,9 @@ def apply(network: nn.Module, batch: Batch) -> Tensor:
 class Observed:
     """A network with taps on it; hooks are removed on ``close``."""
 
-    def __init__(self, network: nn.Module, paths: Iterable[str] = (), role: str = "network") -> None:
+    def __init__(self, network: nn.Module, paths: Iterable[str] = (), side: str = "network") -> None:
         self.network = network
-        self.taps = Taps(network, paths, role)
+        self.taps = Taps(network, paths, side)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Run the network; the taps hold what it gave until the next call."""

@@ -20,7 +20,7 @@ def _natural(path: str) -> list[Any]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.split(".")]
 
 
-def expand(network: nn.Module, pattern: str, role: str = "network") -> list[str]:
+def expand(network: nn.Module, pattern: str, side: str = "network") -> list[str]:
     """Return the module paths of ``network`` that ``pattern`` matches, in natural order.
 
     ``*`` stands for one path component or a part of one, as in ``cascades.*.layers.2``.
@@ -38,7 +38,7 @@ def expand(network: nn.Module, pattern: str, role: str = "network") -> list[str]
         return sorted(found, key=_natural)
     near = difflib.get_close_matches(pattern, paths, n=4, cutoff=0.3) or paths[:8]
     raise UserError(
-        f"tap path {pattern!r} matches no module of the {role} ({type(network).__name__}); "
+        f"tap path {pattern!r} matches no module of the {side} ({type(network).__name__}); "
         f"{len(paths)} modules exist, e.g. " + ", ".join(sorted(near, key=_natural))
     )
 
@@ -80,23 +80,23 @@ class Taps:
     [(1, 4, 6, 6)]
     """
 
-    def __init__(self, network: nn.Module, paths: Iterable[str], role: str = "network") -> None:
-        self._role = role
+    def __init__(self, network: nn.Module, paths: Iterable[str], side: str = "network") -> None:
+        self._side = side
         self._captured: dict[str, list[Tensor]] = {}
         self._handles: list[RemovableHandle] = []
         modules = dict(network.named_modules())
         for path in dict.fromkeys(paths):
             if path not in modules:
                 self.close()
-                expand(network, path, role)
-                raise UserError(f"{path!r} is a pattern, not one tap of the {role}; expand it first")
+                expand(network, path, side)
+                raise UserError(f"{path!r} is a pattern, not one tap of the {side}; expand it first")
             self._handles.append(modules[path].register_forward_hook(self._keep(path)))
 
     def _keep(self, path: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if not isinstance(output, Tensor):
                 raise UserError(
-                    f"the tap {path!r} of the {self._role} ({type(module).__name__}) gives a "
+                    f"the tap {path!r} of the {self._side} ({type(module).__name__}) gives a "
                     f"{type(output).__name__}, not a tensor; tap one of its submodules"
                 )
             self._captured.setdefault(path, []).append(output)
@@ -113,7 +113,7 @@ class Taps:
         for path in paths:
             if path not in self._captured:
                 raise UserError(
-                    f"the tap {path!r} of the {self._role} never fired: the module exists, but its forward "
+                    f"the tap {path!r} of the {self._side} never fired: the module exists, but its forward "
                     "was not called (a network that calls a module's function directly bypasses it)"
                 )
             features += self._captured[path]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from i2ikd.components import offered
+from i2ikd.components import list_components
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, SampleKey
 
@@ -33,12 +33,12 @@ class SampleDataset(Dataset[Sample], ABC):
         """The key of every sample, in order; slices of one volume are neighbours."""
 
     @abstractmethod
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         """Return sample ``index`` as seen with ``seed``; ``None`` is the deterministic view."""
 
     def __getitem__(self, index: int) -> Sample:
         """Return the deterministic view of a sample."""
-        return self.view(index, None)
+        return self.sample(index, None)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -50,7 +50,7 @@ class Task(ABC):
     Options are typed constructor arguments; construction must be cheap (no data is read before ``dataset``).
     """
 
-    views: ClassVar[frozenset[str]] = frozenset()
+    augmentations: ClassVar[frozenset[str]] = frozenset()
     """Random training views that the task can make (``flip``, ``shift``, ...)."""
 
     columns: ClassVar[Mapping[str, str]] = {
@@ -66,7 +66,7 @@ class Task(ABC):
     such as are given pixel by pixel."""
 
     @abstractmethod
-    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
+    def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of ``train``, ``val`` or ``test``, with the named random views."""
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Task(ABC):
         """Images [B, C, H, W] that a person has without a network, by row name (``zero-filled``, ``bicubic``)."""
         return {"input": batch.input}
 
-    def view(self, image: Tensor) -> np.ndarray:
+    def to_display(self, image: Tensor) -> np.ndarray:
         """Turn one output or target [C, H, W] into the 2-D float image that metrics and figures look at."""
         if image.shape[0] != 1:
             raise UserError(f"a task with {image.shape[0]} channels must say how to look at them (Task.view)")
@@ -96,7 +96,9 @@ class Task(ABC):
 
         By default a file that any installed reader states to read; a task that takes a folder as one volume says so.
         """
-        stated = tuple(suffix for facts in offered("reader").values() for suffix in facts.get("suffixes", "").split())
+        stated = tuple(
+            suffix for metadata in list_components("reader").values() for suffix in metadata.get("suffixes", "").split()
+        )
         return path.is_file() and path.name.lower().endswith(stated)
 
     def sample_from_file(self, path: Path) -> SampleDataset:

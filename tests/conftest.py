@@ -17,13 +17,13 @@ from i2ikd_mri.phantom import PhantomVolume
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from i2ikd.compare.grid import train_arms
-from i2ikd.compare.workbench import Workbench
 from i2ikd.config import Experiment, apply_override, check_experiment
 from i2ikd.engine import checkpoint
-from i2ikd.engine.loop import Silence, Watcher
+from i2ikd.engine.loop import Callback, NullCallback
 from i2ikd.engine.run import Run
-from i2ikd.plugins import Host, Plugin, default_host
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.schedule import train_arms
+from i2ikd.registry import Plugin, Registry, default_registry
 
 # One thread: these tensors are too small to share, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
@@ -97,24 +97,26 @@ class Laboratory:
             apply_override(document, override)
         return check_experiment(document, "tiny")
 
-    def bench(
+    def context(
         self,
         *overrides: str,
         arms: list[dict[str, Any]] | None = None,
         out: str = "out",
         plugins: tuple[object, ...] = (),
-    ) -> Workbench:
+    ) -> ExperimentContext:
         """Build everything afresh, as a new process would."""
-        host = default_host()
+        registry = default_registry()
         if plugins:
-            host = Host(Plugin(p.name, module=p.module) for p in host.plugins if not p.problem)
+            registry = Registry(Plugin(p.name, module=p.module) for p in registry.plugins if not p.problem)
             for number, plugin in enumerate(plugins):
-                host.add(Plugin(f"probe-{number}", module=plugin))
-        return Workbench(self.experiment(*overrides, arms=arms), host, self.folder / out)
+                registry.add(Plugin(f"probe-{number}", module=plugin))
+        return ExperimentContext(self.experiment(*overrides, arms=arms), registry, self.folder / out)
 
-    def train(self, bench: Workbench, arm: str, seed: int = 0, watcher: Watcher | None = None) -> Run:
+    def train(self, context: ExperimentContext, arm: str, seed: int = 0, callback: Callback | None = None) -> Run:
         """Train the teacher, if need be, and one arm."""
-        (run,) = train_arms(bench, [bench.experiment.arm(arm)], seed, watcher or Silence(), say=lambda _: None)
+        (run,) = train_arms(
+            context, [context.experiment.arm(arm)], seed, callback or NullCallback(), say=lambda _: None
+        )
         return run
 
     def weights(self, run: Run) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ def install(folder: Path, distribution: str, name: str, source: str) -> None:
 
 def python(folder: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "PYTHONPATH": str(folder), **environment}
-    command = [sys.executable, "-c", "from i2ikd.plugins import default_host\n" + code]
+    command = [sys.executable, "-c", "from i2ikd.registry import default_host\n" + code]
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -21,8 +21,8 @@ import i2ikd
 from i2ikd.cli.main import cli
 from i2ikd.config import Experiment, apply_override, check_experiment
 from i2ikd.options import check
-from i2ikd.plugins import Host, default_host
 from i2ikd.recipe import Stage
+from i2ikd.registry import Registry, default_registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -96,10 +96,10 @@ class TestTheSite:
         assert [name for name, text in site.pages.items() if "&lt;!-- i2ikd" in text or "<!-- i2ikd" in text] == []
 
     def test_has_an_entry_for_every_method_command_and_setting(self, site: Site) -> None:
-        for component in default_host().components("distiller"):
+        for component in default_registry().components("distiller"):
             if component.plugin.distribution == "i2ikd":
                 assert f'<h3 id="{component.name}">' in site.pages["methods.html"]
-        for component in default_host().components("command"):
+        for component in default_registry().components("command"):
             if component.plugin.distribution == "i2ikd":
                 assert f'<h2 id="i2ikd-{component.name}">' in site.pages["command-line.html"]
         for key in [*Experiment.model_fields, "cache_mb", "acceleration", "hold_out", "cascades", "encoder"]:
@@ -131,11 +131,11 @@ def test_a_command_on_a_page_is_one_that_there_is(page: str, words: list[str]) -
         command = cli.get_command(top, words[0])
         assert command is not None
         context = command.make_context(words[0], words[1:], parent=top)
-    host, given = default_host(), context.params
+    registry, given = default_registry(), context.params
     if words[0] in ("list", "show"):
         kind = given["kind"].removesuffix("s") if given["kind"] != "pairs" else "pairs"
-        assert host.components(kind)
-        assert given.get("name") is None or host.get(kind, given["name"])
+        assert registry.components(kind)
+        assert given.get("name") is None or registry.get(kind, given["name"])
     if given.get("experiment") is not None:
         file = ROOT / given["experiment"]
         document = tomllib.loads(file.read_text("utf-8")) if file.is_file() else TEMPLATE
@@ -155,8 +155,8 @@ def _merged(fragment: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _create(host: Host, kind: str, name: str, options: dict[str, Any]) -> Any:
-    return None if name in INVENTED else host.create(kind, name, options)
+def _create(registry: Registry, kind: str, name: str, options: dict[str, Any]) -> Any:
+    return None if name in INVENTED else registry.create(kind, name, options)
 
 
 @pytest.mark.parametrize(("page", "text"), list(blocks("toml", *PAGES, ROOT / "README.md")))
@@ -168,15 +168,15 @@ def test_settings_on_a_page_are_right(page: str, text: str) -> None:
     document = _merged(fragment)
     if "comparison" in fragment:
         document["arms"] = TEMPLATE["arms"]
-    experiment, host = check_experiment(document, page), default_host()
-    _create(host, "task", experiment.task.name, experiment.task.options)
+    experiment, registry = check_experiment(document, page), default_registry()
+    _create(registry, "task", experiment.task.name, experiment.task.options)
     for network in (experiment.teacher, experiment.student):
         if not network.model.startswith("import:"):
-            check(host.get("model", network.model).resolve(), network.options, page)
+            check(registry.get("model", network.model).resolve(), network.options, page)
     for arm in experiment.arms:
-        stages: list[Stage] = host.create("recipe", arm.recipe, arm.options)
+        stages: list[Stage] = registry.create("recipe", arm.recipe, arm.options)
         for term in (term for stage in stages for term in stage.terms):
-            _create(host, "distiller", term.distiller.name, term.distiller.options)
+            _create(registry, "distiller", term.distiller.name, term.distiller.options)
 
 
 @pytest.mark.parametrize("page", ["own-network", "physics", "write-a-distiller", "write-a-metric", "write-a-task"])

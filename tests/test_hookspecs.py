@@ -19,8 +19,8 @@ from torch import nn
 from i2ikd import Batch, Features, SampleKey, Stage, TapShapes, UserError, hookspecs
 from i2ikd.builtin.models.plain import PlainCNN
 from i2ikd.lifecycle import EpochContext, RunContext, StageContext
-from i2ikd.plugins import KINDS, Component, Host, Plugin, default_host
 from i2ikd.recipe import Term
+from i2ikd.registry import KINDS, Component, Plugin, Registry, default_registry
 from i2ikd.taps import resolve_pairs
 
 PAGES = Path(__file__).parents[1] / "docs" / "hooks"
@@ -32,16 +32,16 @@ def page(hook: str) -> str:
 
 
 @pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Host]]:
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Registry]]:
     """Write the files of a page's example, each headed by its path, and make its plugin the only one of a host."""
 
-    def load(hook: str) -> Host:
+    def load(hook: str) -> Registry:
         for path, source in re.findall(r"```python\n# (my_package/\w+\.py)\n(.*?)```", page(hook), re.DOTALL):
             file = tmp_path / path
             file.parent.mkdir(exist_ok=True)
             file.write_text(source, encoding="utf-8")
         module = importlib.import_module("my_package.plugin")
-        return Host([Plugin("my-plugin", "my-package", "0.1", module)])
+        return Registry([Plugin("my-plugin", "my-package", "0.1", module)])
 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
@@ -50,7 +50,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         del sys.modules[name]
 
 
-Example = Callable[[str], Host]
+Example = Callable[[str], Registry]
 
 
 class TestEveryHook:
@@ -86,8 +86,8 @@ class TestEveryHook:
             assert (PAGES / link).is_file()
 
     def test_kinds_and_registration_hooks_are_the_same_things(self) -> None:
-        offered = {f"register_{kind}" if kind == "pairs" else f"register_{kind}s" for kind in KINDS}
-        assert offered == {hook for hook in HOOKS if hook.startswith("register_")}
+        list_components = {f"register_{kind}" if kind == "pairs" else f"register_{kind}s" for kind in KINDS}
+        assert list_components == {hook for hook in HOOKS if hook.startswith("register_")}
 
     @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook.startswith("register_")])
     def test_an_example_s_component_knows_its_summary_and_plugin(self, hook: str, example: Example) -> None:
@@ -98,19 +98,19 @@ class TestEveryHook:
 
 
 def test_register_models(example: Example) -> None:
-    host = example("register_models")
-    network = host.create("model", "wide-cnn", {"width": 3})
+    registry = example("register_models")
+    network = registry.create("model", "wide-cnn", {"width": 3})
     image = torch.randn(2, 1, 6, 5)
     assert network(image, mask=torch.ones(1)).shape == image.shape
     assert sum(p.numel() for p in network.parameters()) == 3 * 9 + 3 + 3 * 9 + 1
     with pytest.raises(UserError, match="width = 0"):
-        host.create("model", "wide-cnn", {"width": 0})
+        registry.create("model", "wide-cnn", {"width": 0})
 
 
 def test_register_pairs(example: Example) -> None:
     component = example("register_pairs").get("pairs", "plain-cnn-middle")
-    assert (component.facts["teacher"], component.facts["student"]) == ("plain-cnn", "plain-cnn")
-    assert component.facts["role"] == "features"
+    assert (component.metadata["teacher"], component.metadata["student"]) == ("plain-cnn", "plain-cnn")
+    assert component.metadata["role"] == "features"
     teacher, student = PlainCNN(depth=6, channels=2), PlainCNN(depth=3, channels=2)
     pairs = component.resolve()(teacher, student)
     assert resolve_pairs(teacher, student, pairs) == [("layers.2.activation", "layers.0.activation")]
@@ -124,10 +124,10 @@ def test_register_tasks(example: Example) -> None:
     batch = Batch.collate([fixed[5], fixed[2]])
     assert batch.input.shape == batch.target.shape == (2, 1, 12, 12)
     assert batch.keys == [SampleKey("train-1", 1), SampleKey("train-0", 2)]
-    assert torch.equal(fixed.view(5, 3).input, fixed[5].input)
-    assert torch.equal(varying.view(5, 3).input, varying.view(5, 3).input)
-    assert not torch.equal(varying.view(5, 3).input, varying.view(5, 4).input)
-    assert torch.equal(varying.view(5, 3).target, fixed[5].target)
+    assert torch.equal(fixed.sample(5, 3).input, fixed[5].input)
+    assert torch.equal(varying.sample(5, 3).input, varying.sample(5, 3).input)
+    assert not torch.equal(varying.sample(5, 3).input, varying.sample(5, 4).input)
+    assert torch.equal(varying.sample(5, 3).target, fixed[5].target)
     assert (batch.input - batch.target).std().item() == pytest.approx(0.5, rel=0.15)
     volumes = [{key.volume for key in task.dataset(split).keys} for split in ("train", "val", "test")]
     assert len(set.union(*volumes)) == sum(map(len, volumes))
@@ -152,9 +152,9 @@ def test_register_datasets(example: Example) -> None:
 
 
 def test_register_readers(example: Example, tmp_path: Path) -> None:
-    host = example("register_readers")
-    assert host.get("reader", "npz").facts["suffixes"] == ".npz"
-    reader = host.create("reader", "npz", {"field": "volume"})
+    registry = example("register_readers")
+    assert registry.get("reader", "npz").metadata["suffixes"] == ".npz"
+    reader = registry.create("reader", "npz", {"field": "volume"})
     slices = np.random.default_rng(1).random((3, 4, 5))
     np.savez(tmp_path / "head.npz", volume=slices, flat=slices[0])
     volume = reader(tmp_path / "head.npz")
@@ -168,9 +168,9 @@ def test_register_readers(example: Example, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"{broken}.npz: cannot be read"):
             reader(tmp_path / f"{broken}.npz")
     with pytest.raises(UserError, match="there is no array 'image'; there are volume, flat"):
-        host.create("reader", "npz")(tmp_path / "head.npz")
+        registry.create("reader", "npz")(tmp_path / "head.npz")
     with pytest.raises(UserError, match=r"flat is \[4, 5\]"):
-        host.create("reader", "npz", {"field": "flat"})(tmp_path / "head.npz")
+        registry.create("reader", "npz", {"field": "flat"})(tmp_path / "head.npz")
 
 
 def test_register_masks(example: Example) -> None:
@@ -213,7 +213,7 @@ def test_register_recipes(example: Example) -> None:
         ("imitate", 2, {"lr": 0.01}),
         ("reconstruct", None, {}),
     ]
-    known = {component.name for component in default_host().components("distiller")}
+    known = {component.name for component in default_registry().components("distiller")}
     assert {term.distiller.name for stage in stages for term in stage.terms} <= known
 
 
@@ -225,8 +225,8 @@ def test_register_metrics(example: Example) -> None:
 
 
 def test_register_figures(example: Example) -> None:
-    from i2ikd.compare.comparison import Comparison, Costs, Row
     from i2ikd.evaluation.statistics import Estimate
+    from i2ikd.experiment.summary import Comparison, Costs, Row
 
     def row(arm: str, kind: Any, params: int | None, mean: float) -> Row:
         costs = None if params is None else Costs(params, 10 * params)
@@ -242,8 +242,8 @@ def test_register_figures(example: Example) -> None:
 
 
 def test_register_trackers(example: Example, tmp_path: Path) -> None:
-    host = example("register_trackers")
-    tracker = host.create("tracker", "json-lines", {"path": str(tmp_path / "run.jsonl")})
+    registry = example("register_trackers")
+    tracker = registry.create("tracker", "json-lines", {"path": str(tmp_path / "run.jsonl")})
     tracker.log(1, {"total": 0.5})
     tracker.log(2, {"total": 0.25, "validation": 0.3})
     tracker.close()
@@ -253,7 +253,7 @@ def test_register_trackers(example: Example, tmp_path: Path) -> None:
         {"step": 2, "total": 0.25, "validation": 0.3},
     ]
     with pytest.raises(UserError, match=r"cannot write to .*No such file"):
-        host.create("tracker", "json-lines", {"path": tmp_path / "no" / "folder"})
+        registry.create("tracker", "json-lines", {"path": tmp_path / "no" / "folder"})
 
 
 def test_register_exporters(example: Example, tmp_path: Path) -> None:
@@ -296,12 +296,12 @@ def without_folder(context: Any) -> Any:
     return EpochContext(without_folder(context.stage), context.epoch)
 
 
-def written_by(host: Host, hook: str, context: Any, folder: Path) -> dict[str, Path]:
+def written_by(registry: Registry, hook: str, context: Any, folder: Path) -> dict[str, Path]:
     """Notify for a run without and one with a folder; return the files that came to be."""
     before = set(folder.iterdir())
-    host.notify(hook, without_folder(context))
+    registry.notify(hook, without_folder(context))
     assert set(folder.iterdir()) == before
-    host.notify(hook, context)
+    registry.notify(hook, context)
     return {path.name: path for path in set(folder.iterdir()) - before}
 
 
@@ -312,10 +312,10 @@ def test_run_started(example: Example, run: RunContext, tmp_path: Path) -> None:
 
 
 def test_run_ended(example: Example, run: RunContext, capsys: pytest.CaptureFixture[str]) -> None:
-    host = example("run_ended")
-    host.notify("run_ended", run)
+    registry = example("run_ended")
+    registry.notify("run_ended", run)
     run.error = ValueError("no more disk")
-    host.notify("run_ended", run)
+    registry.notify("run_ended", run)
     assert capsys.readouterr().err.splitlines() == [
         "students/kd-mri/seed3 finished",
         "students/kd-mri/seed3 stopped: ValueError",

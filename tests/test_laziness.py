@@ -26,8 +26,8 @@ def packages_after(code: str) -> tuple[set[str], int]:
         ("import i2ikd", 150),
         ("import i2ikd.hookspecs", 150),
         ("import i2ikd.recipe", 450),
-        ("from i2ikd.plugins import default_host; default_host()", 450),
-        ("from i2ikd.plugins import default_host; default_host().components('model')", 450),
+        ("from i2ikd.registry import default_host; default_host()", 450),
+        ("from i2ikd.registry import default_host; default_host().components('model')", 450),
     ],
 )
 def test_is_cheap(code: str, most_modules: int) -> None:

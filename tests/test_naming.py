@@ -10,7 +10,7 @@ import pytest
 
 from i2ikd.errors import UserError
 from i2ikd.options import check
-from i2ikd.plugins import KINDS, Component, default_host
+from i2ikd.registry import KINDS, Component, default_registry
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -22,7 +22,7 @@ SHIPPED = [file for file in SOURCES if file.relative_to(ROOT).parts[0] in ("i2ik
 OURS = [
     component
     for kind in KINDS
-    for component in default_host().components(kind)
+    for component in default_registry().components(kind)
     if component.plugin.distribution == "i2ikd"
 ]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from i2ikd.errors import UserError
-from i2ikd.network import Student, Teacher, apply, laid_out
+from i2ikd.network import Student, Teacher, apply, to_memory_format
 from i2ikd.sample import Batch
 
 
@@ -45,14 +45,14 @@ class TestLaidOut:
         network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv3d(1, 1, 3), nn.Linear(2, 2))
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         parameters = list(network.parameters())
-        assert laid_out(network, "cpu", torch.channels_last) is network
+        assert to_memory_format(network, "cpu", torch.channels_last) is network
         assert network[0].weight.stride() == (18, 1, 6, 2)
         assert network[1].weight.is_contiguous()
         assert all(a is b for a, b in zip(network.parameters(), parameters)), "an optimiser may hold them"
         assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
     def test_a_kernel_of_one_channel_passes_the_format_on(self) -> None:
-        network = laid_out(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)), "cpu", torch.channels_last)
+        network = to_memory_format(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)), "cpu", torch.channels_last)
         features = network[0](torch.randn(2, 1, 9, 9))
         assert features.is_contiguous(memory_format=torch.channels_last)
 

@@ -162,7 +162,7 @@ class Noise(SampleDataset):
     def keys(self) -> Sequence[SampleKey]:
         return [SampleKey(f"{self.split}-{volume}", index) for volume in range(2) for index in range(2)]
 
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         target = torch.rand(1, 10, 8, generator=torch.Generator().manual_seed(index))
         if self.varies and seed is not None and seed % 2:
             target = target.flip(-1)
@@ -170,12 +170,12 @@ class Noise(SampleDataset):
 
 
 class Denoise(Task):
-    views = frozenset({"flip"})
+    augmentations = frozenset({"flip"})
 
-    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
-        if split not in ("train", "val", "test") or not set(views) <= self.views:
+    def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
+        if split not in ("train", "val", "test") or not set(augmentations) <= self.augmentations:
             raise UserError("splits are train, val, test; the only view is flip")
-        return self.make(split, bool(views))
+        return self.make(split, bool(augmentations))
 
     make: Callable[[str, bool], SampleDataset] = staticmethod(Noise)
 
@@ -225,9 +225,12 @@ def test_a_right_task_passes() -> None:
         (variant(Denoise, loss=lambda self, a, b: -F.l1_loss(a, b))(), "not least where the output is the target"),
         (variant(Denoise, baseline=lambda self, b: {"half": b.input[..., ::2]})(), "baseline 'half' is"),
         (variant(Denoise, view=lambda self, image: image.numpy())(), "no 2-D array"),
-        (variant(Denoise, views=frozenset({"flip", "shift"}), make=lambda self, s, v: Noise(s))(), "must say varies"),
         (
-            variant(Denoise, dataset=lambda self, split, views=(): Noise(split, bool(views)))(),
+            variant(Denoise, augmentations=frozenset({"flip", "shift"}), make=lambda self, s, v: Noise(s))(),
+            "must say varies",
+        ),
+        (
+            variant(Denoise, dataset=lambda self, split, augmentations=(): Noise(split, bool(augmentations)))(),
             "does not exist is accepted",
         ),
     ],

@@ -11,7 +11,7 @@ import click
 from i2ikd.cli import options
 
 if TYPE_CHECKING:
-    from i2ikd.compare.executors import Kind
+    from i2ikd.executors.base import Kind
 
 
 @click.command("compare")
@@ -68,29 +68,29 @@ def run(
 ) -> None:
     """Do it, for ``compare`` and for ``demo``."""
     from i2ikd.cli.session import working
-    from i2ikd.compare.executors import make_executor, read_options
-    from i2ikd.compare.run import compare
     from i2ikd.config import Experiment
+    from i2ikd.executors.base import make_executor, read_options
+    from i2ikd.experiment.compare import compare
 
     assert isinstance(experiment, Experiment)
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
-    settings, elsewhere = read_options(where.executor, where.options), where.executor == "slurm"
-    with working(experiment, out, chosen, quiet_stdout=as_json, elsewhere=elsewhere) as session:
+    settings, remote = read_options(where.executor, where.options), where.executor == "slurm"
+    with working(experiment, out, chosen, quiet_stdout=as_json, remote=remote) as session:
         executor = make_executor(
-            session.bench,
-            session.watcher,
+            session.context,
+            session.callback,
             session.say,
             kind=cast("Kind", where.executor),
             processes=where.processes,
             options=settings,
         )
-        comparison = compare(session.bench, chosen, numbers, say=session.say, lockstep=lockstep, executor=executor)
+        comparison = compare(session.context, chosen, numbers, say=session.say, lockstep=lockstep, executor=executor)
         # imported here, as it takes a second and the training does not need it
         from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison
         from i2ikd.report.write import write_report
 
-        save_pictures(collect_pictures(session.bench, comparison), out)
+        save_pictures(collect_pictures(session.context, comparison), out)
         files = write_report(comparison, out)
         if as_json:
             click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))

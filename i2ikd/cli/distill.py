@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from i2ikd.cli import options
-from i2ikd.engine.group import Group
+from i2ikd.engine.processes import ProcessGroup
 from i2ikd.errors import UserError
 
 
@@ -23,7 +23,7 @@ from i2ikd.errors import UserError
 @options.as_json
 @click.pass_obj
 def command(
-    group: Group,
+    group: ProcessGroup,
     experiment: Path,
     out: Path,
     arm_name: str | None,
@@ -36,7 +36,7 @@ def command(
     In several processes: torchrun --nproc-per-node N -m i2ikd distill ...
     """
     from i2ikd.cli.session import working
-    from i2ikd.compare.grid import train_arms
+    from i2ikd.experiment.schedule import train_arms
 
     checked = options.load_experiment(experiment, overrides)
     names = [arm.name for arm in checked.arms]
@@ -47,9 +47,9 @@ def command(
     with working(checked, out, [arm], quiet_stdout=as_json, group=group) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
-            (run,) = train_arms(session.bench, [arm], seed, session.watcher, session.say)
+            (run,) = train_arms(session.context, [arm], seed, session.callback, session.say)
             made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
-        if as_json and group.leads:
+        if as_json and group.is_main:
             click.echo(json.dumps(made, indent=1))
         else:
             for item in made:

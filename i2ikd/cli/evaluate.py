@@ -32,13 +32,13 @@ def command(
     as_json: bool,
 ) -> None:
     """Score the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) beside the task's baselines."""
-    from i2ikd.compare.judge import judge
     from i2ikd.evaluation.records import write_records
+    from i2ikd.experiment.evaluate_run import evaluate_run
     from i2ikd.report.table import print_scores
 
     if records is not None and records.exists():
         raise UserError(f"{records} exists; give another file for the records")
-    scores, lines = judge(run, experiment, overrides, split)
+    scores, lines = evaluate_run(run, experiment, overrides, split)
     if records is not None:
         write_records(records, lines)
     if as_json:

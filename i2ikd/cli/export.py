@@ -17,14 +17,14 @@ from i2ikd.errors import UserError
 @options.overrides
 def command(run: Path, output: Path, name: str, overrides: tuple[str, ...]) -> None:
     """Export the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) for a slice of its test split."""
-    from i2ikd.compare.judge import bench_of, finished_run
     from i2ikd.engine.run import load_network
+    from i2ikd.experiment.evaluate_run import context_of, finished_run
 
     if output.exists():
         raise UserError(f"{output} exists; give another file")
     if not output.resolve().parent.is_dir():
         raise UserError(f"there is no folder {output.resolve().parent}")
-    bench = bench_of(run, None, overrides)
-    exporter = bench.host.get("exporter", name).resolve()
-    exporter(load_network(bench.host, finished_run(run)), bench.example(), output)
+    context = context_of(run, None, overrides)
+    exporter = context.registry.get("exporter", name).resolve()
+    exporter(load_network(context.registry, finished_run(run)), context.example(), output)
     click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {name}")

@@ -51,17 +51,17 @@ def command(
     """
     from rich.console import Console
 
-    from i2ikd.compare.judge import bench_of, finished_run
     from i2ikd.engine.run import load_network
     from i2ikd.evaluation.infer import Inference, plan
     from i2ikd.evaluation.tiles import Tiling
+    from i2ikd.experiment.evaluate_run import context_of, finished_run
 
     if overlap is not None and tile is None:
         raise UserError("--overlap is between tiles: give their size with --tile")
     tiling = None if tile is None else Tiling(tile, overlap)
-    bench = bench_of(run, experiment, overrides)
-    jobs = plan(bench.task, source, output, force)
-    infer = Inference(load_network(bench.host, finished_run(run)), bench.task, bench.device, tiling)
+    context = context_of(run, experiment, overrides)
+    jobs = plan(context.task, source, output, force)
+    infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling)
     console = Console(stderr=as_json)
     rows: list[dict[str, Any]] = []
     for job in jobs:

@@ -8,22 +8,22 @@ from pathlib import Path
 import click
 
 from i2ikd.errors import UserError, nearest
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 
-def shipped(task: str | None, fact: str) -> tuple[str, str]:
+def shipped(task: str | None, entry_: str) -> tuple[str, str]:
     """Return (task, text) of the file that a task's plugin ships under a fact (``template``, ``demo``).
 
     Raises:
         UserError: no such task, or none that ships one.
     """
-    offering = {c.name: c for c in default_host().components("task") if fact in c.facts}
+    offering = {c.name: c for c in default_registry().components("task") if entry_ in c.metadata}
     if not offering:
-        raise UserError(f"no installed task ships a {fact}; `i2ikd plugins` shows what is in use")
+        raise UserError(f"no installed task ships a {entry_}; `i2ikd plugins` shows what is in use")
     name = task or next(iter(offering))
     if name not in offering:
-        raise UserError(f"the task {name!r} ships no {fact}; {nearest(name, offering)}")
-    package, _, file = offering[name].facts[fact].partition(":")
+        raise UserError(f"the task {name!r} ships no {entry_}; {nearest(name, offering)}")
+    package, _, file = offering[name].metadata[entry_].partition(":")
     return name, resources.files(package).joinpath(file).read_text(encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ import textwrap
 import click
 
 from i2ikd.errors import UserError, nearest
-from i2ikd.plugins import KINDS, Component, default_host
+from i2ikd.registry import KINDS, Component, default_registry
 
 _SHOWN = ("formula", "paper", "suffixes", "role")
 
@@ -31,16 +31,16 @@ def kind_of(word: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(kind: str | None, as_json: bool) -> None:
     """List the components of a KIND (models, tasks, distillers, ...); without one, the kinds."""
-    host = default_host()
+    registry = default_registry()
     if kind is None:
-        counts = {k: len(host.components(k)) for k in KINDS}
+        counts = {k: len(registry.components(k)) for k in KINDS}
         if as_json:
             click.echo(json.dumps(counts, indent=1))
         else:
             for name, count in counts.items():
                 click.echo(f"{count:4}  {name if name == 'pairs' else name + 's'}")
         return
-    components = host.components(kind_of(kind))
+    components = registry.components(kind_of(kind))
     if as_json:
         click.echo(json.dumps([describe(c) for c in components], indent=1, ensure_ascii=False))
     else:
@@ -54,7 +54,7 @@ def describe(component: Component) -> dict[str, str]:
         "plugin": component.plugin.name,
         "distribution": component.plugin.distribution,
         "summary": component.summary,
-        **component.facts,
+        **component.metadata,
     }
 
 
@@ -64,7 +64,10 @@ def _print(components: list[Component]) -> None:
     indent = max((len(c.name) for c in components), default=0) + 2
     for component in components:
         summary = f"{component.summary} [{component.plugin.name}]"
-        lines = [summary, *(f"{fact}: {component.facts[fact]}" for fact in _SHOWN if fact in component.facts)]
+        lines = [
+            summary,
+            *(f"{entry_}: {component.metadata[entry_]}" for entry_ in _SHOWN if entry_ in component.metadata),
+        ]
         wrapped = [part for line in lines for part in textwrap.wrap(line, max(width - indent, 30))]
         name = click.style(component.name, bold=True) + " " * (indent - len(component.name))
         click.echo(name + ("\n" + " " * indent).join(wrapped))

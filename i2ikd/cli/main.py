@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from i2ikd.engine.group import ALONE, Elsewhere, Group, joined, refuse_several
+from i2ikd.engine.processes import SINGLE_PROCESS, PeerFailed, ProcessGroup, joined_processes, require_single_process
 from i2ikd.errors import UserError, nearest
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 _TOGETHER = {"train", "distill"}
 _SPEAKING = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
@@ -22,7 +22,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names."""
-        return [component.name for component in default_host().components("command")]
+        return [component.name for component in default_registry().components("command")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command; while a shell completes a line, one that cannot be had is passed over in silence."""
@@ -38,9 +38,9 @@ class Commands(click.Group):
         if cmd_name.rpartition(":")[2] not in names:
             raise UserError(f"there is no command {cmd_name!r}; {nearest(cmd_name, names)}")
         shadowed = names.count(cmd_name) > 1 and cmd_name in _own_commands()
-        component = default_host().get("command", f"builtin:{cmd_name}" if shadowed else cmd_name)
+        component = default_registry().get("command", f"builtin:{cmd_name}" if shadowed else cmd_name)
         if component.plugin.name == "builtin" and component.name not in _TOGETHER:
-            refuse_several(f"i2ikd {component.name}")
+            require_single_process(f"i2ikd {component.name}")
         command = component.resolve()
         if not isinstance(command, click.Command):
             raise UserError(f"the command {cmd_name!r} of a plugin is a {type(command).__name__}, not a click.Command")
@@ -48,14 +48,14 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with their registered summaries."""
-        rows = [(component.name, component.summary) for component in default_host().components("command")]
+        rows = [(component.name, component.summary) for component in default_registry().components("command")]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
 def _own_commands() -> set[str]:
     """Names that a plugin cannot take away: its own command of that name is reached as ``plugin:name``."""
-    return {c.name for c in default_host().components("command") if c.plugin.name == "builtin"}
+    return {c.name for c in default_registry().components("command") if c.plugin.name == "builtin"}
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,17 +72,17 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; of several processes (torchrun) one speaks."""
     try:
-        with joined() as group:
+        with joined_processes() as group:
             return _run(arguments, group)
     except UserError as error:
-        return _say(str(error), ALONE)
+        return _say(str(error), SINGLE_PROCESS)
 
 
-def _run(arguments: list[str] | None, group: Group) -> int:
+def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
     try:
         result: Any = cli.main(args=arguments, prog_name="i2ikd", standalone_mode=False, obj=group)
         return result if isinstance(result, int) else 0
-    except Elsewhere:
+    except PeerFailed:
         return 2
     except UserError as error:
         return _say(str(error), group)
@@ -111,7 +111,7 @@ def _run(arguments: list[str] | None, group: Group) -> int:
         raise
 
 
-def _say(message: str, group: Group) -> int:
+def _say(message: str, group: ProcessGroup) -> int:
     if group.first_to_fail():
         click.echo("i2ikd: error: " + " ".join(message.split()), err=True)
     return 2

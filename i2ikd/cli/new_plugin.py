@@ -14,7 +14,7 @@ from string import Template
 import click
 
 from i2ikd.errors import UserError
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 _SUFFIX = ".template"
 
@@ -53,7 +53,7 @@ def package_of(name: str) -> str:
             f"{name!r} is no name for a plugin: it is lower-case words of letters and digits with '-' between, such as "
             "my-lab, and no word of Python's own"
         )
-    for plugin in default_host().plugins:
+    for plugin in default_registry().plugins:
         if name in (plugin.name, plugin.distribution):
             raise UserError(f"there is a plugin {plugin.label} already; choose another name than {name!r}")
     if importlib.util.find_spec(package) is not None:

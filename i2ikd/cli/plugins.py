@@ -6,14 +6,14 @@ import json
 
 import click
 
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 
 @click.command("plugins")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(as_json: bool) -> None:
     """Show the plugins, with everything that each provides, and the reason where one is not in use."""
-    plugins = default_host().plugins
+    plugins = default_registry().plugins
     if as_json:
         rows = [
             {

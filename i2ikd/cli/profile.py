@@ -16,9 +16,9 @@ from i2ikd.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-    from i2ikd.compare.workbench import Workbench
     from i2ikd.config import Experiment
     from i2ikd.evaluation.profile import Profile
+    from i2ikd.experiment.context import ExperimentContext
 
 
 @click.command("profile")
@@ -32,18 +32,18 @@ def command(what: Path, repeats: int, device: str, overrides: tuple[str, ...], a
 
     RUN is the folder of a trained network; for an experiment, its teacher and its student are timed in turns.
     """
-    from i2ikd.compare.workbench import Workbench
     from i2ikd.engine.device import resolve_device
-    from i2ikd.plugins import default_host
+    from i2ikd.experiment.context import ExperimentContext
+    from i2ikd.registry import default_registry
 
     where = resolve_device(device)
     if what.is_dir():
-        bench = Workbench(_owner(what, overrides), default_host(), what)
-        networks = {what.name: _trained(bench, what)}
+        context = ExperimentContext(_owner(what, overrides), default_registry(), what)
+        networks = {what.name: _trained(context, what)}
     else:
-        bench = Workbench(options.load_experiment(what, overrides), default_host(), Path())
-        networks = _teacher_and_student(bench)
-    profiles = _measure(networks, bench, repeats, str(where))
+        context = ExperimentContext(options.load_experiment(what, overrides), default_registry(), Path())
+        networks = _teacher_and_student(context)
+    profiles = _measure(networks, context, repeats, str(where))
     ratios = _ratios(*profiles.values()) if len(profiles) == 2 else None
     if as_json:
         rows = [{"network": name, **profile.as_json()} for name, profile in profiles.items()]
@@ -59,7 +59,7 @@ def _owner(run: Path, overrides: tuple[str, ...]) -> Experiment:
     Raises:
         UserError: it lies in none.
     """
-    from i2ikd.compare.judge import owner_of
+    from i2ikd.experiment.evaluate_run import owner_of
 
     owner = owner_of(run, overrides)
     if owner is None:
@@ -69,29 +69,32 @@ def _owner(run: Path, overrides: tuple[str, ...]) -> Experiment:
     return owner
 
 
-def _trained(bench: Workbench, run: Path) -> nn.Module:
-    from i2ikd.compare.judge import finished_run
+def _trained(context: ExperimentContext, run: Path) -> nn.Module:
     from i2ikd.engine.run import load_network
+    from i2ikd.experiment.evaluate_run import finished_run
 
-    return load_network(bench.host, finished_run(run))
+    return load_network(context.registry, finished_run(run))
 
 
-def _teacher_and_student(bench: Workbench) -> dict[str, nn.Module]:
+def _teacher_and_student(context: ExperimentContext) -> dict[str, nn.Module]:
     """Build both afresh: what they cost does not depend on their weights."""
     from i2ikd.engine.build import build_network
 
-    sections = {"teacher": bench.experiment.teacher, "student": bench.experiment.student}
+    sections = {"teacher": context.experiment.teacher, "student": context.experiment.student}
     return {
-        name: build_network(bench.host, section.model, section.options, 0, name) for name, section in sections.items()
+        name: build_network(context.registry, section.model, section.options, 0, name)
+        for name, section in sections.items()
     }
 
 
-def _measure(networks: dict[str, nn.Module], bench: Workbench, repeats: int, device: str) -> dict[str, Profile]:
+def _measure(
+    networks: dict[str, nn.Module], context: ExperimentContext, repeats: int, device: str
+) -> dict[str, Profile]:
     """Count each, then time all in interleaved rounds."""
     from i2ikd.evaluation.latency import latency_of_many
     from i2ikd.evaluation.profile import profile
 
-    example = bench.example()
+    example = context.example()
     counted = {name: profile(net, example, repeats=1, warm_up=0, device=device) for name, net in networks.items()}
     times = latency_of_many(networks, example, repeats=repeats, device=device)
     return {

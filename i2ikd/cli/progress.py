@@ -33,7 +33,7 @@ def _duration(seconds: float) -> str:
 
 
 class Display:
-    """A ``Watcher`` of the training loop that prints."""
+    """A ``Callback`` of the training loop that prints."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -66,12 +66,12 @@ class Display:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
-    def epoch_ended(self, trainee: str, context: EpochContext, epochs: int) -> None:
+    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
         """Show the losses: on a terminal with the bar, elsewhere as a line at least ten seconds apart."""
         stage = context.stage.stage
         losses = "  ".join(f"{name} {value:.5g}" for name, value in context.losses.items() if name != "total")
         judged = f"  validation {context.validation:.5g}" if context.validation is not None else ""
-        text = f"{trainee}  {stage.name} epoch {context.epoch + 1}  {losses}{judged}"
+        text = f"{trainer}  {stage.name} epoch {context.epoch + 1}  {losses}{judged}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text if len(text) <= 90 else text[:87] + "...")
             return

@@ -15,21 +15,21 @@ import click
 from rich.console import Console
 
 from i2ikd.config import Arm, Experiment
-from i2ikd.engine.group import ALONE, Group
+from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
 
 if TYPE_CHECKING:
-    from i2ikd.compare.workbench import Workbench
-    from i2ikd.engine.loop import Watcher
+    from i2ikd.engine.loop import Callback
+    from i2ikd.experiment.context import ExperimentContext
 
 
 @dataclass
 class Session:
     """What a command that trains works with."""
 
-    bench: Workbench
+    context: ExperimentContext
     console: Console
     """Where progress and messages go: stderr when stdout carries JSON."""
-    watcher: Watcher
+    callback: Callback
     say: Callable[[str], None]
 
 
@@ -39,8 +39,8 @@ def working(
     out: Path,
     arms: Sequence[Arm],
     quiet_stdout: bool = False,
-    group: Group = ALONE,
-    elsewhere: bool = False,
+    group: ProcessGroup = SINGLE_PROCESS,
+    remote: bool = False,
 ) -> Iterator[Session]:
     """Check the experiment with these arms, then lock and claim ``out`` for it; until then nothing is written.
 
@@ -50,43 +50,43 @@ def working(
         UserError: the experiment cannot work, or the folder is another's.
     """
     from i2ikd.cli.progress import Display
-    from i2ikd.compare.folder import claim, locked, refuse_foreign
-    from i2ikd.compare.shares import shares
-    from i2ikd.compare.tracking import tracked
-    from i2ikd.compare.workbench import Workbench
-    from i2ikd.engine.loop import Interrupted, Silence
-    from i2ikd.plugins import default_host
+    from i2ikd.engine.loop import Interrupted, NullCallback
+    from i2ikd.experiment.context import ExperimentContext
+    from i2ikd.experiment.ddp_checks import shares
+    from i2ikd.experiment.folder import claim, locked, refuse_foreign
+    from i2ikd.experiment.tracking import tracked
+    from i2ikd.registry import default_registry
 
-    console = Console(stderr=quiet_stdout, quiet=not group.leads)
+    console = Console(stderr=quiet_stdout, quiet=not group.is_main)
     refuse_foreign(out, experiment)
-    bench = Workbench(experiment, default_host(), out, group, elsewhere)
-    divided = shares(bench, arms)
-    bench.check(arms)
+    context = ExperimentContext(experiment, default_registry(), out, group, remote)
+    divided = shares(context, arms)
+    context.check(arms)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    group.wait()  # all have looked at the folder: now it may change
+    group.barrier()  # all have looked at the folder: now it may change
     with contextlib.ExitStack() as held:
-        if group.leads:
+        if group.is_main:
             held.enter_context(locked(out))
             claim(out, experiment)
-        group.wait()
+        group.barrier()
         for line in divided:
             say(line)
-        shown, trackers = (Display(console), experiment.trackers) if group.leads else (Silence(), [])
+        shown, trackers = (Display(console), experiment.trackers) if group.is_main else (NullCallback(), [])
         try:
-            with tracked(shown, trackers, bench.host) as watcher:
-                yield Session(bench, console, watcher, say)
+            with tracked(shown, trackers, context.registry) as callback:
+                yield Session(context, console, callback, say)
         except Interrupted:
-            if group.leads:
+            if group.is_main:
                 command = shlex.join([*_started_by(group), *sys.argv[1:]])
                 click.echo(f"i2ikd: stopped; a checkpoint was saved. Go on with: {command}", err=True)
-            group.wait()  # torchrun ends the others as soon as one of them has ended
+            group.barrier()  # torchrun ends the others as soon as one of them has ended
             raise click.exceptions.Exit(130) from None
 
 
-def _started_by(group: Group) -> list[str]:
+def _started_by(group: ProcessGroup) -> list[str]:
     """Words of the command line that come before the command."""
     if group.size == 1:
         return ["i2ikd"]

@@ -11,7 +11,7 @@ import click
 from i2ikd.cli.list import describe, kind_of
 from i2ikd.errors import UserError
 from i2ikd.options import parameters
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 
 @click.command("show")
@@ -21,7 +21,7 @@ from i2ikd.plugins import default_host
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(kind: str, name: str, taps: bool, as_json: bool) -> None:
     """Show the component NAME of a KIND: summary, formula, options with types and defaults, source."""
-    component = default_host().get(kind_of(kind), name)
+    component = default_registry().get(kind_of(kind), name)
     target = component.resolve()
     if taps and component.kind != "model":
         raise UserError(f"only a model has taps; {component.kind} {name!r} is none")
@@ -37,9 +37,9 @@ def command(kind: str, name: str, taps: bool, as_json: bool) -> None:
         click.echo(json.dumps({**describe(component), "options": known, "text": text}, indent=1, ensure_ascii=False))
         return
     click.echo(f"{component.kind} {component.name}  ({component.plugin.label})")
-    for fact, value in {"summary": component.summary, **component.facts}.items():
+    for entry_, value in {"summary": component.summary, **component.metadata}.items():
         if value:
-            click.echo(f"{fact}: {value}")
+            click.echo(f"{entry_}: {value}")
     if known:
         click.echo("options:")
         for option in known:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from i2ikd.cli import options
-from i2ikd.engine.group import Group
+from i2ikd.engine.processes import ProcessGroup
 
 
 @click.command("train")
@@ -19,22 +19,22 @@ from i2ikd.engine.group import Group
 @options.as_json
 @click.pass_obj
 def command(
-    group: Group, experiment: Path, out: Path, seeds: int | None, overrides: tuple[str, ...], as_json: bool
+    group: ProcessGroup, experiment: Path, out: Path, seeds: int | None, overrides: tuple[str, ...], as_json: bool
 ) -> None:
     """Train the teacher, once per seed. `distill` and `compare` with the same --out find it there.
 
     In several processes: torchrun --nproc-per-node N -m i2ikd train ...
     """
     from i2ikd.cli.session import working
-    from i2ikd.compare.grid import train_teacher
+    from i2ikd.experiment.schedule import train_teacher
 
     checked = options.load_experiment(experiment, overrides)
     with working(checked, out, [], quiet_stdout=as_json, group=group) as session:
         made = []
         for seed in options.choose_seeds(checked, seeds):
-            run = train_teacher(session.bench, seed, session.watcher, session.say)
+            run = train_teacher(session.context, seed, session.callback, session.say)
             made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
-        if as_json and group.leads:
+        if as_json and group.is_main:
             click.echo(json.dumps(made, indent=1))
         else:
             for item in made:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from i2ikd.engine.group import refuse_several
+from i2ikd.engine.processes import require_single_process
 from i2ikd.engine.seeds import derive, seed_torch
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, refuse_unsound
@@ -40,14 +40,14 @@ class BatchSource(Protocol):
         ...
 
 
-class _Views(Dataset[Sample]):
+class _AugmentedSamples(Dataset[Sample]):
     """Reads (index, view seed) for torch's DataLoader."""
 
     def __init__(self, dataset: SampleDataset) -> None:
         self._dataset = dataset
 
     def __getitem__(self, item: tuple[int, int | None]) -> Sample:
-        return self._dataset.view(*item)
+        return self._dataset.sample(*item)
 
 
 class SampleBatches:
@@ -71,7 +71,7 @@ class SampleBatches:
         self.stable = not dataset.varies
         self._plan: list[list[tuple[int, int | None]]] = []
         self._loader: Iterable[Batch] = DataLoader(
-            _Views(dataset),
+            _AugmentedSamples(dataset),
             batch_sampler=_Plan(self._plan),
             collate_fn=Batch.collate,
             num_workers=workers,
@@ -172,7 +172,7 @@ class LoaderBatches:
     stable = False
 
     def __init__(self, loader: Iterable[Any], seed: int) -> None:
-        refuse_several("training on a loader of your own (i2ikd.distill)")
+        require_single_process("training on a loader of your own (i2ikd.distill)")
         self._loader = loader
         self._seed = seed
         try:

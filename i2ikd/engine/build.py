@@ -12,12 +12,12 @@ from i2ikd.engine.checkpoint import load, load_state
 from i2ikd.engine.seeds import seed_torch
 from i2ikd.errors import UserError
 from i2ikd.options import check
-from i2ikd.plugins import Host, import_target
+from i2ikd.registry import Registry, import_target
 
 IMPORT = "import:"
 
 
-def build_network(host: Host, model: str, options: dict[str, Any], seed: int, where: str) -> nn.Module:
+def build_network(registry: Registry, model: str, options: dict[str, Any], seed: int, where: str) -> nn.Module:
     """Build a network with weights drawn from ``seed``.
 
     Args:
@@ -33,7 +33,7 @@ def build_network(host: Host, model: str, options: dict[str, Any], seed: int, wh
     """
     seed_torch(seed, "network")
     if not model.startswith(IMPORT):
-        network = host.create("model", model, options, where=f"{where} (model {model!r})")
+        network = registry.create("model", model, options, where=f"{where} (model {model!r})")
     else:
         network = _imported(model.removeprefix(IMPORT), options, where)
     if not isinstance(network, nn.Module):

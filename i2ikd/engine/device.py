@@ -8,11 +8,11 @@ from functools import cache
 
 import torch
 
-from i2ikd.engine.group import ALONE, Group
+from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
 from i2ikd.errors import UserError
 
 
-def resolve_device(name: str, group: Group = ALONE) -> torch.device:
+def resolve_device(name: str, group: ProcessGroup = SINGLE_PROCESS) -> torch.device:
     """Return the device; ``auto`` is CUDA where there is one. Of several processes each has a CUDA device of its own.
 
     Raises:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Protocol
 
-from i2ikd.engine.ground import Ground
-from i2ikd.engine.listening import Listening
+from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.objective import ActiveTerm
 from i2ikd.engine.seeds import seed_torch
-from i2ikd.engine.trainee import Trainee
+from i2ikd.engine.teacher_runner import TeacherRunner
+from i2ikd.engine.trainer import Trainer
 from i2ikd.lifecycle import EpochContext
 
 
@@ -21,7 +21,7 @@ class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
     """Ctrl-C or SIGTERM: a checkpoint was saved, and the same command goes on from it."""
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Is told how the work goes on."""
 
     def started(self, name: str, steps: int, done: int) -> None:
@@ -30,14 +30,14 @@ class Watcher(Protocol):
     def stepped(self) -> None:
         """One more batch is through."""
 
-    def epoch_ended(self, trainee: str, context: EpochContext, epochs: int) -> None:
+    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
         """One trainee ended an epoch."""
 
     def ended(self) -> None:
         """The loop ended, well or not."""
 
 
-class Silence:
+class NullCallback:
     """A watcher that says nothing."""
 
     def started(self, name: str, steps: int, done: int) -> None:
@@ -46,7 +46,7 @@ class Silence:
     def stepped(self) -> None:
         """Nothing."""
 
-    def epoch_ended(self, trainee: str, context: EpochContext, epochs: int) -> None:
+    def epoch_ended(self, trainer: str, context: EpochContext, epochs: int) -> None:
         """Nothing."""
 
     def ended(self) -> None:
@@ -90,12 +90,12 @@ class StopRequest:
 
 def train(
     name: str,
-    trainees: Sequence[Trainee],
-    ground: Ground,
+    trainers: Sequence[Trainer],
+    shared: TrainingContext,
     *,
-    save: Callable[[Trainee], None] | None = None,
+    save: Callable[[Trainer], None] | None = None,
     save_seconds: float = 30.0,
-    watcher: Watcher | None = None,
+    callback: Callback | None = None,
 ) -> None:
     """Bring every trainee to the end of its recipe.
 
@@ -115,59 +115,59 @@ def train(
         Interrupted: Ctrl-C or SIGTERM, after the checkpoints were saved.
         UserError: a loss that is not finite, wrong shapes, wrong taps.
     """
-    watcher = watcher or Silence()
-    steps = ground.batches.steps
-    total = max(t.epochs for t in trainees) * steps
-    first = min(t.epoch for t in trainees)
-    watcher.started(name, total, min(t.epoch * steps + t.step for t in trainees))
+    callback = callback or NullCallback()
+    steps = shared.batches.steps
+    total = max(t.epochs for t in trainers) * steps
+    first = min(t.epoch for t in trainers)
+    callback.started(name, total, min(t.epoch * steps + t.step for t in trainers))
     saver = _Saver(save, save_seconds)
     try:
-        with StopRequest(patient=ground.group.size > 1) as stop:
-            for epoch in range(first, max(t.epochs for t in trainees)):
-                active = [t for t in trainees if t.epoch == epoch < t.epochs]
-                _run_epoch(epoch, active, ground, stop, saver, watcher)
-                if ground.group.any(stop.requested):  # while it was validated or saved, after the last step's look
+        with StopRequest(patient=shared.group.size > 1) as stop:
+            for epoch in range(first, max(t.epochs for t in trainers)):
+                active = [t for t in trainers if t.epoch == epoch < t.epochs]
+                _run_epoch(epoch, active, shared, stop, saver, callback)
+                if shared.group.any(stop.requested):  # while it was validated or saved, after the last step's look
                     saver.save(active)
                     raise Interrupted
     finally:
-        for trainee in trainees:
-            trainee.close()
-        watcher.ended()
+        for trainer in trainers:
+            trainer.close()
+        callback.ended()
 
 
 def _run_epoch(
-    epoch: int, active: Sequence[Trainee], ground: Ground, stop: StopRequest, saver: _Saver, watcher: Watcher
+    epoch: int, active: Sequence[Trainer], shared: TrainingContext, stop: StopRequest, saver: _Saver, callback: Callback
 ) -> None:
-    for trainee in active:
-        trainee.enter_epoch()
+    for trainer in active:
+        trainer.on_epoch_start()
     terms = {id(t): t.objective.terms for t in active if t.objective is not None}
     flat = [term for group in terms.values() for term in group]
-    if ground.teacher is not None:
-        ground.bank.fill(flat, ground.teacher, ground.batches, ground.device, ground.precision)
-    listening = Listening(ground.teacher, flat, ground.bank, ground.device, ground.precision)
+    if shared.teacher is not None:
+        shared.bank.fill(flat, shared.teacher, shared.batches, shared.device, shared.precision)
+    teacher_runner = TeacherRunner(shared.teacher, flat, shared.bank, shared.device, shared.precision)
     skip = min((t.step for t in active), default=0)
     try:
-        for index, batch in enumerate(ground.batches.epoch(epoch, skip, ground.part), start=skip):
-            there = ground.there(batch)
-            listening.hear(there)
-            learning = [trainee for trainee in active if trainee.step == index]
-            for trainee in learning:
-                own: list[ActiveTerm] = terms[id(trainee)]
-                seed_torch(trainee.run.seed, "knowledge", epoch, index, *ground.group.labels)
-                knowledge = [listening.knowledge(term, there) for term in own]
-                if trainee is learning[-1]:
-                    listening.forget()
-                trainee.learn(there, knowledge)
-            watcher.stepped()
-            if ground.group.any(stop.requested):
+        for index, batch in enumerate(shared.batches.epoch(epoch, skip, shared.part), start=skip):
+            there = shared.to_device(batch)
+            teacher_runner.forward(there)
+            learning = [trainer for trainer in active if trainer.step == index]
+            for trainer in learning:
+                own: list[ActiveTerm] = terms[id(trainer)]
+                seed_torch(trainer.run.seed, "knowledge", epoch, index, *shared.group.labels)
+                knowledge = [teacher_runner.knowledge(term, there) for term in own]
+                if trainer is learning[-1]:
+                    teacher_runner.release()
+                trainer.training_step(there, knowledge)
+            callback.stepped()
+            if shared.group.any(stop.requested):
                 saver.save(active)
                 raise Interrupted
             saver.save_if_due(active)
     finally:
-        listening.close()
+        teacher_runner.close()
     stages = [t.stage_index for t in active]
-    for trainee in active:
-        watcher.epoch_ended(trainee.run.name, trainee.leave_epoch(), trainee.epochs)
+    for trainer in active:
+        callback.epoch_ended(trainer.run.name, trainer.on_epoch_end(), trainer.epochs)
     if stages != [t.stage_index for t in active] or any(t.finished for t in active):
         saver.save(active)
     else:
@@ -177,17 +177,17 @@ def _run_epoch(
 class _Saver:
     """Decides when checkpoints are written."""
 
-    def __init__(self, save: Callable[[Trainee], None] | None, seconds: float) -> None:
+    def __init__(self, save: Callable[[Trainer], None] | None, seconds: float) -> None:
         self._save = save
         self._seconds = seconds
         self._last = time.monotonic()
 
-    def save(self, trainees: Sequence[Trainee]) -> None:
+    def save(self, trainers: Sequence[Trainer]) -> None:
         if self._save is not None:
-            for trainee in trainees:
-                self._save(trainee)
+            for trainer in trainers:
+                self._save(trainer)
         self._last = time.monotonic()
 
-    def save_if_due(self, trainees: Sequence[Trainee]) -> None:
+    def save_if_due(self, trainers: Sequence[Trainer]) -> None:
         if time.monotonic() - self._last >= self._seconds:
-            self.save(trainees)
+            self.save(trainers)

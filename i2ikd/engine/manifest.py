@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from i2ikd.engine.ground import Ground
+from i2ikd.engine.context import TrainingContext
 from i2ikd.errors import UserError
-from i2ikd.plugins import Host
+from i2ikd.registry import Registry
 
 _PACKAGES = ("i2ikd", "torch", "timm", "numpy", "scipy", "scikit-image", "h5py")
 
 
-def manifest(ground: Ground, components: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def manifest(shared: TrainingContext, components: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Return a JSON-able record of the circumstances of a run.
 
     Args:
@@ -27,14 +27,16 @@ def manifest(ground: Ground, components: Iterable[tuple[str, str]]) -> dict[str,
     """
     return {
         "versions": {"python": platform.python_version(), **_versions()},
-        "components": {f"{kind}:{name}": provenance(ground.host, kind, name) for kind, name in sorted(set(components))},
-        "device": _device(ground.device),
-        "precision": ground.precision,
+        "components": {
+            f"{kind}:{name}": provenance(shared.registry, kind, name) for kind, name in sorted(set(components))
+        },
+        "device": _device(shared.device),
+        "precision": shared.precision,
         "threads": torch.get_num_threads(),
-        "processes": ground.group.size,
-        "effective_batch": ground.batches.size,
-        "steps_per_epoch": ground.batches.steps,
-        "data": ground.task.describe(),
+        "processes": shared.group.size,
+        "effective_batch": shared.batches.size,
+        "steps_per_epoch": shared.batches.steps,
+        "data": shared.task.describe(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -50,10 +52,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def provenance(host: Host, kind: str, name: str) -> str:
+def provenance(registry: Registry, kind: str, name: str) -> str:
     """Return which plugin, of which distribution and version, a component comes from."""
     try:
-        return host.get(kind, name).plugin.label
+        return registry.get(kind, name).plugin.label
     except UserError:
         return "imported"
 

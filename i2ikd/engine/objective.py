@@ -18,8 +18,8 @@ from i2ikd.engine.pairing import choose_pairs
 from i2ikd.engine.seeds import seed_torch
 from i2ikd.errors import UserError
 from i2ikd.network import Student, Teacher
-from i2ikd.plugins import Host
 from i2ikd.recipe import Pairs, Stage, Term
+from i2ikd.registry import Registry
 from i2ikd.sample import Batch
 from i2ikd.task import Task
 
@@ -36,7 +36,7 @@ class ActiveTerm:
     shapes: list[TapShapes]
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
+    def attribute_errors(self) -> Iterator[None]:
         """Turn what the distiller raises into one line that says which one, and where in its code.
 
         Raises:
@@ -83,7 +83,7 @@ class Objective(nn.Module):
         return any(term.distiller.uses_teacher for term in self.terms)
 
     @property
-    def judges_output(self) -> bool:
+    def uses_output(self) -> bool:
         """Whether any term looks at the output image, so that a validation loss says something."""
         return any(not term.distiller.uses_taps for term in self.terms)
 
@@ -100,7 +100,7 @@ class Objective(nn.Module):
         total: Tensor | None = None
         for term, told, scale in zip(self.terms, knowledge, self._scales):
             features = student.features(term.student_paths, output)
-            with term.blamed():
+            with term.attribute_errors():
                 loss = term.distiller(features, told, batch)
             if isinstance(loss, dict) and "loss" in loss:
                 parts.update({f"{term.name}/{key}": part.detach() for key, part in loss.items() if key != "loss"})
@@ -145,7 +145,7 @@ def _refuse_no_scalar(term: ActiveTerm, loss: object) -> None:
 def build_objective(
     stage: Stage,
     *,
-    host: Host,
+    registry: Registry,
     task: Task,
     teacher: nn.Module | None,
     student: nn.Module,
@@ -165,7 +165,7 @@ def build_objective(
         name = term.distiller.name
         who = f"the term {name!r} of the stage {stage.name!r}"
         seed_torch(seed, stage.name, "distiller", index)
-        distiller = host.create("distiller", name, term.distiller.options, where=who)
+        distiller = registry.create("distiller", name, term.distiller.options, where=who)
         if not isinstance(distiller, Distiller):
             raise UserError(f"{who}: the plugin gave a {type(distiller).__name__}, not an i2ikd.Distiller")
         if distiller.uses_teacher and teacher is None:
@@ -178,11 +178,11 @@ def build_objective(
         distiller.attach(task)
         found: list[tuple[str, str]] = []
         if distiller.uses_taps and teacher is not None:
-            found = choose_pairs(host, models, (teacher, student), term.pairs or pairs, distiller.role, who)
+            found = choose_pairs(registry, models, (teacher, student), term.pairs or pairs, distiller.tap_kind, who)
         terms.append(ActiveTerm(name, distiller, term, [t for t, _ in found], [s for _, s in found], []))
     _number_equal_names(terms)
     if teacher is not None:
-        _see_shapes(terms, teacher, student, example)
+        _record_shapes(terms, teacher, student, example)
     for index, active in enumerate(terms):
         seed_torch(seed, stage.name, "adapters", index)
         active.distiller.build(active.shapes)
@@ -197,7 +197,7 @@ def _number_equal_names(terms: list[ActiveTerm]) -> None:
 
 
 @torch.no_grad()
-def _see_shapes(terms: list[ActiveTerm], teacher: nn.Module, student: nn.Module, example: Batch) -> None:
+def _record_shapes(terms: list[ActiveTerm], teacher: nn.Module, student: nn.Module, example: Batch) -> None:
     """Run both networks once, in eval mode, so that neither running statistics nor random states change."""
     if not any(term.student_paths for term in terms):
         return

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from torch import nn
 
 from i2ikd.errors import UserError
-from i2ikd.plugins import Host
 from i2ikd.recipe import Pairs
+from i2ikd.registry import Registry
 from i2ikd.taps import resolve_pairs
 
 
 def choose_pairs(
-    host: Host,
+    registry: Registry,
     models: tuple[str, str],
     networks: tuple[nn.Module, nn.Module],
     wanted: Pairs | None,
-    role: str,
+    tap_kind: str,
     who: str,
 ) -> list[tuple[str, str]]:
     """Return (teacher path, student path) pairs, expanded.
@@ -34,15 +34,17 @@ def choose_pairs(
         UserError: nothing is registered and nothing was given, or a path matches nothing.
     """
     if isinstance(wanted, str):
-        return _expanded(networks, host.get("pairs", wanted).resolve()(*networks))
+        return _expanded(networks, registry.get("pairs", wanted).resolve()(*networks))
     if wanted is not None:
         return _expanded(networks, wanted)
-    for component in host.components("pairs"):
-        facts = component.facts
-        if (facts.get("teacher"), facts.get("student")) == models and facts.get("role", "features") == role:
+    for component in registry.components("pairs"):
+        metadata = component.metadata
+        if (metadata.get("teacher"), metadata.get("student")) == models and metadata.get(
+            "role", "features"
+        ) == tap_kind:
             return _expanded(networks, component.resolve()(*networks))
     raise UserError(
-        f"{who} needs pairs of taps ({role}) between {models[0]!r} and {models[1]!r}, and none are registered for "
+        f"{who} needs pairs of taps ({tap_kind}) between {models[0]!r} and {models[1]!r}, and none are registered for "
         'these models: give pairs = [["teacher path", "student path"]]; `i2ikd show model NAME --taps` lists the paths'
     )
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from i2ikd.distiller import Distiller, Features
-from i2ikd.engine.ground import Ground
+from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.objective import ActiveTerm, Objective
 from i2ikd.engine.precision import autocast
 from i2ikd.engine.seeds import seed_torch
@@ -19,44 +19,44 @@ from i2ikd.sample import Batch
 _CALIBRATION_BATCHES = 4
 
 
-def prepare(objective: Objective, ground: Ground, network: nn.Module, seed: int, stage: str) -> None:
+def prepare(objective: Objective, shared: TrainingContext, network: nn.Module, seed: int, stage: str) -> None:
     """Let every distiller prepare, then turn ratios into weights."""
     for index, term in enumerate(objective.terms):
         if type(term.distiller).prepare is not Distiller.prepare:
             seed_torch(seed, stage, "prepare", index)
-            term.distiller.prepare(_teacher_features(term, ground))
+            term.distiller.prepare(_teacher_features(term, shared))
     if any(term.term.ratio is not None for term in objective.terms):
         seed_torch(seed, stage, "calibrate")
-        _calibrate(objective, ground, network)
+        _calibrate(objective, shared, network)
 
 
-def _teacher_features(term: ActiveTerm, ground: Ground) -> Iterator[tuple[Features, Batch]]:
-    assert ground.teacher is not None
-    with Teacher(ground.teacher, term.teacher_paths) as told:
-        for batch in ground.first_batches(ground.preparation_batches):
-            with autocast(ground.device, ground.precision):
+def _teacher_features(term: ActiveTerm, shared: TrainingContext) -> Iterator[tuple[Features, Batch]]:
+    assert shared.teacher is not None
+    with Teacher(shared.teacher, term.teacher_paths) as told:
+        for batch in shared.first_batches(shared.preparation_batches):
+            with autocast(shared.device, shared.precision):
                 output = told(batch)
             yield told.features(term.teacher_paths, output), batch
 
 
 @torch.no_grad()
-def _calibrate(objective: Objective, ground: Ground, network: nn.Module) -> None:
+def _calibrate(objective: Objective, shared: TrainingContext, network: nn.Module) -> None:
     """Average every term and the reconstruction loss over the first batches, the student in eval mode."""
     sums, reconstruction, count = [0.0] * len(objective.terms), 0.0, 0
     training = network.training
     network.eval()
     paths = [path for term in objective.terms for path in term.teacher_paths]
-    teacher = None if ground.teacher is None else Teacher(ground.teacher, paths)
+    teacher = None if shared.teacher is None else Teacher(shared.teacher, paths)
     with teacher or nullcontext(), Student(network, objective.student_paths) as own:
-        for batch in ground.first_batches(_CALIBRATION_BATCHES):
-            with autocast(ground.device, ground.precision):
+        for batch in shared.first_batches(_CALIBRATION_BATCHES):
+            with autocast(shared.device, shared.precision):
                 said, output = None if teacher is None else teacher(batch), own(batch)
             for index, term in enumerate(objective.terms):
                 told = Features() if teacher is None else teacher.features(term.teacher_paths, said)
                 knowledge = term.distiller.knowledge(told, batch) if term.distiller.uses_teacher else {}
                 loss = term.distiller(own.features(term.student_paths, output), knowledge, batch)
                 sums[index] += float(loss["loss"] if isinstance(loss, dict) else loss)
-            reconstruction += float(ground.task.loss(output.float(), batch.target))
+            reconstruction += float(shared.task.loss(output.float(), batch.target))
             count += 1
     network.train(training)
     objective.calibrate([total / count for total in sums], reconstruction / count)

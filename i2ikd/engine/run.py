@@ -11,15 +11,15 @@ from torch import nn
 
 from i2ikd.engine import checkpoint
 from i2ikd.engine.build import build_network
-from i2ikd.engine.ground import Ground
-from i2ikd.engine.loop import Watcher, train
+from i2ikd.engine.context import TrainingContext
+from i2ikd.engine.loop import Callback, train
 from i2ikd.engine.manifest import manifest
 from i2ikd.engine.plan import PlannedStage
 from i2ikd.engine.store import RunFolder, RunSpecification
-from i2ikd.engine.trainee import Trainee
+from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
 from i2ikd.lifecycle import RunContext
-from i2ikd.plugins import Host
+from i2ikd.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Run:
     folder: RunFolder
 
 
-def train_runs(runs: Sequence[Run], ground: Ground, watcher: Watcher | None = None) -> None:
+def train_runs(runs: Sequence[Run], shared: TrainingContext, callback: Callback | None = None) -> None:
     """Train runs together, in one pass over the data; finished ones are left alone.
 
     Life-cycle hooks hear of every run's start and end, on failure too. Of several processes the first one writes.
@@ -45,53 +45,53 @@ def train_runs(runs: Sequence[Run], ground: Ground, watcher: Watcher | None = No
     waiting = [run for run in runs if not run.folder.finished]
     if not waiting:
         return
-    trainees: list[Trainee] = []
+    trainers: list[Trainer] = []
     try:
         for run in waiting:
-            trainees.append(_start(run, ground))
-        folders = {id(trainee): run for trainee, run in zip(trainees, waiting)}
+            trainers.append(_start(run, shared))
+        folders = {id(trainer): run for trainer, run in zip(trainers, waiting)}
         train(
             ", ".join(run.name for run in waiting),
-            trainees,
-            ground,
-            save=(lambda trainee: _save(folders[id(trainee)], trainee)) if ground.group.leads else None,
-            watcher=watcher,
+            trainers,
+            shared,
+            save=(lambda trainer: _save(folders[id(trainer)], trainer)) if shared.group.is_main else None,
+            callback=callback,
         )
-        if ground.group.leads:
-            for trainee, run in zip(trainees, waiting):
-                _finish(run, trainee)
-        ground.group.wait()  # the files are there for all
+        if shared.group.is_main:
+            for trainer, run in zip(trainers, waiting):
+                _finish(run, trainer)
+        shared.group.barrier()  # the files are there for all
     except BaseException as error:
-        for trainee in trainees:
-            trainee.run.error = error
+        for trainer in trainers:
+            trainer.run.error = error
         raise
     finally:
-        for trainee in trainees:
-            ground.notify("run_ended", trainee.run)
+        for trainer in trainers:
+            shared.notify("run_ended", trainer.run)
 
 
-def _start(run: Run, ground: Ground) -> Trainee:
+def _start(run: Run, shared: TrainingContext) -> Trainer:
     """Build the network; go on from the checkpoint where there is one."""
     specification = run.specification
 
     def fresh() -> nn.Module:
-        where = f"{run.name} ({specification.role})"
-        return build_network(ground.host, specification.model, specification.options, specification.seed, where)
+        where = f"{run.name} ({specification.side})"
+        return build_network(shared.registry, specification.model, specification.options, specification.seed, where)
 
     settings = specification.model_dump(mode="json")
     network = fresh()
     context = RunContext(run.name, specification.seed, run.folder.path, settings, network)
-    trainee = Trainee(context, network, run.stages, ground, specification.model, fresh)
-    if ground.group.first(run.folder.checkpoint.is_file()):
-        content = checkpoint.load(run.folder.checkpoint, ground.device)
+    trainer = Trainer(context, network, run.stages, shared, specification.model, fresh)
+    if shared.group.broadcast(run.folder.checkpoint.is_file()):
+        content = checkpoint.load(run.folder.checkpoint, shared.device)
         if content.get("digest") != specification.digest or "trainee" not in content:
             raise UserError(f"{run.folder.checkpoint} is no checkpoint of this run; move it away to train {run.name}")
-        trainee.load_state_dict(content["trainee"], str(run.folder.checkpoint))
-    elif ground.group.leads:
+        trainer.load_state_dict(content["trainee"], str(run.folder.checkpoint))
+    elif shared.group.is_main:
         run.folder.write("run", {"name": run.name, "specification": settings})
-        run.folder.write("manifest", manifest(ground, _components(specification)))
-    ground.notify("run_started", context)
-    return trainee
+        run.folder.write("manifest", manifest(shared, _components(specification)))
+    shared.notify("run_started", context)
+    return trainer
 
 
 def _components(specification: RunSpecification) -> list[tuple[str, str]]:
@@ -101,17 +101,17 @@ def _components(specification: RunSpecification) -> list[tuple[str, str]]:
     return used
 
 
-def _save(run: Run, trainee: Trainee) -> None:
-    content = {"digest": run.specification.digest, "trainee": trainee.state_dict()}
+def _save(run: Run, trainer: Trainer) -> None:
+    content = {"digest": run.specification.digest, "trainee": trainer.state_dict()}
     checkpoint.save(content, run.folder.checkpoint)
 
 
-def _finish(run: Run, trainee: Trainee) -> None:
+def _finish(run: Run, trainer: Trainer) -> None:
     """Write the history, then the weights, whose presence says that the run is finished; then drop the checkpoint."""
-    run.folder.write("history", trainee.history)
+    run.folder.write("history", trainer.history)
     facts = run.folder.read("manifest") or {}
     run.folder.write("manifest", {**facts, "ended": datetime.now(UTC).isoformat(timespec="seconds")})
-    save_weights(run.specification, run.folder, trainee.network)
+    save_weights(run.specification, run.folder, trainer.network)
     run.folder.checkpoint.unlink(missing_ok=True)
 
 
@@ -128,13 +128,13 @@ def save_weights(specification: RunSpecification, folder: RunFolder, network: nn
     checkpoint.save(content, folder.weights)
 
 
-def load_network(host: Host, folder: RunFolder) -> nn.Module:
+def load_network(registry: Registry, folder: RunFolder) -> nn.Module:
     """Build a run's network afresh and put its saved weights in; in eval mode.
 
     Raises:
         UserError: the run is not finished, or its files are not what they should be.
     """
     content = folder.load_weights()
-    network = build_network(host, content["model"], content["options"], content["seed"], str(folder.path))
+    network = build_network(registry, content["model"], content["options"], content["seed"], str(folder.path))
     checkpoint.load_state(network, content["state"], str(folder.weights))
     return network.eval()

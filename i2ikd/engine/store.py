@@ -20,7 +20,7 @@ class RunSpecification(BaseModel):
     """Everything that decides the numbers of one run; two runs of equal specification are one run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    role: str
+    side: str
     """``teacher`` or ``student``."""
     seed: int
     task: dict[str, Any]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from i2ikd.errors import UserError
 from i2ikd.evaluation.tiles import Tiling, run_tiled
-from i2ikd.network import apply, laid_out
+from i2ikd.network import apply, to_memory_format
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
 
@@ -21,14 +21,14 @@ Watch = Callable[[range], Iterable[int]]
 
 
 @dataclass(frozen=True)
-class Job:
+class InferenceItem:
     """One volume to read, and where its result is written."""
 
     source: Path
     target: Path
 
 
-def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[Job]:
+def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[InferenceItem]:
     """Say what would be read and written, before anything is.
 
     Args:
@@ -45,12 +45,12 @@ def plan(task: Task, source: Path, output: Path, force: bool = False) -> list[Jo
     if not output.resolve().parent.is_dir():
         raise UserError(f"there is no folder {output.resolve().parent} to write {output.name} into")
     if source.is_file() or task.reads(source):
-        jobs = [Job(source, output)]
+        jobs = [InferenceItem(source, output)]
     else:
         if output.exists() and not output.is_dir():
             raise UserError(f"{source} is a folder, so the output must be one too, and {output} is a file")
         found = list(_volumes(task, source, output.resolve()))
-        jobs = [Job(path, output / path.relative_to(source)) for path in found]
+        jobs = [InferenceItem(path, output / path.relative_to(source)) for path in found]
         if not jobs:
             raise UserError(f"{source}: in this folder is no file that the task {type(task).__name__} reads")
     for job in jobs:
@@ -86,12 +86,12 @@ class Inference:
     """
 
     def __init__(self, network: nn.Module, task: Task, device: torch.device, tiling: Tiling | None = None) -> None:
-        self._network = laid_out(network, device).eval()
+        self._network = to_memory_format(network, device).eval()
         self._task = task
         self._device = device
         self._tiling = tiling
 
-    def __call__(self, job: Job, watch: Watch = iter) -> int:
+    def __call__(self, job: InferenceItem, watch: Watch = iter) -> int:
         """Read, apply, and write one volume; return how many slices it has.
 
         The result is written beside its place and then moved there: it is whole or not there.

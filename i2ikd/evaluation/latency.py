@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from i2ikd.errors import UserError
-from i2ikd.network import conditions_for, laid_out
+from i2ikd.network import conditions_for, to_memory_format
 from i2ikd.sample import Batch
 
 
@@ -30,7 +30,7 @@ class Latency:
 
 def ready(network: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
     """Return a copy as it is deployed: in eval mode, on ``device``, 2-D kernels in channels_last."""
-    return laid_out(copy.deepcopy(network).eval(), device)
+    return to_memory_format(copy.deepcopy(network).eval(), device)
 
 
 def first_slice(batch: Batch, device: torch.device | str = "cpu") -> Batch:

@@ -13,21 +13,21 @@ from i2ikd.engine.precision import Precision, autocast
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, VolumeImages, score_volumes
 from i2ikd.metric import Metric
-from i2ikd.network import apply, laid_out
-from i2ikd.plugins import Host
+from i2ikd.network import apply, to_memory_format
+from i2ikd.registry import Registry
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
 
 _BATCH = 4
 
 
-def make_metrics(host: Host, task: Task) -> dict[str, Metric]:
+def make_metrics(registry: Registry, task: Task) -> dict[str, Metric]:
     """Build the metrics of a task's table, by registered name.
 
     Raises:
         UserError: one is unknown.
     """
-    return {name: host.create("metric", name) for name in task.columns.values()}
+    return {name: registry.create("metric", name) for name in task.columns.values()}
 
 
 def evaluate_network(
@@ -41,7 +41,7 @@ def evaluate_network(
     precision: Precision = "fp32",
 ) -> list[Record]:
     """Score a network on every slice of a split, in the data's order."""
-    there = laid_out(network, device).eval()
+    there = to_memory_format(network, device).eval()
 
     @torch.inference_mode()
     def run(batch: Batch) -> dict[str, Tensor]:
@@ -75,9 +75,9 @@ def predict(
                 outputs, targets, indices = {}, [], []
             name = key.volume
             indices.append(key.index)
-            targets.append(task.view(batch.target[place]))
+            targets.append(task.to_display(batch.target[place]))
             for row, images in rows.items():
-                outputs.setdefault(row, []).append(task.view(images[place]))
+                outputs.setdefault(row, []).append(task.to_display(images[place]))
     yield _stack(name, outputs, targets, indices)
 
 

@@ -203,7 +203,7 @@ def _mean(values: list[float]) -> float:
     return math.fsum(defined) / len(defined)
 
 
-def tabulate(records: Sequence[Record], metric: str) -> dict[str, np.ndarray]:
+def pivot(records: Sequence[Record], metric: str) -> dict[str, np.ndarray]:
     """Return the arms' per-volume values [seeds, volumes], the form that ``statistics`` takes.
 
     Rows are the seeds and columns the volumes that occur in any record, sorted, so that cells of two arms match; a

@@ -49,7 +49,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Closure:
+class GapClosed:
     """The share (arm - student) / (teacher - student) of the gap that an arm closes, with its interval.
 
     Attributes:
@@ -74,7 +74,7 @@ class Closure:
         return _json(self)
 
 
-def _json(result: Estimate | Difference | Closure) -> dict[str, Any]:
+def _json(result: Estimate | Difference | GapClosed) -> dict[str, Any]:
     values = asdict(result)
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
@@ -176,7 +176,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: corrected[name] for name in p_values}
 
 
-def closure(
+def gap_closed(
     arm: np.ndarray,
     student: np.ndarray,
     teacher: np.ndarray,
@@ -184,7 +184,7 @@ def closure(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
-) -> Closure:
+) -> GapClosed:
     """Return which share of the student-teacher gap an arm closes; all three are [seeds, volumes].
 
     Means are over the seeds and volumes that all three have, and the bootstrap draws the same ones for all three. The
@@ -201,13 +201,13 @@ def closure(
     gap, too_small = _gap(student, teacher, sign)
     own, plain, best = (float(np.nanmean(table)) for table in tables)
     if not sign * (best - plain) > 0:
-        return Closure(math.nan, math.nan, math.nan, count, gap, True)
+        return GapClosed(math.nan, math.nan, math.nan, count, gap, True)
     means = _resampled_means(tables, resamples, seed)
     gaps = means[:, 2] - means[:, 1]
     defined = gaps != 0
     shares = (means[defined, 0] - means[defined, 1]) / gaps[defined]
     low, high = _percentiles(shares, level, count)
-    return Closure((own - plain) / (best - plain), low, high, count, gap, too_small)
+    return GapClosed((own - plain) / (best - plain), low, high, count, gap, too_small)
 
 
 def _gap(student: np.ndarray, teacher: np.ndarray, sign: float) -> tuple[float, bool | None]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from i2ikd.compare.comparison import Comparison, Row
-from i2ikd.evaluation.statistics import Closure, Difference, Estimate
-from i2ikd.plugins import Host
+from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
+from i2ikd.experiment.summary import Comparison, Row
+from i2ikd.registry import Registry
 from i2ikd.report import numbers
 from i2ikd.report.legend import Judged, judged, roles
 
@@ -65,14 +65,14 @@ class Content:
         return next(column for column in self.columns if column.key == key)
 
 
-def tabulate(comparison: Comparison, host: Host | None = None) -> Content:
+def pivot(comparison: Comparison, registry: Registry | None = None) -> Content:
     """Turn a comparison into cells.
 
     Args:
         comparison: what was found.
         host: where metrics say their unit and direction; the default host unless given.
     """
-    known = {column: judged(metric, host) for column, metric in comparison.columns.items()}
+    known = {column: judged(metric, registry) for column, metric in comparison.columns.items()}
     digits = {column: metric_decimals(comparison, column) for column in comparison.columns}
     best = {column: _best(comparison.rows, column, known[column].higher_is_better) for column in comparison.columns}
     student = roles(comparison).student
@@ -83,7 +83,7 @@ def tabulate(comparison: Comparison, host: Host | None = None) -> Content:
         cells |= {name: _estimate(row.metrics.get(name), digits[name]) for name in comparison.columns}
         if student is not None:
             first = next(iter(comparison.columns))
-            cells["closure"] = _closure(row.closure)
+            cells["closure"] = _gap_closed(row.gap_closed)
             cells["difference"] = difference_cell(row, student, digits[first])
         cells["rank"] = Cell(str(row.rank), value=row.rank) if row.rank is not None else Cell(numbers.NONE)
         leading = frozenset(column for column, arms in best.items() if row.arm in arms)
@@ -102,7 +102,7 @@ def _columns(comparison: Comparison, known: dict[str, Judged], student: str | No
     columns += [Column(name, name, known[name].unit, known[name].arrow) for name in comparison.columns]
     if student is not None:
         unit = known[next(iter(comparison.columns))].unit
-        if any(row.closure is not None for row in comparison.rows):
+        if any(row.gap_closed is not None for row in comparison.rows):
             columns.append(Column("closure", "closure", "%", part="closure"))
         columns.append(Column("difference", f"Δ {student}", unit, part="difference"))
     columns.append(Column("rank", "rank", part="rank"))
@@ -131,13 +131,13 @@ def _estimate(estimate: Estimate | None, digits: int) -> Cell:
     return Cell(numbers.fixed(estimate.mean, digits), interval, value=estimate.mean)
 
 
-def _closure(closure: Closure | None) -> Cell:
-    if closure is None:
+def _gap_closed(gap_closed: GapClosed | None) -> Cell:
+    if gap_closed is None:
         return Cell(numbers.NONE)
-    if closure.gap_too_small or not math.isfinite(closure.mean):
+    if gap_closed.gap_too_small or not math.isfinite(gap_closed.mean):
         return Cell("gap too small")
-    interval = numbers.span(100 * closure.low, 100 * closure.high, 0)
-    return Cell(numbers.percent(closure.mean), interval, value=closure.mean)
+    interval = numbers.span(100 * gap_closed.low, 100 * gap_closed.high, 0)
+    return Cell(numbers.percent(gap_closed.mean), interval, value=gap_closed.mean)
 
 
 def difference_cell(row: Row, reference: str, digits: int) -> Cell:

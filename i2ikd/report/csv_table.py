@@ -6,11 +6,11 @@ import csv
 import io
 from typing import Any
 
-from i2ikd.compare.comparison import Comparison, Row
+from i2ikd.experiment.summary import Comparison, Row
 
 _COSTS = ("params", "macs", "latency_ms", "latency_spread_ms")
 _ESTIMATE = ("mean", "low", "high", "n")
-_CLOSURE = (*_ESTIMATE, "gap", "gap_too_small")
+_GAP_CLOSED = (*_ESTIMATE, "gap", "gap_too_small")
 _DIFFERENCE = ("mean", "low", "high", "p", "p_holm", "n")
 
 
@@ -20,7 +20,7 @@ def csv_table(comparison: Comparison) -> str:
     table = csv.writer(text, lineterminator="\n")
     head = ["arm", "kind", *_COSTS]
     head += [f"{column}_{part}" for column in comparison.columns for part in _ESTIMATE]
-    head += [f"closure_{part}" for part in _CLOSURE]
+    head += [f"closure_{part}" for part in _GAP_CLOSED]
     head += [f"difference_to_{name}_{part}" for name in comparison.references for part in _DIFFERENCE]
     table.writerow([*head, "rank"])
     for row in comparison.rows:
@@ -32,7 +32,7 @@ def _values(row: Row, comparison: Comparison) -> list[Any]:
     whole = row.as_json()
     values = [row.arm, row.kind, *(whole[cost] for cost in _COSTS)]
     values += _parts(whole, list(comparison.columns), _ESTIMATE)
-    values += _parts(whole, ["closure"], _CLOSURE)
+    values += _parts(whole, ["closure"], _GAP_CLOSED)
     values += _parts(whole["differences"], comparison.references, _DIFFERENCE)
     return [*values, row.rank]
 

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.errors import UserError
-from i2ikd.report.style import GRID, INK, logarithmic_loss, looks, put_legend, sheet
+from i2ikd.experiment.summary import Comparison
+from i2ikd.report.style import GRID, INK, logarithmic_loss, marker_styles, put_legend, sheet
 
 _COLUMNS = 3
 _VALIDATION = "validation"
@@ -68,21 +68,21 @@ def validation_losses(comparison: Comparison) -> Figure:
     if not arms:
         raise UserError("there is nothing to draw: no run was validated")
     figure, (axes,) = sheet(6.4, 4.4)
-    known = looks(comparison)
+    known = marker_styles(comparison)
     everything: list[float] = []
     for arm, histories in arms.items():
-        look = known[arm]
+        style = known[arm]
         for history in histories if len(histories) > 1 else ():
             epochs, values = _lines([history]).get(_VALIDATION, ([], []))
-            axes.plot(epochs, values, color=look.colour, linewidth=0.6, alpha=0.35)
+            axes.plot(epochs, values, color=style.colour, linewidth=0.6, alpha=0.35)
         epochs, values = _lines(histories)[_VALIDATION]
         everything += values
         axes.plot(
             epochs,
             values,
-            color=look.colour,
+            color=style.colour,
             linewidth=1.5,
-            marker=look.marker,
+            marker=style.marker,
             markersize=4,
             markevery=max(1, len(epochs) // 6),
             label=arm,

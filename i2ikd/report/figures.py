@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from i2ikd.compare.comparison import Comparison, Row
 from i2ikd.errors import UserError
+from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.report import numbers
 from i2ikd.report.legend import judged, roles
-from i2ikd.report.style import INK, looks, put_legend, sheet
+from i2ikd.report.style import INK, marker_styles, put_legend, sheet
 
 _WIDE_RANGE = 30
 """Ratio of the largest cost to the least from which on the axis is logarithmic."""
@@ -44,17 +44,17 @@ def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label:
     costs = {row.arm: float(cost(row) or 0) for row in rows}
     logarithmic = max(costs.values()) > _WIDE_RANGE * min(costs.values())
     places = _side_by_side(costs, logarithmic)
-    known = looks(comparison)
+    known = marker_styles(comparison)
     for row in rows:
-        estimate, look = row.metrics[first], known[row.arm]
+        estimate, style = row.metrics[first], known[row.arm]
         ends = [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
         axes.errorbar(
             [places[row.arm]],
             [estimate.mean],
             yerr=ends if math.isfinite(estimate.low) else None,
-            fmt=look.marker,
+            fmt=style.marker,
             markersize=11 if row.kind == "teacher" else 6,
-            color=look.colour,
+            color=style.colour,
             elinewidth=1.3,
             capsize=2.5,
             label=row.arm,
@@ -102,16 +102,16 @@ def differences_to_student(comparison: Comparison) -> Figure:
     upward = judged(comparison.columns[first]).higher_is_better is not False
     rows.sort(key=lambda row: row.differences[student].mean, reverse=not upward)
     figure, (axes,) = sheet(6.4, 1.5 + 0.34 * len(rows))
-    known = looks(comparison)
+    known = marker_styles(comparison)
     for place, row in enumerate(rows):
-        found, look = row.differences[student], known[row.arm]
+        found, style = row.differences[student], known[row.arm]
         ends = [[found.mean - found.low], [found.high - found.mean]] if math.isfinite(found.low) else None
         axes.errorbar(
             [found.mean],
             [place],
             xerr=ends,
-            fmt=look.marker,
-            color=look.colour,
+            fmt=style.marker,
+            color=style.colour,
             markersize=6,
             elinewidth=1.6,
             capsize=3,

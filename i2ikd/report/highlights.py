@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from i2ikd.compare.comparison import Comparison, Row
+from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.report import numbers
 from i2ikd.report.content import metric_decimals
 from i2ikd.report.legend import judged, roles
@@ -65,6 +65,6 @@ def _best(comparison: Comparison) -> Highlight | None:
     best = (max if upward else min)(arms, key=lambda row: row.metrics[first].mean)
     tied = sum(row.rank == 1 for row in arms)
     note = f"{tied} of {len(arms)} arms share rank 1" if tied > 1 else "alone on rank 1"
-    if best.closure is not None and math.isfinite(best.closure.mean) and not best.closure.gap_too_small:
-        note = f"closes {numbers.percent(best.closure.mean)} % of the gap; " + note
+    if best.gap_closed is not None and math.isfinite(best.gap_closed.mean) and not best.gap_closed.gap_too_small:
+        note = f"closes {numbers.percent(best.gap_closed.mean)} % of the gap; " + note
     return Highlight(f"best mean {first}", best.arm, note)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from i2ikd.compare.comparison import Comparison
-from i2ikd.plugins import Host
-from i2ikd.report.content import Cell, Column, Line, tabulate
-from i2ikd.report.legend import facts_line
+from i2ikd.experiment.summary import Comparison
+from i2ikd.registry import Registry
+from i2ikd.report.content import Cell, Column, Line, pivot
+from i2ikd.report.legend import metadata_line
 
 _SIGNS = {
     "\\": r"\textbackslash{}",
@@ -38,9 +38,9 @@ def escape(text: str) -> str:
     return "".join(_SIGNS.get(sign, sign) for sign in text)
 
 
-def latex(comparison: Comparison, host: Host | None = None) -> str:
+def latex(comparison: Comparison, registry: Registry | None = None) -> str:
     """Return a ``table`` environment; columns are scaled to the width of the text."""
-    content = tabulate(comparison, host)
+    content = pivot(comparison, registry)
     lines = [
         r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
@@ -64,7 +64,7 @@ def latex(comparison: Comparison, host: Host | None = None) -> str:
 
 def _caption(comparison: Comparison) -> str:
     names = ", ".join(f"{column}: {metric}" for column, metric in comparison.columns.items())
-    return f"{comparison.name}. {facts_line(comparison)}. {names}. Brackets: 95 % bootstrap intervals."
+    return f"{comparison.name}. {metadata_line(comparison)}. {names}. Brackets: 95 % bootstrap intervals."
 
 
 def _row(cells: list[str]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.errors import UserError
-from i2ikd.plugins import Host, default_host
+from i2ikd.experiment.summary import Comparison
+from i2ikd.registry import Registry, default_registry
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Judged:
         return "↑" if self.higher_is_better else "↓"
 
 
-def judged(metric: str, host: Host | None = None) -> Judged:
+def judged(metric: str, registry: Registry | None = None) -> Judged:
     """Look a metric up; one that is not there any more is known by its name alone."""
     try:
-        component = (host or default_host()).get("metric", metric)
+        component = (registry or default_registry()).get("metric", metric)
         target: Any = component.resolve()
     except UserError:
         return Judged(metric)
@@ -54,20 +54,20 @@ def roles(comparison: Comparison) -> Roles:
     return Roles(student, control if control is not None or student != "control" else student)
 
 
-def facts_line(comparison: Comparison) -> str:
+def metadata_line(comparison: Comparison) -> str:
     """Say in one line what was measured on."""
-    return " · ".join(f"{name} {value}" for name, value in comparison.facts.items())
+    return " · ".join(f"{name} {value}" for name, value in comparison.metadata.items())
 
 
-def legend(comparison: Comparison, host: Host | None = None) -> list[tuple[str, str]]:
+def legend(comparison: Comparison, registry: Registry | None = None) -> list[tuple[str, str]]:
     """Return (term, explanation) of everything in the table."""
     first = next(iter(comparison.columns))
     found = roles(comparison)
-    entries = [(column, _metric(judged(metric, host))) for column, metric in comparison.columns.items()]
+    entries = [(column, _metric(judged(metric, registry))) for column, metric in comparison.columns.items()]
     entries.append(("[low, high]", _interval(comparison)))
     if found.student is not None:
-        if any(row.closure is not None for row in comparison.rows):
-            entries.append(("closure", _closure(first, found.student)))
+        if any(row.gap_closed is not None for row in comparison.rows):
+            entries.append(("closure", _gap_closed(first, found.student)))
         entries.append(
             (
                 f"Δ {found.student}",
@@ -97,7 +97,7 @@ def _interval(comparison: Comparison) -> str:
     return text
 
 
-def _closure(first: str, student: str) -> str:
+def _gap_closed(first: str, student: str) -> str:
     return (
         f"share of the gap in {first} between {student!r} (0 %) and the teacher (100 %) that an arm closes; "
         "gap too small: below twice its standard deviation over seeds"

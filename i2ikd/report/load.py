@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from i2ikd.compare.comparison import Comparison, Costs, Row
-from i2ikd.compare.folder import read_owner
 from i2ikd.engine.store import Store
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import Record, read_records
-from i2ikd.evaluation.statistics import Closure, Difference, Estimate
+from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
+from i2ikd.experiment.folder import read_owner
+from i2ikd.experiment.summary import Comparison, Costs, Row
 from i2ikd.files import read_json
 
 
@@ -33,7 +33,7 @@ def load_comparison(out: Path) -> Comparison:
         content = read_json(results)
         comparison = Comparison(
             name=content["name"],
-            facts=content["facts"],
+            metadata=content["facts"],
             columns=content["metrics"],
             rows=[_row(row, content["metrics"]) for row in content["rows"]],
             records=read_records(scores),
@@ -69,7 +69,7 @@ def _row(row: dict[str, Any], columns: dict[str, str]) -> Row:
         kind=row["kind"],
         costs=costs,
         metrics={column: Estimate(**_numbers(row[column])) for column in columns},
-        closure=Closure(**_numbers(row["closure"], keep="gap_too_small")) if row["closure"] else None,
+        gap_closed=GapClosed(**_numbers(row["closure"], keep="gap_too_small")) if row["closure"] else None,
         differences={name: Difference(**_numbers(values)) for name, values in differences.items()},
         corrected={name: p for name, p in corrected.items() if p is not None},
         rank=row["rank"],

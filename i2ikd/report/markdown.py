@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from i2ikd.compare.comparison import Comparison
-from i2ikd.plugins import Host
-from i2ikd.report.content import Column, Line, tabulate
+from i2ikd.experiment.summary import Comparison
+from i2ikd.registry import Registry
+from i2ikd.report.content import Column, Line, pivot
 from i2ikd.report.legend import legend
 
 
-def markdown(comparison: Comparison, host: Host | None = None) -> str:
+def markdown(comparison: Comparison, registry: Registry | None = None) -> str:
     """Return a document: facts, table, legend."""
-    content = tabulate(comparison, host)
+    content = pivot(comparison, registry)
     head = [_escaped(column.heading) for column in content.columns]
     rule = [":--" if column.key == "arm" else "--:" for column in content.columns]
     body = [[_cell(line, column) for column in content.columns] for line in content.lines]
     lines = [f"# {_escaped(comparison.name)}", ""]
-    lines += [f"- {_escaped(name)}: {_escaped(value)}" for name, value in comparison.facts.items()]
+    lines += [f"- {_escaped(name)}: {_escaped(value)}" for name, value in comparison.metadata.items()]
     lines += ["", *(f"| {' | '.join(row)} |" for row in (head, rule, *body)), ""]
-    lines += [f"- **{_escaped(term)}**: {_escaped(text)}" for term, text in legend(comparison, host)]
+    lines += [f"- **{_escaped(term)}**: {_escaped(text)}" for term, text in legend(comparison, registry)]
     return "\n".join(lines) + "\n"
 
 

@@ -11,10 +11,10 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from i2ikd.compare.comparison import Comparison
-from i2ikd.plugins import Component, Host, default_host
+from i2ikd.experiment.summary import Comparison
+from i2ikd.registry import Component, Registry, default_registry
 from i2ikd.report import numbers
-from i2ikd.report.content import Cell, difference_cell, metric_decimals, tabulate
+from i2ikd.report.content import Cell, difference_cell, metric_decimals, pivot
 from i2ikd.report.gallery import Gallery, gallery
 from i2ikd.report.highlights import highlights
 from i2ikd.report.legend import judged, legend, roles
@@ -46,7 +46,7 @@ class DifferenceRow:
     cells: list[Cell]
 
 
-def page(comparison: Comparison, pictures: Pictures | None = None, host: Host | None = None) -> str:
+def page(comparison: Comparison, pictures: Pictures | None = None, registry: Registry | None = None) -> str:
     """Return the page.
 
     Args:
@@ -54,27 +54,29 @@ def page(comparison: Comparison, pictures: Pictures | None = None, host: Host | 
         pictures: images to show, if any.
         host: whose registered figures are drawn; a figure that fails costs a line in the page and on stderr.
     """
-    host = host or default_host()
+    registry = registry or default_registry()
     first = next(iter(comparison.columns))
-    content = tabulate(comparison, host)
+    content = pivot(comparison, registry)
     return (
         _environment()
         .get_template("page.html")
         .render(
             name=comparison.name,
-            facts=comparison.facts,
+            metadata=comparison.metadata,
             highlights=highlights(comparison),
             columns=content.columns,
             tops=[line for line in content.lines if line.kind != "arm"],
             arms=[line for line in content.lines if line.kind == "arm"],
-            legend=legend(comparison, host),
+            legend=legend(comparison, registry),
             first=first,
-            unit=judged(comparison.columns[first], host).unit,
+            unit=judged(comparison.columns[first], registry).unit,
             references=comparison.references,
             differences=_differences(comparison, first),
             control=roles(comparison).control,
-            figures=[_draw(component, place, comparison) for place, component in enumerate(host.components("figure"))],
-            gallery=_gallery(comparison, pictures or [], first, host),
+            figures=[
+                _draw(component, place, comparison) for place, component in enumerate(registry.components("figure"))
+            ],
+            gallery=_gallery(comparison, pictures or [], first, registry),
             spread=_latency_spreads(comparison),
         )
     )
@@ -112,12 +114,12 @@ def _draw(component: Component, place: int, comparison: Comparison) -> Drawn:
     return Drawn(component.name, title, svg, wide, own_background=not follows_page(figure))
 
 
-def _gallery(comparison: Comparison, pictures: Pictures, first: str, host: Host) -> Gallery | None:
+def _gallery(comparison: Comparison, pictures: Pictures, first: str, registry: Registry) -> Gallery | None:
     baselines = [row.arm for row in comparison.rows if row.kind == "baseline"]
     networks = [row.arm for row in comparison.rows if row.kind != "baseline"]
     if not pictures:
         return None
-    unit = judged(comparison.columns[first], host).unit
+    unit = judged(comparison.columns[first], registry).unit
     return gallery(pictures, baselines, networks, metric_decimals(comparison, first), unit)
 
 

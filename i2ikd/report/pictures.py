@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd.compare.comparison import Comparison
-from i2ikd.compare.workbench import Workbench
 from i2ikd.engine.run import Run
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, per_volume
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.summary import Comparison
 from i2ikd.files import replacing
 from i2ikd.network import apply
 from i2ikd.report.legend import judged
@@ -52,7 +52,7 @@ class Picture:
 Pictures = list[Picture]
 
 
-def collect_pictures(bench: Workbench, comparison: Comparison) -> Pictures:
+def collect_pictures(context: ExperimentContext, comparison: Comparison) -> Pictures:
     """Run the compared networks of the first seed on three slices: every baseline, the teacher, at most eight arms.
 
     Args:
@@ -60,21 +60,23 @@ def collect_pictures(bench: Workbench, comparison: Comparison) -> Pictures:
         comparison: says which volumes and which arms.
     """
     seed = min((record.seed for record in comparison.records if record.seed != NO_SEED), default=0)
-    runs = {"teacher": bench.teacher_run(seed)}
-    runs |= {arm: bench.arm_run(bench.experiment.arm(arm), seed) for arm in _chosen_arms(comparison)}
-    samples = {label: _middle(bench, volume) for label, volume in telling_volumes(comparison).items()}
+    runs = {"teacher": context.teacher_run(seed)}
+    runs |= {arm: context.arm_run(context.experiment.arm(arm), seed) for arm in _chosen_arms(comparison)}
+    samples = {label: _middle(context, volume) for label, volume in telling_volumes(comparison).items()}
     images: dict[str, dict[str, np.ndarray]] = {label: {} for label in samples}
     for label, batch in samples.items():
-        images[label] |= {name: bench.task.view(image[0]) for name, image in bench.task.baseline(batch).items()}
+        images[label] |= {
+            name: context.task.to_display(image[0]) for name, image in context.task.baseline(batch).items()
+        }
     for name, run in runs.items():
-        for label, output in _outputs(bench, run, samples).items():
-            images[label][name] = bench.task.view(output)
+        for label, output in _outputs(context, run, samples).items():
+            images[label][name] = context.task.to_display(output)
     return [
         Picture(
             label,
             batch.keys[0].volume,
             batch.keys[0].index,
-            bench.task.view(batch.target[0]),
+            context.task.to_display(batch.target[0]),
             images[label],
             _scores(comparison, batch.keys[0].volume, seed, images[label]),
         )
@@ -111,8 +113,8 @@ def _chosen_arms(comparison: Comparison) -> list[str]:
     return [row.arm for row in arms if row.arm in chosen]
 
 
-def _middle(bench: Workbench, volume: str) -> Batch:
-    dataset = bench.dataset("test")
+def _middle(context: ExperimentContext, volume: str) -> Batch:
+    dataset = context.dataset("test")
     places = [place for place, key in enumerate(dataset.keys) if key.volume == volume]
     if not places:
         raise UserError(f"the test split has no volume {volume!r} any more; its data has changed since it was scored")
@@ -120,9 +122,9 @@ def _middle(bench: Workbench, volume: str) -> Batch:
 
 
 @torch.inference_mode()
-def _outputs(bench: Workbench, run: Run, samples: dict[str, Batch]) -> dict[str, Tensor]:
-    network = bench.load(run).to(bench.device)
-    return {label: apply(network, batch.to(bench.device)).float().cpu()[0] for label, batch in samples.items()}
+def _outputs(context: ExperimentContext, run: Run, samples: dict[str, Batch]) -> dict[str, Tensor]:
+    network = context.load(run).to(context.device)
+    return {label: apply(network, batch.to(context.device)).float().cpu()[0] for label, batch in samples.items()}
 
 
 def _scores(comparison: Comparison, volume: str, seed: int, rows: Sequence[str] | dict[str, Any]) -> dict[str, float]:
@@ -137,13 +139,13 @@ def save_pictures(pictures: Pictures, out: Path) -> Path:
     Errors, not images, are kept: half precision is then fine where networks are close to the target.
     """
     arrays: dict[str, np.ndarray] = {}
-    facts = []
+    metadata = []
     for place, picture in enumerate(pictures):
         target = picture.target.astype(np.float16)
         arrays[f"{place}"] = target
         for row, image in enumerate(picture.images.values()):
             arrays[f"{place}.{row}"] = (image - target.astype(np.float32)).astype(np.float16)
-        facts.append(
+        metadata.append(
             {
                 "label": picture.label,
                 "volume": picture.volume,
@@ -154,7 +156,7 @@ def save_pictures(pictures: Pictures, out: Path) -> Path:
         )
     file = out / FILE
     with replacing(file) as stream:
-        np.savez_compressed(stream, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(stream, metadata=np.array(json.dumps(metadata)), **arrays)  # type: ignore[arg-type]
     return file
 
 
@@ -169,13 +171,13 @@ def load_pictures(out: Path) -> Pictures:
         return []
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            facts = json.loads(str(arrays["facts"]))
-            return [_picture(place, fact, arrays) for place, fact in enumerate(facts)]
+            metadata = json.loads(str(arrays["facts"]))
+            return [_picture(place, entry_, arrays) for place, entry_ in enumerate(metadata)]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged ({error}); delete it, or compare again") from None
 
 
-def _picture(place: int, facts: dict[str, Any], arrays: Any) -> Picture:
+def _picture(place: int, metadata: dict[str, Any], arrays: Any) -> Picture:
     target = arrays[f"{place}"].astype(np.float32)
-    images = {row: target + arrays[f"{place}.{index}"].astype(np.float32) for index, row in enumerate(facts["rows"])}
-    return Picture(facts["label"], facts["volume"], facts["slice"], target, images, facts["scores"])
+    images = {row: target + arrays[f"{place}.{index}"].astype(np.float32) for index, row in enumerate(metadata["rows"])}
+    return Picture(metadata["label"], metadata["volume"], metadata["slice"], target, images, metadata["scores"])

@@ -6,9 +6,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from i2ikd.compare.comparison import Comparison, Row
 from i2ikd.errors import UserError, nearest
-from i2ikd.plugins import Host
+from i2ikd.experiment.summary import Comparison, Row
+from i2ikd.registry import Registry
 from i2ikd.report.legend import judged, roles
 
 _COSTS = ("params", "macs", "latency_ms")
@@ -38,7 +38,7 @@ def sort_keys(comparison: Comparison) -> list[str]:
     return ["arm", *_COSTS, *comparison.columns, "closure", "difference", "rank"]
 
 
-def sorted_by(comparison: Comparison, column: str, host: Host | None = None) -> Comparison:
+def sorted_by(comparison: Comparison, column: str, registry: Registry | None = None) -> Comparison:
     """Return the comparison with its arms sorted, the best first; baselines and teacher stay on top.
 
     Args:
@@ -57,7 +57,7 @@ def sorted_by(comparison: Comparison, column: str, host: Host | None = None) -> 
     if column == "arm":
         return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=lambda row: row.arm)])
     metric = column if column in comparison.columns else next(iter(comparison.columns))
-    upward = judged(comparison.columns[metric], host).higher_is_better is not False
+    upward = judged(comparison.columns[metric], registry).higher_is_better is not False
     large_first = column == "closure" or (column not in _SMALL_FIRST and upward)
     student = roles(comparison).student
 
@@ -74,7 +74,7 @@ def _value(row: Row, column: str, student: str | None) -> float:
     if column in _COSTS:
         value = getattr(row.costs, column) if row.costs else None
     elif column == "closure":
-        value = row.closure.mean if row.closure else None
+        value = row.gap_closed.mean if row.gap_closed else None
     elif column == "difference":
         value = row.differences[student].mean if student in row.differences else None
     elif column == "rank":

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from i2ikd.compare.comparison import Comparison
+from i2ikd.experiment.summary import Comparison
 from i2ikd.report.legend import roles
 
 INK = "#010203"
@@ -26,26 +26,26 @@ _GREY = "#8a8f98"
 _MARKERS = "osD^vP"
 
 
-class Look(NamedTuple):
+class MarkerStyle(NamedTuple):
     """The colour and the marker that an arm has in every figure."""
 
     colour: str
     marker: str
 
 
-def looks(comparison: Comparison) -> dict[str, Look]:
+def marker_styles(comparison: Comparison) -> dict[str, MarkerStyle]:
     """Return every row's look; the teacher is a star in ink, student and control are grey."""
     found = roles(comparison)
-    chosen = {"teacher": Look(INK, "*")}
+    chosen = {"teacher": MarkerStyle(INK, "*")}
     others = 0
     for row in comparison.rows:
         if row.arm in (found.student, found.control):
-            chosen[row.arm] = Look(_GREY, "o" if row.arm == found.student else "s")
+            chosen[row.arm] = MarkerStyle(_GREY, "o" if row.arm == found.student else "s")
         elif row.kind == "arm":
-            chosen[row.arm] = Look(_COLOURS[others % len(_COLOURS)], _MARKERS[others % len(_MARKERS)])
+            chosen[row.arm] = MarkerStyle(_COLOURS[others % len(_COLOURS)], _MARKERS[others % len(_MARKERS)])
             others += 1
         elif row.kind == "baseline":
-            chosen[row.arm] = Look(GRID, "x")
+            chosen[row.arm] = MarkerStyle(GRID, "x")
     return chosen
 
 

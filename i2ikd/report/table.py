@@ -11,11 +11,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.evaluation.statistics import Estimate
+from i2ikd.experiment.summary import Comparison
 from i2ikd.report import numbers
-from i2ikd.report.content import Cell, Column, Content, Line, tabulate
-from i2ikd.report.legend import facts_line, legend
+from i2ikd.report.content import Cell, Column, Content, Line, pivot
+from i2ikd.report.legend import legend, metadata_line
 
 _PLAIN_WIDTH = 100
 """Least width when the output is no terminal, whose width nobody knows."""
@@ -26,10 +26,10 @@ _ORDER = ("metric", "closure", "difference", "rank", "cost")
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print what was measured on, the table, and what its columns mean."""
-    content = tabulate(comparison)
+    content = pivot(comparison)
     with _wide_enough(console):
         console.print(Text(comparison.name, style="bold"))
-        console.print(Text(facts_line(comparison)))
+        console.print(Text(metadata_line(comparison)))
         for table in _fitting(content, console):
             console.print(table)
         console.print(_legend(comparison))

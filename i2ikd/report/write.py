@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.errors import UserError
+from i2ikd.experiment.summary import Comparison
 from i2ikd.files import write_atomically
-from i2ikd.plugins import Host
+from i2ikd.registry import Registry
 from i2ikd.report.csv_table import csv_table
 from i2ikd.report.latex import latex
 from i2ikd.report.markdown import markdown
@@ -15,7 +15,7 @@ from i2ikd.report.page import page
 from i2ikd.report.pictures import load_pictures
 
 
-def write_report(comparison: Comparison, out: Path, host: Host | None = None) -> list[Path]:
+def write_report(comparison: Comparison, out: Path, registry: Registry | None = None) -> list[Path]:
     """Write ``out``/report/: the page, and the table as Markdown, CSV and LaTeX; return the files, the page first.
 
     Pictures are shown if ``out`` has them (``pictures.save_pictures``).
@@ -29,10 +29,10 @@ def write_report(comparison: Comparison, out: Path, host: Host | None = None) ->
         UserError: a file cannot be written, or the pictures are damaged.
     """
     forms = {
-        "index.html": page(comparison, load_pictures(out), host),
-        "table.md": markdown(comparison, host),
+        "index.html": page(comparison, load_pictures(out), registry),
+        "table.md": markdown(comparison, registry),
         "table.csv": csv_table(comparison),
-        "table.tex": latex(comparison, host),
+        "table.tex": latex(comparison, registry),
     }
     folder = out / "report"
     try:

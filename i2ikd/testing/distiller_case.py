@@ -51,7 +51,7 @@ class Situation:
         (teacher, student), (theirs, ours) = self.channels, self.sizes
         return [TapShapes((teacher, *theirs), (student, *ours))] * self.pairs
 
-    def features(self, role: Literal["features", "preactivations", "images"]) -> tuple[Features, Features, Batch]:
+    def features(self, tap_kind: Literal["features", "preactivations", "images"]) -> tuple[Features, Features, Batch]:
         """Draw teacher and student features and the batch they belong to.
 
         Features are not negative, pre-activations are of both signs, images are in [0, 1].
@@ -66,7 +66,7 @@ class Situation:
 
         sides = [
             Features(
-                taps=[draw(channels, size, role) for _ in range(self.pairs)],
+                taps=[draw(channels, size, tap_kind) for _ in range(self.pairs)],
                 output=draw(self.image, self.sizes[0], "images"),
             )
             for channels, size in zip(self.channels, self.sizes)
@@ -95,7 +95,7 @@ class Case:
         torch.manual_seed(SEED)
         self.distiller = self.factory()
         self.distiller.build(self.situation.shapes)
-        self.teacher, self.student, self.batch = self.situation.features(self.distiller.role)
+        self.teacher, self.student, self.batch = self.situation.features(self.distiller.tap_kind)
         self.distiller.prepare([(self.teacher, self.batch)])
 
     def run(self, teacher: Features, student: Features, batch: Batch | None = None) -> Loss:
@@ -104,9 +104,9 @@ class Case:
         student = leaves(student)
         torch.manual_seed(SEED)
         knowledge = self.distiller.knowledge(teacher, batch)
-        return self.judge(student, knowledge, batch)
+        return self.evaluate_run(student, knowledge, batch)
 
-    def judge(self, student: Features, knowledge: Knowledge, batch: Batch) -> Loss:
+    def evaluate_run(self, student: Features, knowledge: Knowledge, batch: Batch) -> Loss:
         """Return loss and gradients; ``student`` holds leaves."""
         self.distiller.zero_grad(set_to_none=True)
         value = total(self.distiller(student, knowledge, batch))

@@ -82,7 +82,7 @@ def check_distiller(
     _takes_one_sample_or_says_why_not(factory, unequal)
     _takes_unequal_sizes_or_says_why_not(factory, unequal)
     if memory_ratio is not None:
-        width = 1 if first.role == "images" else 32
+        width = 1 if first.tap_kind == "images" else 32
         roomy = Situation((width, width), ((64, 64), (64, 64)), max(2, first.least_batch), pairs, image_channels)
         _allocates_little(Case(factory, roomy), memory_ratio)
     if precision_sizes:
@@ -323,7 +323,7 @@ def _allocates_little(case: Case, ratio: float) -> None:
     ]
     with AllocationPeak([*own, *case.distiller.parameters(), *case.distiller.buffers()]) as memory:
         knowledge = case.distiller.knowledge(case.teacher, case.batch)
-        case.judge(student, knowledge, case.batch)
+        case.evaluate_run(student, knowledge, case.batch)
     maps = memory.peak / one_map / case.situation.pairs
     assert maps <= ratio + 0.1, (
         f"{_name(case)} allocates {maps:.2f} feature maps a pair at its peak, beyond the features themselves; "

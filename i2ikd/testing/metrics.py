@@ -35,7 +35,7 @@ def check_metric(metric: Metric, *, size: tuple[int, int] = (32, 28), slices: in
     outlier = little.copy()
     outlier[..., size[0] // 2, size[1] // 2] = 10.0
 
-    def judge(prediction: np.ndarray, words: str) -> float:
+    def evaluate_run(prediction: np.ndarray, words: str) -> float:
         before = prediction.copy(), target.copy()
         value = metric(prediction, target)
         assert isinstance(value, float | np.floating), f"{name} gives a {type(value).__name__}, not a float"
@@ -44,13 +44,13 @@ def check_metric(metric: Metric, *, size: tuple[int, int] = (32, 28), slices: in
         assert same, f"{name} changes the arrays it is given"
         return float(value) if metric.higher_is_better else -float(value)
 
-    perfect = judge(target.copy(), "a perfect prediction")
-    good, bad = judge(little, "a noisy prediction"), judge(much, "a noisier prediction")
+    perfect = evaluate_run(target.copy(), "a perfect prediction")
+    good, bad = evaluate_run(little, "a noisy prediction"), evaluate_run(much, "a noisier prediction")
     direction = "higher" if metric.higher_is_better else "lower"
     assert perfect >= good and perfect >= bad, f"{name} ({direction} is better): a perfect prediction is not the best"
     assert good > bad, f"{name} ({direction} is better): five times the noise does not make it worse"
     assert math.isfinite(good) and math.isfinite(bad), f"{name} is not finite for a noisy prediction"
-    assert judge(little, "a noisy prediction") == good, f"{name} gives two values for the same arrays"
-    assert judge(outlier, "a prediction with an outlier") <= good, (
+    assert evaluate_run(little, "a noisy prediction") == good, f"{name} gives two values for the same arrays"
+    assert evaluate_run(outlier, "a prediction with an outlier") <= good, (
         f"{name}: one pixel that is far too bright makes it better; take the peak from the target, not the prediction"
     )

@@ -7,7 +7,7 @@ from typing import Any
 from i2ikd import hookspecs
 from i2ikd.errors import UserError, nearest
 from i2ikd.options import check
-from i2ikd.plugins import Component, Host, Plugin
+from i2ikd.registry import Component, Plugin, Registry
 
 _MARK = f"{hookspecs.GROUP}_impl"
 
@@ -32,11 +32,11 @@ def check_plugin(module: Any) -> None:
         assert hook in specified, f"{name}: there is no hook {hook!r}; {nearest(hook, specified)}"
     assert marked, f"{name} has no function marked with @i2ikd.hookimpl: as a plugin it does nothing"
 
-    host = Host()
-    host.strict = True
+    registry = Registry()
+    registry.strict = True
     plugin = Plugin(name, module=module)
     try:
-        host.add(plugin)
+        registry.add(plugin)
     except Exception as error:
         raise AssertionError(f"{name} cannot be registered: {type(error).__name__}: {error}") from error
     for component in plugin.provides:

@@ -71,17 +71,17 @@ def _has_sound_samples(dataset: SampleDataset, place: str, samples: int) -> None
         )
         _same(
             sample,
-            dataset.view(index, None),
+            dataset.sample(index, None),
             f"{place}: the deterministic view of sample {index} differs from call to call",
         )
         _same(
-            dataset.view(index, 7),
-            dataset.view(index, 7),
+            dataset.sample(index, 7),
+            dataset.sample(index, 7),
             f"{place}: sample {index} with one view seed differs from call to call",
         )
         if not dataset.varies:
             _same(
-                sample, dataset.view(index, 7), f"{place}: sample {index} depends on the view seed; set varies = True"
+                sample, dataset.sample(index, 7), f"{place}: sample {index} depends on the view seed; set varies = True"
             )
         assert torch.equal(state, torch.get_rng_state()), f"{place}: a sample draws from torch's global random state"
 
@@ -123,7 +123,7 @@ def _judges_images(task: Task, batch: Batch) -> None:
         assert image.shape == batch.target.shape, (
             f"{name}.baseline {row!r} is {list(image.shape)}, the target {list(batch.target.shape)}"
         )
-    view = task.view(batch.target[0])
+    view = task.to_display(batch.target[0])
     assert isinstance(view, np.ndarray) and view.ndim == 2, f"{name}.view gives no 2-D array"
     assert np.issubdtype(view.dtype, np.floating) and np.isfinite(view).all(), f"{name}.view gives no finite floats"
     assert task.columns, f"{name}.columns is empty: the table would have no metric"
@@ -133,11 +133,11 @@ def _judges_images(task: Task, batch: Batch) -> None:
 
 def _makes_its_views(task: Task, split: str) -> None:
     name = type(task).__name__
-    for view in sorted(task.views):
+    for view in sorted(task.augmentations):
         dataset = task.dataset(split, [view])
         assert dataset.varies, f"{name}: with the random view {view!r} its dataset must say varies = True"
-        _same(dataset.view(0, 3), dataset.view(0, 3), f"{name}: the view {view!r} is not a function of its seed")
-        drawn = [dataset.view(0, seed) for seed in range(16)]
+        _same(dataset.sample(0, 3), dataset.sample(0, 3), f"{name}: the view {view!r} is not a function of its seed")
+        drawn = [dataset.sample(0, seed) for seed in range(16)]
         assert not all(_equal(drawn[0], other) for other in drawn[1:]), (
             f"{name}: the view {view!r} changes nothing in 16 seeds"
         )

@@ -88,7 +88,7 @@ class Cascade(PairedDistiller):
     knowledge is cacheable.
     """
 
-    role: ClassVar[Literal["features", "preactivations", "images"]] = "images"
+    tap_kind: ClassVar[Literal["features", "preactivations", "images"]] = "images"
     cacheable = True
 
     def size_for(self, pairs: Sequence[TapShapes]) -> None:

@@ -24,9 +24,9 @@ class PairedDistiller(Distiller):
         if not pairs:
             raise UserError(f"{name} compares features: name at least one pair of taps")
         for pair in pairs:
-            for role, shape in (("teacher", pair.teacher), ("student", pair.student)):
+            for tap_kind, shape in (("teacher", pair.teacher), ("student", pair.student)):
                 if len(shape) != 3:
-                    raise UserError(f"{name} needs taps of shape [C, H, W]; the {role}'s is {list(shape)}")
+                    raise UserError(f"{name} needs taps of shape [C, H, W]; the {tap_kind}'s is {list(shape)}")
         self.size_for(pairs)
 
     def size_for(self, pairs: Sequence[TapShapes]) -> None:

@@ -33,7 +33,7 @@ class Overhaul(PairedDistiller):
     normalisation in the adapter.
     """
 
-    role: ClassVar[Role] = "preactivations"
+    tap_kind: ClassVar[Role] = "preactivations"
     measured: Tensor
 
     def size_for(self, pairs: Sequence[TapShapes]) -> None:
@@ -92,7 +92,7 @@ class ActivationBoundary(PairedDistiller):
         margin: mu, in units of the pre-activation.
     """
 
-    role: ClassVar[Role] = "preactivations"
+    tap_kind: ClassVar[Role] = "preactivations"
 
     def __init__(self, margin: Annotated[float, Field(gt=0)] = 1.0) -> None:
         super().__init__()

@@ -92,7 +92,7 @@ class FolderDataset:
             self._volumes[split] = [self._prepare(entry) for entry in self._members(split)]
         return self._volumes[split]
 
-    def knows(self, path: Path) -> bool:
+    def accepts(self, path: Path) -> bool:
         """Whether ``open`` is meant for ``path``: a file of the reader's, or a folder of nothing but pictures."""
         if path.is_dir():
             files = [file for file in path.iterdir() if not file.name.startswith(".")]

@@ -34,8 +34,8 @@ def open_file(source: VolumeSource, path: Path) -> Volume:
 
 def is_volume(source: VolumeSource, path: Path) -> bool:
     """Whether ``open_file`` is meant for ``path``, as far as its name, or what is in the folder, tells."""
-    knows: Callable[[Path], bool] = _opening(source, path).knows
-    return knows(path)
+    accepts: Callable[[Path], bool] = _opening(source, path).accepts
+    return accepts(path)
 
 
 def _opening(source: VolumeSource, path: Path) -> Any:

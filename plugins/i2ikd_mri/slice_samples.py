@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from i2ikd import Sample, SampleDataset, SampleKey, UserError
-from i2ikd_mri.memory import Memory
+from i2ikd_mri.augmentations import augment
+from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slices import Slice, Slices
-from i2ikd_mri.views import look
 
 
 class SliceSamples(SampleDataset):
@@ -24,12 +24,12 @@ class SliceSamples(SampleDataset):
         name: what tells this split from others in ``memory``.
     """
 
-    def __init__(self, slices: Slices, views: Sequence[str], memory: Memory, name: str) -> None:
+    def __init__(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> None:
         self._slices = slices
-        self._views = tuple(views)
+        self._augmentations = tuple(augmentations)
         self._memory = memory
         self._name = name
-        self.varies = bool(views)
+        self.varies = bool(augmentations)
 
     @property
     def keys(self) -> Sequence[SampleKey]:
@@ -44,7 +44,7 @@ class SliceSamples(SampleDataset):
         """Make the deterministic sample of a slice; simulated from its image unless overridden."""
         return self._simulate(self._image(found), found, index, (index,))
 
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         """Return sample ``index`` as seen with ``seed``.
 
         Raises:
@@ -63,7 +63,7 @@ class SliceSamples(SampleDataset):
     def _random(self, index: int, seed: int) -> Sample:
         random = np.random.default_rng([index, seed])
         found = self._slices[index]
-        image = look(self._image(found), self._views, random, self._other)
+        image = augment(self._image(found), self._augmentations, random, self._other)
         return self._simulate(image, found, index, (index, seed))
 
     def _simulate(self, image: Tensor, found: Slice, index: int, draw: Sequence[int]) -> Sample:

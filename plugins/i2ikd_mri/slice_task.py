@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from i2ikd import Reference, SampleDataset, Task, UserError, VolumeSource, create
-from i2ikd_mri.memory import Memory
+from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
+from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slices import Slices
-from i2ikd_mri.views import VIEWS
 
 
 class SliceTask(Task):
@@ -31,7 +31,7 @@ class SliceTask(Task):
     """
 
     name: ClassVar[str]
-    views: ClassVar[frozenset[str]] = frozenset(VIEWS)
+    augmentations: ClassVar[frozenset[str]] = frozenset(AUGMENTATIONS)
 
     def __init__(
         self,
@@ -46,26 +46,26 @@ class SliceTask(Task):
         self.mode = mode
         self.criterion = loss
         self.stored = stored
-        self._memory = Memory(memory_mb)
+        self._memory = SliceCache(memory_mb)
         self._splits: dict[str, Slices] = {}
 
     @abstractmethod
-    def samples(self, slices: Slices, views: Sequence[str], memory: Memory, name: str) -> SampleDataset:
+    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
         """Return samples made from ``slices``, which ``memory`` keeps under ``name``."""
 
-    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
+    def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of a split.
 
         Raises:
             UserError: an unknown view or split.
         """
-        unknown = [name for name in views if name not in VIEWS]
+        unknown = [name for name in augmentations if name not in AUGMENTATIONS]
         if unknown:
-            raise UserError(f"{self.name} has no view {unknown[0]!r}; it has {', '.join(sorted(VIEWS))}")
+            raise UserError(f"{self.name} has no view {unknown[0]!r}; it has {', '.join(sorted(AUGMENTATIONS))}")
         if split not in self._splits:
             volumes = self._source.volumes(split)
             self._splits[split] = Slices(volumes, self.mode, self.stored, self._memory, split)
-        return self.samples(self._splits[split], views, self._memory, split)
+        return self.samples(self._splits[split], augmentations, self._memory, split)
 
     def identity(self) -> dict[str, Any]:
         """Task, dataset and loss."""
@@ -80,7 +80,7 @@ class SliceTask(Task):
         function = torch.nn.functional.l1_loss if self.criterion == "l1" else torch.nn.functional.mse_loss
         return function(output, target)
 
-    def view(self, image: Tensor) -> np.ndarray:
+    def to_display(self, image: Tensor) -> np.ndarray:
         """Return the image [H, W], float32: of one channel as it is, of a real and an imaginary one the magnitude.
 
         A negative value in an image of one channel is an error that the scores must see; KD-MRI scores it so, too.
@@ -104,7 +104,7 @@ class SliceTask(Task):
         Raises:
             UserError: the file cannot be read.
         """
-        memory = Memory(0)
+        memory = SliceCache(0)
         slices = Slices([open_file(self._source, path)], self.mode, self.stored, memory, "file", empty=True)
         return self.samples(slices, (), memory, "file")
 
@@ -114,5 +114,5 @@ class SliceTask(Task):
         Raises:
             UserError: an ending that is none of these.
         """
-        volume = np.stack([self.view(output) for output in outputs], -1)
+        volume = np.stack([self.to_display(output) for output in outputs], -1)
         write_volume(volume, path, open_file(self._source, source))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from i2ikd import SampleKey, UserError, Volume
-from i2ikd_mri.memory import Memory
+from i2ikd_mri.slice_cache import SliceCache
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Slices:
         volumes: Sequence[Volume],
         mode: Literal["real", "complex"],
         stored: bool,
-        memory: Memory,
+        memory: SliceCache,
         name: str,
         empty: bool = False,
     ) -> None:

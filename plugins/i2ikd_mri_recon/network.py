@@ -6,9 +6,9 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
-from i2ikd_mri.convolution import convolution_block
 from i2ikd_mri.data_consistency import DataConsistency, Measurement
-from i2ikd_mri.recomputed import followed
+from i2ikd_mri.kernels.checkpointed import checkpointed
+from i2ikd_mri.kernels.convolution import convolution_block
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -32,7 +32,7 @@ class Cascade(nn.Module):
 
     def forward(self, image: Tensor, measurement: Measurement) -> Tensor:
         """Improve an image [B, C, H, W] and put what was measured back into it."""
-        features = followed(self.layers[0], self.layers[1], image)
+        features = checkpointed(self.layers[0], self.layers[1], image)
         for layer in self.layers[2:]:
             features = layer(features)
         return self.consistency(image + features if self.residual else features, measurement)

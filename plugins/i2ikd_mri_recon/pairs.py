@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from i2ikd_mri.convolution import middle
+from i2ikd_mri.kernels.convolution import middle
 from torch import nn
 
 from i2ikd import UserError
@@ -18,11 +18,11 @@ from i2ikd_mri_recon.network import DCCNN, Cascade
 Pairs = list[tuple[str, str]]
 
 
-def _cascades(network: nn.Module, role: str) -> list[int]:
+def _cascades(network: nn.Module, side: str) -> list[int]:
     """Return the depth of each cascade."""
     if not isinstance(network, DCCNN):
         raise UserError(
-            f"these pairs are for two DC-CNNs, but the {role} is a {type(network).__name__}; name pairs of module paths"
+            f"these pairs are for two DC-CNNs, but the {side} is a {type(network).__name__}; name pairs of module paths"
         )
     return [len(cast(Cascade, cascade).layers) for cascade in network.cascades]
 

@@ -43,7 +43,7 @@ def register_pairs(register: Register) -> None:
         summary="the middle block of each cascade, after its activation",
         teacher="dc-cnn",
         student="dc-cnn",
-        role="features",
+        tap_kind="features",
     )
     register(
         "dc-cnn-preactivations",
@@ -51,7 +51,7 @@ def register_pairs(register: Register) -> None:
         summary="the middle convolution of each cascade, before its activation",
         teacher="dc-cnn",
         student="dc-cnn",
-        role="preactivations",
+        tap_kind="preactivations",
     )
     register(
         "dc-cnn-images",
@@ -59,5 +59,5 @@ def register_pairs(register: Register) -> None:
         summary="the image that each cascade gives",
         teacher="dc-cnn",
         student="dc-cnn",
-        role="images",
+        tap_kind="images",
     )

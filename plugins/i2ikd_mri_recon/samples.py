@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from i2ikd_mri.memory import Memory
+from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_samples import SliceSamples
 from i2ikd_mri.slices import Slice, Slices
 from torch import Tensor
@@ -32,15 +32,15 @@ class ReconSamples(SliceSamples):
         self,
         slices: Slices,
         undersampling: Undersampling,
-        views: Sequence[str],
+        augmentations: Sequence[str],
         stored: bool,
-        memory: Memory,
+        memory: SliceCache,
         name: str,
     ) -> None:
-        super().__init__(slices, views, memory, name)
+        super().__init__(slices, augmentations, memory, name)
         self._undersampling = undersampling
         self._stored = stored
-        self.varies = bool(views) or not (stored or undersampling.mask.fixed)
+        self.varies = bool(augmentations) or not (stored or undersampling.mask.fixed)
 
     def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Measure an image [H, W]; ``draw`` tells random masks apart."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from i2ikd_mri.masks import Mask, measured_acceleration
-from i2ikd_mri.memory import Memory
 from i2ikd_mri.references import DatasetRef, MaskRef, named
+from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_task import SliceTask
 from i2ikd_mri.slices import Slices
 from pydantic import Field
@@ -51,19 +51,19 @@ class MriRecon(SliceTask):
         self._undersampling = Undersampling(kind, mode, centered, own_mask=self._mask.name == "file")
         self.centered = centered
 
-    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
+    def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of a split.
 
         Raises:
             UserError: an unknown view or split, or views of stored pairs, which cannot be mirrored or moved.
         """
-        if views and self.stored:
+        if augmentations and self.stored:
             raise UserError("random views need simulated k-space: leave the views out, or set task.stored = false")
-        return super().dataset(split, views)
+        return super().dataset(split, augmentations)
 
-    def samples(self, slices: Slices, views: Sequence[str], memory: Memory, name: str) -> SampleDataset:
+    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
         """Return undersampled slices: simulated, or as new data stores them."""
-        return ReconSamples(slices, self._undersampling, views, self.stored, memory, name)
+        return ReconSamples(slices, self._undersampling, augmentations, self.stored, memory, name)
 
     def identity(self) -> dict[str, Any]:
         """Dataset, mask, mode, centring, loss and whether stored pairs are taken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from i2ikd_mri.convolution import middle
+from i2ikd_mri.kernels.convolution import middle
 from torch import nn
 
 from i2ikd import UserError
@@ -16,10 +16,10 @@ Kind = TypeVar("Kind", VDSR, UpsamplingCNN)
 
 
 def _both(teacher: nn.Module, student: nn.Module, kind: type[Kind]) -> tuple[Kind, Kind]:
-    for role, network in (("teacher", teacher), ("student", student)):
+    for side, network in (("teacher", teacher), ("student", student)):
         if not isinstance(network, kind):
             raise UserError(
-                f"these pairs are for two networks {kind.__name__}, but the {role} is a {type(network).__name__}; "
+                f"these pairs are for two networks {kind.__name__}, but the {side} is a {type(network).__name__}; "
                 "name pairs of module paths"
             )
     return teacher, student  # type: ignore[return-value]

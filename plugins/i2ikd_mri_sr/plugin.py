@@ -43,7 +43,7 @@ def register_models(register: Register) -> None:
 @i2ikd.hookimpl
 def register_pairs(register: Register) -> None:
     """Taps of two VDSRs, or of two upsampling-cnns."""
-    for name, target, model, role, summary in (
+    for name, target, model, tap_kind, summary in (
         ("vdsr", "vdsr", "vdsr", "features", "the middle block, after its activation"),
         (
             "vdsr-preactivations",
@@ -69,4 +69,4 @@ def register_pairs(register: Register) -> None:
             "what is added to the enlarged input",
         ),
     ):
-        register(name, f"i2ikd_mri_sr.pairs:{target}", summary=summary, teacher=model, student=model, role=role)
+        register(name, f"i2ikd_mri_sr.pairs:{target}", summary=summary, teacher=model, student=model, tap_kind=tap_kind)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from i2ikd_mri.memory import Memory
 from i2ikd_mri.resample import resample
+from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_samples import SliceSamples
 from i2ikd_mri.slices import Slice, Slices
 from torch import Tensor
@@ -27,9 +27,9 @@ class SuperResolutionSamples(SliceSamples):
     """
 
     def __init__(
-        self, slices: Slices, low_resolution: LowResolution, views: Sequence[str], memory: Memory, name: str
+        self, slices: Slices, low_resolution: LowResolution, augmentations: Sequence[str], memory: SliceCache, name: str
     ) -> None:
-        super().__init__(slices, views, memory, name)
+        super().__init__(slices, augmentations, memory, name)
         self._low_resolution = low_resolution
 
     def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from i2ikd_mri.memory import Memory
 from i2ikd_mri.references import DatasetRef
 from i2ikd_mri.single_file import open_file
+from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_task import SliceTask
 from i2ikd_mri.slices import Slices
 from i2ikd_mri.volumes import Count
@@ -60,9 +60,9 @@ class MriSuperResolution(SliceTask):
         self.combine = combine
         self.files = files
 
-    def samples(self, slices: Slices, views: Sequence[str], memory: Memory, name: str) -> SampleDataset:
+    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
         """Return low-resolution images with the fully sampled magnitudes as targets."""
-        return SuperResolutionSamples(slices, self._low_resolution, views, memory, name)
+        return SuperResolutionSamples(slices, self._low_resolution, augmentations, memory, name)
 
     def identity(self) -> dict[str, Any]:
         """Dataset, loss, and how and on which grid the resolution is lowered."""
@@ -115,7 +115,7 @@ class MriSuperResolution(SliceTask):
         if self.files == "full":
             return super().sample_from_file(path)
         options = {name: value for name, value in self._dataset.options.items() if name != "size"}
-        memory, source = Memory(0), create("dataset", self._dataset.name, **options)
+        memory, source = SliceCache(0), create("dataset", self._dataset.name, **options)
         slices = Slices([open_file(source, path)], self.mode, False, memory, "file", empty=True)
         return LowResolutionSamples(slices, self._low_resolution, (), memory, "file")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Annotated, Literal
 
-from i2ikd_mri.convolution import convolution_block
+from i2ikd_mri.kernels.convolution import convolution_block
 from pydantic import Field
 from torch import Tensor, nn
 

@@ -71,7 +71,7 @@ def single_image(output: Any) -> Tensor:
         output = output[0]
     if isinstance(output, Tensor) and output.ndim == 4:
         return output
-    several = isinstance(output, list | tuple) or (isinstance(output, Tensor) and output.ndim == 5)
+    is_distributed = isinstance(output, list | tuple) or (isinstance(output, Tensor) and output.ndim == 5)
     found = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-    hint = "; where that is deep supervision, switch it off, since only one image is trained" if several else ""
+    hint = "; where that is deep supervision, switch it off, since only one image is trained" if is_distributed else ""
     raise UserError(f"it gives {found}, not one image [B, C, H, W]{hint}")

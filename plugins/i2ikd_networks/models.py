@@ -87,7 +87,7 @@ def _build(
     out_channels: int | None,
     residual: bool,
     options: Mapping[str, Any],
-    offered: Mapping[str, float] | None = None,
+    list_components: Mapping[str, float] | None = None,
 ) -> Adapted:
     outputs = in_channels if out_channels is None else out_channels
     if residual and outputs != in_channels:
@@ -97,7 +97,7 @@ def _build(
         )
     kind = find_class(library, name)
     checked = arguments(library, kind, in_channels, outputs, options)
-    given = _given(library, kind, offered or {})
+    given = _given(library, kind, list_components or {})
     try:
         network = adapted_class(kind)(**checked)
     except Exception as error:
@@ -112,8 +112,8 @@ def _build(
     return network
 
 
-def _given(library: Library, kind: type[nn.Module], offered: Mapping[str, float]) -> dict[str, float]:
-    """Return those of ``offered`` that the network cannot do without.
+def _given(library: Library, kind: type[nn.Module], list_components: Mapping[str, float]) -> dict[str, float]:
+    """Return those of ``list_components`` that the network cannot do without.
 
     Raises:
         UserError: it needs something else besides the image.
@@ -121,9 +121,9 @@ def _given(library: Library, kind: type[nn.Module], offered: Mapping[str, float]
     _, _, *further = inspect.signature(kind.forward).parameters.values()
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     needed = [p.name for p in further if p.default is inspect.Parameter.empty and p.kind not in variable]
-    unknown = [name for name in needed if name not in offered]
+    unknown = [name for name in needed if name not in list_components]
     if unknown:
         raise UserError(
             f"{library.model}: {kind.__name__} cannot be used: it needs {', '.join(unknown)} besides the image"
         )
-    return {name: offered[name] for name in needed}
+    return {name: list_components[name] for name in needed}

@@ -22,7 +22,7 @@ def features(teacher: nn.Module, student: nn.Module) -> Pairs:
     return [(_last_feature(teacher, "teacher"), _last_feature(student, "student"))]
 
 
-def _last_feature(network: nn.Module, role: str) -> str:
+def _last_feature(network: nn.Module, side: str) -> str:
     """Return the path of the module that gives the last feature map.
 
     That is what the last convolution reads that reads more channels than the image has: some networks end with
@@ -30,7 +30,7 @@ def _last_feature(network: nn.Module, role: str) -> str:
     """
     if not isinstance(network, Adapted):
         raise UserError(
-            f"these pairs are for networks of the models 'monai' and 'deepinv', but the {role} is a "
+            f"these pairs are for networks of the models 'monai' and 'deepinv', but the {side} is a "
             f"{type(network).__name__}; name pairs of module paths"
         )
     calls, output = _run(network)
@@ -46,7 +46,7 @@ def _last_feature(network: nn.Module, role: str) -> str:
         if exact or terms:
             return (exact or terms)[0].path
     raise UserError(
-        f"no module of the {role} ({type(network).__name__}) gives its last feature map; name pairs of module paths"
+        f"no module of the {side} ({type(network).__name__}) gives its last feature map; name pairs of module paths"
     )
 
 

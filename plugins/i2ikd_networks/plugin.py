@@ -36,5 +36,5 @@ def register_pairs(register: Register) -> None:
                 summary="the last feature map, which the convolution before the output reads",
                 teacher=teacher,
                 student=student,
-                role="features",
+                tap_kind="features",
             )

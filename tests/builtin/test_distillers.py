@@ -180,11 +180,11 @@ class TestAttention:
 
     def test_code_is_refused_with_a_batch_of_one(self, laboratory: Any) -> None:
         arms = [{"name": "arm", "recipe": "kd-mri", "distiller": {"name": "attention", "mode": "code"}}]
-        bench = laboratory.bench("training.batch=1", arms=arms)
+        context = laboratory.context("training.batch=1", arms=arms)
         with pytest.raises(
             UserError, match=r"relates samples and needs batches of at least 2, not 1; raise training\.batch"
         ):
-            bench.check(bench.experiment.arms)
+            context.check(context.experiment.arms)
 
     @pytest.mark.parametrize("mode", ["squared", "paper", "code"])
     def test_the_gradient_reaches_the_student_alone(self, mode: str) -> None:

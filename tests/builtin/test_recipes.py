@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from i2ikd import Stage, UserError
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 
 def stages(recipe: str, **options: Any) -> list[Stage]:
-    made: list[Stage] = default_host().create("recipe", recipe, options)
+    made: list[Stage] = default_registry().create("recipe", recipe, options)
     return made
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from i2ikd.config import read_experiment
-from i2ikd.plugins import KINDS, default_host
+from i2ikd.registry import KINDS, default_registry
 
 PLURALS = [kind if kind == "pairs" else kind + "s" for kind in KINDS]
 
@@ -46,10 +46,10 @@ class TestHelp:
         for arguments in (["--help"], ["-h"], []):
             answer = i2ikd(*arguments)
             assert (answer.code, answer.err) == (0, "")
-            for component in default_host().components("command"):
+            for component in default_registry().components("command"):
                 assert component.name in answer.out and component.summary.split()[0] in answer.out
 
-    @pytest.mark.parametrize("name", [component.name for component in default_host().components("command")])
+    @pytest.mark.parametrize("name", [component.name for component in default_registry().components("command")])
     def test_every_command_explains_itself(self, name: str, i2ikd: Any) -> None:
         answer = i2ikd(name, "--help")
         assert answer.code == 0 and "Usage: i2ikd " in answer.out and "--help" in answer.out
@@ -64,7 +64,7 @@ class TestList:
     @pytest.mark.parametrize("word", [*PLURALS, "model", "distiller"])
     def test_every_kind(self, word: str, i2ikd: Any) -> None:
         kind = word if word in KINDS else word.removesuffix("s")
-        names = [component.name for component in default_host().components(kind)]
+        names = [component.name for component in default_registry().components(kind)]
         answer = i2ikd("list", word)
         assert (answer.code, answer.err) == (0, "")
         assert all(name in answer.out for name in names)
@@ -100,7 +100,7 @@ class TestShow:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_every_component_can_be_shown(self, kind: str, i2ikd: Any) -> None:
-        for component in default_host().components(kind):
+        for component in default_registry().components(kind):
             answer = i2ikd("show", kind, component.name)
             assert answer.code == 0, (component.name, answer.err)
             assert answer.out.startswith(f"{kind} {component.name}  ({component.plugin.label})")
@@ -127,14 +127,16 @@ class TestInit:
         assert i2ikd("init", tmp_path / "mine.toml", "--force").code == 0
         read_experiment(tmp_path / "mine.toml")
 
-    @pytest.mark.parametrize("task", [c.name for c in default_host().components("task") if "template" in c.facts])
+    @pytest.mark.parametrize(
+        "task", [c.name for c in default_registry().components("task") if "template" in c.metadata]
+    )
     def test_every_template_works_on_simulated_data(self, task: str, i2ikd: Any, tmp_path: Path) -> None:
-        from i2ikd.compare.workbench import Workbench
+        from i2ikd.experiment.context import ExperimentContext
 
         assert i2ikd("init", tmp_path / "mine.toml", "--task", task).code == 0
         phantom = 'task.dataset={name="phantom", train=1, val=1, test=1, slices=2, size=[32, 32]}'
         experiment = read_experiment(tmp_path / "mine.toml", [phantom, "student.channels=2", "teacher.channels=2"])
-        Workbench(experiment, default_host(), tmp_path / "out").check(experiment.arms)
+        ExperimentContext(experiment, default_registry(), tmp_path / "out").check(experiment.arms)
 
 
 class TestTraining:
@@ -259,6 +261,6 @@ class TestInterruption:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("i2ikd.compare.workbench.Workbench.check", interrupt)
+        monkeypatch.setattr("i2ikd.experiment.context.Workbench.check", interrupt)
         answer = i2ikd("train", tiny_file, "--out", tmp_path / "out")
         assert (answer.code, answer.err.strip()) == (130, "i2ikd: stopped")

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from i2ikd.cli.main import main
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
-COMMANDS = {component.name for component in default_host().components("command")}
+COMMANDS = {component.name for component in default_registry().components("command")}
 
 
 def completed(words: str, place: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -50,5 +50,5 @@ def test_options_and_choices_of_a_command_are_completed(
 def test_an_unknown_command_is_passed_over_in_silence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    offered = completed("i2ikd nothing --", 2, monkeypatch, capsys)
-    assert all(re.fullmatch(r"--(version|help)", option) for option in offered)
+    list_components = completed("i2ikd nothing --", 2, monkeypatch, capsys)
+    assert all(re.fullmatch(r"--(version|help)", option) for option in list_components)

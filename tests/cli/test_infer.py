@@ -20,7 +20,7 @@ from i2ikd.api import load
 from i2ikd.cli.main import run
 from i2ikd.evaluation.predict import predict
 from i2ikd.network import apply
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 EXPERIMENT = """
 name = "tiny"
@@ -99,7 +99,9 @@ class TestAFile:
         expected = peak_signal_noise_ratio(target.astype(np.float64), result.astype(np.float64), data_range=1)
         assert judged(reconstruction, tmp_path, i2ikd, tmp_path / "data") == pytest.approx([expected] * 2, abs=1e-3)
 
-        task = default_host().create("task", "mri-recon", {"dataset": {"name": "folder", "root": tmp_path / "data"}})
+        task = default_registry().create(
+            "task", "mri-recon", {"dataset": {"name": "folder", "root": tmp_path / "data"}}
+        )
         network = load(reconstruction)
         with torch.no_grad():
             (rows,) = predict(task, task.dataset("test"), lambda batch: {"network": apply(network, batch)})

@@ -16,7 +16,7 @@ from i2ikd.engine.build import build_network
 from i2ikd.engine.run import save_weights
 from i2ikd.engine.store import RunFolder, RunSpecification
 from i2ikd.errors import UserError
-from i2ikd.plugins import default_host
+from i2ikd.registry import default_registry
 
 EXPERIMENT = """
 name = "tiny"
@@ -80,8 +80,8 @@ def test_a_run_is_profiled_on_its_own_experiments_task(experiment: Path, tmp_pat
     out = tmp_path / "out"
     folder = RunFolder(out / "store" / "abc")
     options = {"cascades": 3, "depth": 3}
-    network = build_network(default_host(), "dc-cnn", options, 0, "student")
-    specification = RunSpecification(role="student", seed=0, task={}, model="dc-cnn", options=options, stages=[])
+    network = build_network(default_registry(), "dc-cnn", options, 0, "student")
+    specification = RunSpecification(side="student", seed=0, task={}, model="dc-cnn", options=options, stages=[])
     folder.path.mkdir(parents=True)
     save_weights(specification, folder, network)
     (out / "experiment.json").write_text(

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from i2ikd.cli.report import command
-from i2ikd.compare.comparison import Comparison, Costs, condense
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, write_records
+from i2ikd.experiment.summary import Comparison, Costs, summarise
 
 LEVELS = {"student": 30.0, "kd-mri": 31.0, "review": 30.5}
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     for arm, level in {"teacher": 32.0, **LEVELS}.items():
         records += [Record(arm, 0, volume, 0, {metric: level + n * n}) for n, volume in enumerate("abc")]
     kinds = {"zero-filled": "baseline", "teacher": "teacher", **dict.fromkeys(LEVELS, "arm")}
-    comparison: Comparison = condense(
+    comparison: Comparison = summarise(
         "small",
         {"measured acceleration": "4.05"},
         {"psnr": metric},

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from i2ikd.engine.loop import Interrupted, Silence, Watcher
+from i2ikd.engine.loop import Callback, Interrupted, NullCallback
 
 
-class Stop(Silence):
+class Stop(NullCallback):
     """Sends SIGINT to this process after ``steps`` steps, or at the end of an epoch."""
 
     def __init__(self, steps: int = 0, at_epoch_end: bool = False) -> None:
@@ -35,13 +35,13 @@ def stop() -> type[Stop]:
 
 
 @pytest.fixture
-def again_and_again() -> Callable[[Callable[[Watcher | None], object], Callable[[], Watcher]], int]:
+def again_and_again() -> Callable[[Callable[[Callback | None], object], Callable[[], Callback]], int]:
     """Start the same work anew, with a new watcher each time, until it is not interrupted; return the interruptions."""
 
-    def repeat(work: Callable[[Watcher | None], object], watcher: Callable[[], Watcher]) -> int:
+    def repeat(work: Callable[[Callback | None], object], callback: Callable[[], Callback]) -> int:
         for interruptions in range(100):
             try:
-                work(watcher())
+                work(callback())
             except Interrupted:
                 continue
             return interruptions

@@ -15,13 +15,13 @@ import timm.optim  # noqa: F401 (imported once, for all)
 import torch
 
 from i2ikd.cli.main import run
-from i2ikd.compare.grid import train_arms
-from i2ikd.compare.workbench import Workbench
 from i2ikd.config import read_experiment
-from i2ikd.engine.group import Group, joined
-from i2ikd.engine.loop import Interrupted, Silence
+from i2ikd.engine.loop import Interrupted, NullCallback
 from i2ikd.engine.objective import Objective
-from i2ikd.plugins import default_host
+from i2ikd.engine.processes import ProcessGroup, joined_processes
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.schedule import train_arms
+from i2ikd.registry import default_registry
 
 file, out, overrides = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 experiment = read_experiment(file, overrides)
@@ -52,7 +52,7 @@ def pair(work: Callable[[int], int | None]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
 
 
-class Stop(Silence):
+class Stop(NullCallback):
     """A signal after three steps, and at once another: torchrun passes on what a scheduler sends to all."""
 
     left = 3
@@ -66,26 +66,26 @@ class Stop(Silence):
 
 def training(rank: int) -> None:
     """All arms, once never interrupted, and once stopped after every third step by a signal to process 1."""
-    with joined() as group:
+    with joined_processes() as group:
         found = exchanged(group)
         if group.rank == 1:
             torch.save(found, out / "exchanged.pt")
-        bench = Workbench(experiment, default_host(), out / "whole", group)
+        context = ExperimentContext(experiment, default_registry(), out / "whole", group)
         for arm in experiment.arms:
-            train_arms(bench, [arm], 0, say=lambda _: None)
+            train_arms(context, [arm], 0, say=lambda _: None)
         stops, going = 0, list(experiment.arms)
-        datasets, bench = bench._datasets, Workbench(experiment, default_host(), out / "parts", group)
-        bench._datasets = datasets  # simulated subjects are drawn once
+        datasets, context = context._datasets, ExperimentContext(experiment, default_registry(), out / "parts", group)
+        context._datasets = datasets  # simulated subjects are drawn once
         while going:
             try:
-                train_arms(bench, going[:1], 0, Stop() if group.rank == 1 else Silence(), lambda _: None)
+                train_arms(context, going[:1], 0, Stop() if group.rank == 1 else NullCallback(), lambda _: None)
                 going.pop(0)
             except Interrupted:
                 stops += 1
         print("stops", stops)
 
 
-def exchanged(group: Group) -> dict[str, Any]:
+def exchanged(group: ProcessGroup) -> dict[str, Any]:
     rank = group.rank
     equal = [
         torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last) + rank,
@@ -94,7 +94,7 @@ def exchanged(group: Group) -> dict[str, Any]:
         torch.tensor([1 + 2j * rank]),
         torch.tensor([0.5 + rank], dtype=torch.bfloat16),
     ]
-    group.equal(equal)
+    group.broadcast_(equal)
     both, one, none, wave = (torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(4))
     both.grad = torch.full((2, 3), 1.0 + 2 * rank)
     one.grad = torch.full((2, 3), 3.0) if rank == 0 else None
@@ -108,7 +108,7 @@ def exchanged(group: Group) -> dict[str, Any]:
         "loss": [averaged["loss"], loss],
         "any": [group.any(rank == 1), group.any(False)],
         "sum": group.sum([1.0 + rank, 0.25]),
-        "first": group.first(4 - rank),
+        "first": group.broadcast(4 - rank),
     }
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from i2ikd import UserError
-from i2ikd.compare.grid import train_teacher
 from i2ikd.engine.build import build_network
 from i2ikd.engine.run import load_network
-from i2ikd.plugins import default_host
+from i2ikd.experiment.schedule import train_teacher
+from i2ikd.registry import default_registry
 
 MODULE = """
 import torch
@@ -57,21 +57,21 @@ class TestImportedModels:
     def test_a_factory_of_ones_own_is_trained_and_loaded_again(self, own_module: str, laboratory: Any) -> None:
         student = f'student={{model="import:{own_module}:make", width=3}}'
         arms = [{"name": "arm", "recipe": "joint", "pairs": [["cascades.1.layers.1", "first"]]}]
-        bench = laboratory.bench(student, arms=arms)
-        bench.check(bench.experiment.arms)
-        run = laboratory.train(bench, "arm")
-        network = load_network(bench.host, run.folder)
+        context = laboratory.context(student, arms=arms)
+        context.check(context.experiment.arms)
+        run = laboratory.train(context, "arm")
+        network = load_network(context.registry, run.folder)
         assert type(network).__name__ == "Net" and not network.training
         assert network.first.weight.shape == (3, 1, 3, 3)
         assert run.folder.read("manifest")["components"][f"model:import:{own_module}:make"] == "imported"
 
     def test_a_class_is_a_factory(self, own_module: str) -> None:
-        network = build_network(default_host(), f"import:{own_module}:Net", {"width": 2}, 0, "student")
+        network = build_network(default_registry(), f"import:{own_module}:Net", {"width": 2}, 0, "student")
         assert network.first.out_channels == 2
 
     def test_the_seed_decides_the_weights(self, own_module: str) -> None:
         first, same, other = (
-            build_network(default_host(), f"import:{own_module}:make", {}, seed, "student") for seed in (5, 5, 6)
+            build_network(default_registry(), f"import:{own_module}:make", {}, seed, "student") for seed in (5, 5, 6)
         )
         assert torch.equal(first.first.weight, same.first.weight)
         assert not torch.equal(first.first.weight, other.first.weight)
@@ -93,15 +93,15 @@ class TestImportedModels:
         self, model: str, options: dict[str, Any], message: str, own_module: str
     ) -> None:
         with pytest.raises(UserError) as caught:
-            build_network(default_host(), model, options, 0, "student")
+            build_network(default_registry(), model, options, 0, "student")
         assert message in str(caught.value) and str(caught.value).startswith("student")
 
     def test_one_whose_image_does_not_fit_is_refused_before_training(
         self, own_module: str, laboratory: Any, optimiser_steps: Any
     ) -> None:
-        bench = laboratory.bench(f'student={{model="import:{own_module}:Net", outputs=2}}')
+        context = laboratory.context(f'student={{model="import:{own_module}:Net", outputs=2}}')
         with pytest.raises(UserError, match=r"Net returns \(2, 2, 32, 32\) for a target of \(2, 1, 32, 32\)"):
-            bench.check(bench.experiment.arms)
+            context.check(context.experiment.arms)
         assert optimiser_steps.count == 0
 
 
@@ -109,7 +109,7 @@ class TestGivenTeacher:
     @pytest.fixture
     def given(self, laboratory: Any) -> Path:
         """A trained teacher's folder."""
-        return train_teacher(laboratory.bench(out="elsewhere"), 0, say=lambda _: None).folder.path
+        return train_teacher(laboratory.context(out="elsewhere"), 0, say=lambda _: None).folder.path
 
     @pytest.mark.parametrize("form", ["folder", "weights.pt", "state dict"])
     def test_it_is_taken_and_not_trained(
@@ -119,23 +119,23 @@ class TestGivenTeacher:
         state = torch.load(given / "weights.pt", weights_only=True)["state"]
         torch.save(state, given / "plain.pt")
         optimiser_steps.count = 0
-        bench = laboratory.bench(f"teacher.weights={path}", "seeds=[0, 1]")
-        runs = [train_teacher(bench, seed, say=lambda _: None) for seed in (0, 1)]
+        context = laboratory.context(f"teacher.weights={path}", "seeds=[0, 1]")
+        runs = [train_teacher(context, seed, say=lambda _: None) for seed in (0, 1)]
         assert optimiser_steps.count == 0
         assert identical(laboratory.weights(runs[0]), state)
         assert runs[0].folder == runs[1].folder, "one teacher for all seeds"
 
     def test_a_student_learns_from_it(self, given: Path, laboratory: Any, identical: Any) -> None:
-        bench = laboratory.bench(f"teacher.weights={given}", out="given")
-        taught = laboratory.train(bench, "kd-mri")
-        usual = laboratory.train(laboratory.bench(out="elsewhere"), "kd-mri")
+        context = laboratory.context(f"teacher.weights={given}", out="given")
+        taught = laboratory.train(context, "kd-mri")
+        usual = laboratory.train(laboratory.context(out="elsewhere"), "kd-mri")
         assert identical(laboratory.weights(taught), laboratory.weights(usual))
 
     def test_its_content_and_not_its_place_is_what_counts(self, given: Path, laboratory: Any) -> None:
         moved = laboratory.folder / "moved.pt"
         moved.write_bytes((given / "weights.pt").read_bytes())
         first, second = (
-            laboratory.bench(f"teacher.weights={path}").teacher_run(0).specification.digest for path in (given, moved)
+            laboratory.context(f"teacher.weights={path}").teacher_run(0).specification.digest for path in (given, moved)
         )
         assert first == second
 
@@ -150,30 +150,30 @@ class TestGivenTeacher:
     def test_a_wrong_file_is_refused_before_training(
         self, override: str, message: str, given: Path, laboratory: Any, optimiser_steps: Any
     ) -> None:
-        bench = laboratory.bench(f"teacher.weights={given}", override)
+        context = laboratory.context(f"teacher.weights={given}", override)
         optimiser_steps.count = 0
         with pytest.raises(UserError) as caught:
-            bench.check(bench.experiment.arms)
+            context.check(context.experiment.arms)
         assert message in str(caught.value)
         assert optimiser_steps.count == 0
 
 
 def test_an_empty_split_is_refused(laboratory: Any) -> None:
-    bench = laboratory.bench()
-    bench.dataset("val").keys.clear()
+    context = laboratory.context()
+    context.dataset("val").keys.clear()
     with pytest.raises(UserError, match="the split 'val' has no slices"):
-        bench.check([])
+        context.check([])
 
 
 def test_a_device_that_is_not_there_is_refused(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch sees no CUDA device here; use device = 'auto' or 'cpu'"):
-        laboratory.bench("training.device=cuda")
-    assert laboratory.bench("training.device=auto").device.type == "cpu"
+        laboratory.context("training.device=cuda")
+    assert laboratory.context("training.device=auto").device.type == "cpu"
 
 
 def test_a_view_that_the_task_does_not_offer_is_refused(laboratory: Any) -> None:
     with pytest.raises(
         UserError, match=r"training\.views: the task 'mri-recon' has no view 'flop'; did you mean 'flip'"
     ):
-        laboratory.bench('training.views=["flop"]')
+        laboratory.context('training.views=["flop"]')

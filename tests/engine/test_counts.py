@@ -17,11 +17,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import i2ikd
-from i2ikd.compare.grid import train_teacher
 from i2ikd.engine.batches import SampleBatches
-from i2ikd.engine.loop import Silence, train
+from i2ikd.engine.loop import NullCallback, train
 from i2ikd.engine.run import train_runs
-from i2ikd.engine.trainee import Trainee
+from i2ikd.engine.trainer import Trainer
+from i2ikd.experiment.schedule import train_teacher
 from i2ikd.lifecycle import RunContext
 
 STEPS = 2
@@ -33,11 +33,11 @@ ARMS: list[dict[str, Any]] = [
 ]
 
 
-class Epochs(Silence):
+class Epochs(NullCallback):
     """Says what ``look`` sees at the end of every epoch."""
 
-    def __init__(self, look: Any) -> None:
-        self._look = look
+    def __init__(self, augment: Any) -> None:
+        self._look = augment
         self.seen: list[Any] = []
 
     def epoch_ended(self, *_: object) -> None:
@@ -47,16 +47,18 @@ class Epochs(Silence):
 def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mb: int) -> list[int]:
     """Train the arms together for 4 epochs and count the teacher's forward passes up to the end of each."""
     # What is validated never asks the teacher; without a choice of the best weights nothing is copied either.
-    bench = laboratory.bench("training.epochs=4", f"training.cache_mb={cache_mb}", "training.select=last", arms=arms)
-    made = train_teacher(bench, 0, say=lambda _: None)
-    teacher = bench.load(made)
+    context = laboratory.context(
+        "training.epochs=4", f"training.cache_mb={cache_mb}", "training.select=last", arms=arms
+    )
+    made = train_teacher(context, 0, say=lambda _: None)
+    teacher = context.load(made)
     counter: Counter[str] = Counter()
     handle = teacher.register_forward_pre_hook(lambda *_: counter.update(["forward"]))
-    watcher = Epochs(lambda: counter["forward"])
-    runs = [bench.arm_run(bench.experiment.arm(arm["name"]), 0) for arm in arms]
-    train_runs(runs, bench.ground(0, teacher, made.specification.digest), watcher)
+    callback = Epochs(lambda: counter["forward"])
+    runs = [context.arm_run(context.experiment.arm(arm["name"]), 0) for arm in arms]
+    train_runs(runs, context.shared(0, teacher, made.specification.digest), callback)
     handle.remove()
-    return watcher.seen[len(arms) - 1 :: len(arms)]
+    return callback.seen[len(arms) - 1 :: len(arms)]
 
 
 NO_STEP_COUNTER = ("training.optimizer=sgd", "training.select=last")
@@ -94,18 +96,18 @@ def files(tmp_path: Path) -> Path:
 def test_what_a_live_teacher_gave_is_let_go_before_a_student_learns(
     laboratory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = laboratory.bench("training.cache_mb=0", arms=ARMS[:2])
-    ground, held, features = ground_of(bench), [], list[weakref.ref[Any]]()
-    for module in ground.teacher.modules():
+    context = laboratory.context("training.cache_mb=0", arms=ARMS[:2])
+    shared, held, features = ground_of(context), [], list[weakref.ref[Any]]()
+    for module in shared.teacher.modules():
         module.register_forward_hook(lambda module, inputs, output: features.append(weakref.ref(output)))
-    learn = Trainee.learn
+    training_step = Trainer.training_step
 
-    def spy(trainee: Trainee, *told: Any) -> None:
+    def spy(trainer: Trainer, *told: Any) -> None:
         held.append(sum(feature() is not None for feature in features))
-        learn(trainee, *told)
+        training_step(trainer, *told)
 
-    monkeypatch.setattr(Trainee, "learn", spy)
-    train("arms", [student_of(bench, arm["name"], ground) for arm in ARMS[:2]], ground)
+    monkeypatch.setattr(Trainer, "learn", spy)
+    train("arms", [student_of(context, arm["name"], shared) for arm in ARMS[:2]], shared)
     assert held, "they learned"
     assert set(held[1::2]) == {0}, "the last of a step's students"
 
@@ -183,15 +185,15 @@ def test_slices_in_memory_are_not_read_again(files: Path, monkeypatch: pytest.Mo
     assert reads.total() == first
 
 
-def student_of(bench: Any, arm: str, ground: Any) -> Trainee:
-    run = bench.arm_run(bench.experiment.arm(arm), 0)
-    network = bench.host.create("model", run.specification.model, run.specification.options)
-    return Trainee(RunContext(arm, 0, None, {}, network), network, run.stages, ground, run.specification.model)
+def student_of(context: Any, arm: str, shared: Any) -> Trainer:
+    run = context.arm_run(context.experiment.arm(arm), 0)
+    network = context.registry.create("model", run.specification.model, run.specification.options)
+    return Trainer(RunContext(arm, 0, None, {}, network), network, run.stages, shared, run.specification.model)
 
 
-def ground_of(bench: Any) -> Any:
-    made = train_teacher(bench, 0, say=lambda _: None)
-    return bench.ground(0, bench.load(made), made.specification.digest)
+def ground_of(context: Any) -> Any:
+    made = train_teacher(context, 0, say=lambda _: None)
+    return context.shared(0, context.load(made), made.specification.digest)
 
 
 def tensors_alive() -> tuple[int, int]:
@@ -205,17 +207,17 @@ def tensors_alive() -> tuple[int, int]:
 @pytest.mark.parametrize("cache_mb", [0, 64])
 def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mb: int) -> None:
     overrides = ("training.epochs=6", f"training.cache_mb={cache_mb}", "training.ema=0.9")
-    bench = laboratory.bench(*overrides, arms=[ARMS[2]])
-    ground = ground_of(bench)
-    watcher = Epochs(tensors_alive)
+    context = laboratory.context(*overrides, arms=[ARMS[2]])
+    shared = ground_of(context)
+    callback = Epochs(tensors_alive)
     gc.collect()
     gc.freeze()  # what other tests left is not counted, and may go meanwhile
     try:
-        train("arm", [student_of(bench, "three-terms", ground)], ground, watcher=watcher)
+        train("arm", [student_of(context, "three-terms", shared)], shared, callback=callback)
     finally:
         gc.unfreeze()
-    assert watcher.seen[4] == watcher.seen[1]
-    assert watcher.seen[4][0] > 0
+    assert callback.seen[4] == callback.seen[1]
+    assert callback.seen[4][0] > 0
 
 
 class Looks(TorchDispatchMode):
@@ -233,11 +235,11 @@ class Looks(TorchDispatchMode):
 
 @pytest.mark.parametrize(("arm", "terms"), [("two-terms", 2), ("three-terms", 3)])
 def test_a_step_looks_at_no_value_but_to_refuse_what_is_not_finite(laboratory: Any, arm: str, terms: int) -> None:
-    bench = laboratory.bench("training.epochs=4", "training.select=last", "training.optimizer=sgd", arms=ARMS)
-    ground = ground_of(bench)
-    ground.validation = None
+    context = laboratory.context("training.epochs=4", "training.select=last", "training.optimizer=sgd", arms=ARMS)
+    shared = ground_of(context)
+    shared.validation = None
     with Looks() as looks:
-        watcher = Epochs(lambda: looks.count)
-        train(arm, [student_of(bench, arm, ground)], ground, watcher=watcher)
+        callback = Epochs(lambda: looks.count)
+        train(arm, [student_of(context, arm, shared)], shared, callback=callback)
     mean_losses, loaders_seed = terms + 1, 1
-    assert np.diff(watcher.seen).tolist() == [STEPS * terms + mean_losses + loaders_seed] * 3
+    assert np.diff(callback.seen).tolist() == [STEPS * terms + mean_losses + loaders_seed] * 3

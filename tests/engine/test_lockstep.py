@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from i2ikd.compare.grid import train_arms
-from i2ikd.engine.loop import Interrupted, Silence
+from i2ikd.engine.loop import Interrupted, NullCallback
+from i2ikd.experiment.schedule import train_arms
 
 ARMS = [
     {"name": "student"},
@@ -20,15 +20,15 @@ ARMS = [
 ]
 
 
-def together(laboratory: Any, out: str, *overrides: str, watcher: Any = None) -> list[Any]:
-    bench = laboratory.bench(*overrides, arms=ARMS, out=out)
-    return train_arms(bench, bench.experiment.arms, 0, watcher or Silence(), lambda _: None, lockstep=True)
+def together(laboratory: Any, out: str, *overrides: str, callback: Any = None) -> list[Any]:
+    context = laboratory.context(*overrides, arms=ARMS, out=out)
+    return train_arms(context, context.experiment.arms, 0, callback or NullCallback(), lambda _: None, lockstep=True)
 
 
 @pytest.fixture
 def alone(laboratory: Any) -> list[Any]:
-    bench = laboratory.bench(arms=ARMS, out="alone")
-    return [laboratory.train(bench, str(arm["name"])) for arm in ARMS]
+    context = laboratory.context(arms=ARMS, out="alone")
+    return [laboratory.train(context, str(arm["name"])) for arm in ARMS]
 
 
 def test_the_numbers_are_the_same(laboratory: Any, alone: list[Any], identical: Any) -> None:
@@ -40,28 +40,28 @@ def test_the_numbers_are_the_same(laboratory: Any, alone: list[Any], identical: 
 
 def test_an_interrupted_lockstep_goes_on(laboratory: Any, alone: list[Any], stop: Any, identical: Any) -> None:
     """Also where one arm was trained further before by itself."""
-    first = laboratory.bench(arms=ARMS, out="together")
+    first = laboratory.context(arms=ARMS, out="together")
     with pytest.raises(Interrupted):
-        laboratory.train(first, "kd-mri", watcher=stop(steps=4 + 3))
+        laboratory.train(first, "kd-mri", callback=stop(steps=4 + 3))
     with pytest.raises(Interrupted):
-        together(laboratory, "together", watcher=stop(steps=2))
+        together(laboratory, "together", callback=stop(steps=2))
     with pytest.raises(Interrupted):
-        together(laboratory, "together", watcher=stop(steps=5))
+        together(laboratory, "together", callback=stop(steps=5))
     for run, other in zip(together(laboratory, "together"), alone, strict=True):
         assert run.folder.read("history") == other.folder.read("history"), run.name
         assert identical(laboratory.weights(run), laboratory.weights(other)), run.name
 
 
 def test_one_pass_over_the_data_serves_all(laboratory: Any) -> None:
-    class Batches(Silence):
+    class Batches(NullCallback):
         seen = 0
 
         def stepped(self) -> None:
             self.seen += 1
 
-    watcher = Batches()
-    together(laboratory, "together", watcher=watcher)
-    assert watcher.seen == 2 * 2 + 2 * 6, "the teacher's 2 epochs, and the 6 of the longest arm"
+    callback = Batches()
+    together(laboratory, "together", callback=callback)
+    assert callback.seen == 2 * 2 + 2 * 6, "the teacher's 2 epochs, and the 6 of the longest arm"
 
 
 def test_equal_specifications_are_one_run(laboratory: Any, optimiser_steps: Any) -> None:

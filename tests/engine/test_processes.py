@@ -20,12 +20,12 @@ from torch import Tensor
 
 from i2ikd import UserError
 from i2ikd.cli.main import cli, run
-from i2ikd.compare.grid import train_arms
-from i2ikd.compare.workbench import Workbench
 from i2ikd.config import read_experiment
 from i2ikd.engine import checkpoint
 from i2ikd.engine.loop import Interrupted
-from i2ikd.plugins import default_host
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.schedule import train_arms
+from i2ikd.registry import default_registry
 
 EXPERIMENT = """
 name = "together"
@@ -101,9 +101,9 @@ class Pairs:
 
 def pairs(file: Path, folder: Path, *overrides: str) -> Pairs:
     process = started(DRIVER, file, folder, *overrides)
-    bench = bench_in(folder / "alone", file, *overrides)
-    for arm in bench.experiment.arms:
-        train_arms(bench, [arm], 0, say=lambda _: None)
+    context = bench_in(folder / "alone", file, *overrides)
+    for arm in context.experiment.arms:
+        train_arms(context, [arm], 0, say=lambda _: None)
     printed, said = finished(process)
     assert process.returncode == 0, said
     return Pairs(folder, json.loads(printed))
@@ -116,8 +116,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
     return pairs(folder / "experiment.toml", folder)
 
 
-def bench_in(out: Path, file: Path, *overrides: str) -> Workbench:
-    return Workbench(read_experiment(file, overrides), default_host(), out)
+def bench_in(out: Path, file: Path, *overrides: str) -> ExperimentContext:
+    return ExperimentContext(read_experiment(file, overrides), default_registry(), out)
 
 
 Results = dict[str, tuple[Any, dict[str, Tensor]]]
@@ -228,9 +228,9 @@ class TestCommands:
         (path,) = (out / "store").glob("*/checkpoint.pt")
         before = checkpoint.load(path)["trainee"]
         assert before["epoch"] >= 3
-        bench = bench_in(out, file, *changes)
+        context = bench_in(out, file, *changes)
         with pytest.raises(Interrupted):
-            train_arms(bench, [bench.experiment.arm("kd-mri")], 0, stop(steps=1), say=lambda _: None)
+            train_arms(context, [context.experiment.arm("kd-mri")], 0, stop(steps=1), say=lambda _: None)
         after = checkpoint.load(path)["trainee"]
         assert after["epoch"] * 2 + after["step"] == before["epoch"] * 2 + before["step"] + 1
 
@@ -263,6 +263,6 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
 def test_one_process_has_nothing_to_do_with_torch_distributed(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "i2ikd.engine.torch_group", None)  # an import would raise
+    monkeypatch.setitem(sys.modules, "i2ikd.engine.torch_processes", None)  # an import would raise
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert run(["train", str(file), "--out", str(tmp_path / "out"), "-o", "training.epochs=1"]) == 0

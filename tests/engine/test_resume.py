@@ -52,15 +52,15 @@ def test_stopping_after_every_step_changes_nothing(
     options, changes = ARMS[case]
     overrides = ["teacher.training.epochs=1", *changes]
     arms = [{"name": "arm", **options}]
-    whole = laboratory.train(laboratory.bench(*overrides, arms=arms, out="whole"), "arm")
+    whole = laboratory.train(laboratory.context(*overrides, arms=arms, out="whole"), "arm")
 
-    def work(watcher: Any) -> None:
-        laboratory.train(laboratory.bench(*overrides, arms=arms, out="parts"), "arm", watcher=watcher)
+    def work(callback: Any) -> None:
+        laboratory.train(laboratory.context(*overrides, arms=arms, out="parts"), "arm", callback=callback)
 
     interruptions = again_and_again(work, lambda: stop(steps=1))
     steps = 2 * (1 + sum(stage.epochs for stage in whole.stages))
     assert interruptions == steps, "the last steps of epochs and of stages, and the teacher's, are among them"
-    parts = laboratory.bench(*overrides, arms=arms, out="parts").arm_run(laboratory.experiment(arms=arms).arms[0], 0)
+    parts = laboratory.context(*overrides, arms=arms, out="parts").arm_run(laboratory.experiment(arms=arms).arms[0], 0)
     assert parts.folder.read("history") == whole.folder.read("history")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
@@ -68,21 +68,21 @@ def test_stopping_after_every_step_changes_nothing(
 @pytest.mark.parametrize("optimizer", ["sgd", "adafactor", "muon"])
 def test_the_state_of_an_optimiser_is_kept(optimizer: str, laboratory: Any, stop: Any, identical: Any) -> None:
     change = f"training.optimizer={optimizer}"
-    whole = laboratory.train(laboratory.bench(change, out="whole"), "student")
+    whole = laboratory.train(laboratory.context(change, out="whole"), "student")
     with pytest.raises(Interrupted):
-        laboratory.train(laboratory.bench(change, out="parts"), "student", watcher=stop(steps=3))
-    parts = laboratory.train(laboratory.bench(change, out="parts"), "student")
+        laboratory.train(laboratory.context(change, out="parts"), "student", callback=stop(steps=3))
+    parts = laboratory.train(laboratory.context(change, out="parts"), "student")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
 
 def test_a_request_during_the_end_of_an_epoch_is_not_lost(laboratory: Any, stop: Any, identical: Any) -> None:
-    whole = laboratory.train(laboratory.bench(out="whole"), "student")
+    whole = laboratory.train(laboratory.context(out="whole"), "student")
     for epoch in range(2):
         with pytest.raises(Interrupted):
-            laboratory.train(laboratory.bench(out="parts"), "student", watcher=stop(at_epoch_end=True))
+            laboratory.train(laboratory.context(out="parts"), "student", callback=stop(at_epoch_end=True))
         state = checkpoint.load(next((laboratory.folder / "parts" / "store").glob("*/checkpoint.pt")))
         assert (state["trainee"]["epoch"], state["trainee"]["step"]) == (epoch + 1, 0)
-    parts = laboratory.train(laboratory.bench(out="parts"), "student")
+    parts = laboratory.train(laboratory.context(out="parts"), "student")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
 
@@ -93,12 +93,12 @@ def test_a_crash_goes_on_from_the_last_checkpoint(laboratory: Any, stop: Any, id
             if self.left == 0:
                 raise MemoryError("out of memory")
 
-    whole = laboratory.train(laboratory.bench(out="whole"), "control")
+    whole = laboratory.train(laboratory.context(out="whole"), "control")
     with pytest.raises(Interrupted):
-        laboratory.train(laboratory.bench(out="parts"), "control", watcher=stop(steps=3))
+        laboratory.train(laboratory.context(out="parts"), "control", callback=stop(steps=3))
     with pytest.raises(MemoryError):
-        laboratory.train(laboratory.bench(out="parts"), "control", watcher=Crash(steps=3))
-    parts = laboratory.train(laboratory.bench(out="parts"), "control")
+        laboratory.train(laboratory.context(out="parts"), "control", callback=Crash(steps=3))
+    parts = laboratory.train(laboratory.context(out="parts"), "control")
     assert parts.folder.read("history") == whole.folder.read("history")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
@@ -106,11 +106,13 @@ def test_a_crash_goes_on_from_the_last_checkpoint(laboratory: Any, stop: Any, id
 def test_what_a_plugin_says_at_random_goes_on_too(
     laboratory: Any, stop: Any, again_and_again: Any, identical: Any
 ) -> None:
-    def work(out: str, watcher: Any = None) -> Any:
-        return laboratory.train(laboratory.bench(arms=[NOISY], out=out, plugins=(Noisy(),)), "noisy", watcher=watcher)
+    def work(out: str, callback: Any = None) -> Any:
+        return laboratory.train(
+            laboratory.context(arms=[NOISY], out=out, plugins=(Noisy(),)), "noisy", callback=callback
+        )
 
     whole = work("whole")
-    assert again_and_again(lambda watcher: work("parts", watcher), lambda: stop(steps=1)) > 0
+    assert again_and_again(lambda callback: work("parts", callback), lambda: stop(steps=1)) > 0
     assert identical(laboratory.weights(work("parts")), laboratory.weights(whole))
 
 
@@ -146,8 +148,8 @@ class TestCheckpoints:
     @pytest.fixture
     def interrupted(self, laboratory: Any, stop: Any) -> Iterator[Callable[[], Any]]:
         with pytest.raises(Interrupted):
-            laboratory.train(laboratory.bench(), "student", watcher=stop(steps=3))
-        yield lambda: laboratory.train(laboratory.bench(), "student")
+            laboratory.train(laboratory.context(), "student", callback=stop(steps=3))
+        yield lambda: laboratory.train(laboratory.context(), "student")
 
     def file(self, laboratory: Any) -> Any:
         return next((laboratory.folder / "out" / "store").glob("*/checkpoint.pt"))

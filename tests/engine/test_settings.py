@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 import i2ikd
 from i2ikd import UserError
 from i2ikd.config import Training
-from i2ikd.engine.loop import Silence
+from i2ikd.engine.loop import NullCallback
 from i2ikd.engine.optimiser import make_optimiser, set_rate
 from i2ikd.engine.precision import resolve_precision
 
@@ -65,10 +65,10 @@ class TestSchedules:
         assert found[3] == pytest.approx(rates(9, lr=1e-2, schedule=schedule)[3])
 
     def test_the_history_has_the_rate_of_each_epoch(self, laboratory: Any) -> None:
-        bench = laboratory.bench(
+        context = laboratory.context(
             "training.schedule=step", "training.decay_epochs=2", "training.epochs=5", "training.lr=0.01"
         )
-        history = laboratory.train(bench, "student").folder.read("history")
+        history = laboratory.train(context, "student").folder.read("history")
         assert [row["lr"] for row in history] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
 
 
@@ -124,9 +124,9 @@ class TestOptimisers:
 
     def test_one_of_a_later_stage_is_refused_before_any_training(self, laboratory: Any, optimiser_steps: Any) -> None:
         stage = {"name": "a", "terms": [{"distiller": "target"}], "training": {"optimizer": "adamm"}}
-        bench = laboratory.bench(arms=[{"name": "arm", "recipe": "custom", "stages": [stage]}])
+        context = laboratory.context(arms=[{"name": "arm", "recipe": "custom", "stages": [stage]}])
         with pytest.raises(UserError, match="did you mean 'adam"):
-            bench.check(bench.experiment.arms)
+            context.check(context.experiment.arms)
         assert optimiser_steps.count == 0
 
 
@@ -139,7 +139,7 @@ def gradient_norms(laboratory: Any, *overrides: str) -> list[float]:
         norms.append(float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in grads]))))
 
     handle = register_optimizer_step_pre_hook(note)
-    laboratory.train(laboratory.bench(*overrides, out="+".join(overrides) or "plain"), "student")
+    laboratory.train(laboratory.context(*overrides, out="+".join(overrides) or "plain"), "student")
     handle.remove()
     return norms
 
@@ -154,7 +154,7 @@ def test_clipping_bounds_the_gradient(laboratory: Any) -> None:
 
 class TestAverage:
     def test_the_result_is_the_moving_average_of_the_weights(self, laboratory: Any) -> None:
-        class Collect(Silence):
+        class Collect(NullCallback):
             network: nn.Module
             states: ClassVar[list[dict[str, Tensor]]] = []
 
@@ -168,7 +168,7 @@ class TestAverage:
 
         collected = Collect()
         settings = ("training.ema=0.7", "training.select=last", "training.epochs=3")
-        run = laboratory.train(laboratory.bench(*settings, plugins=(Probe(),)), "student", watcher=collected)
+        run = laboratory.train(laboratory.context(*settings, plugins=(Probe(),)), "student", callback=collected)
         assert len(collected.states) == 6
         average = collected.states[0]
         for state in collected.states[1:]:
@@ -179,10 +179,10 @@ class TestAverage:
 
     def test_it_is_what_is_validated(self, laboratory: Any) -> None:
         settings = ["training.select=last", "training.epochs=1", "training.validate_every=1"]
-        bench = laboratory.bench("training.ema=0.9", *settings)
-        run = laboratory.train(bench, "student")
+        context = laboratory.context("training.ema=0.9", *settings)
+        run = laboratory.train(context, "student")
         (row,) = run.folder.read("history")
-        assert bench.ground(0).validation_loss(bench.load(run)) == pytest.approx(row["validation"], rel=1e-6)
+        assert context.shared(0).validation_loss(context.load(run)) == pytest.approx(row["validation"], rel=1e-6)
 
 
 class Setback:
@@ -201,11 +201,11 @@ class TestSelection:
 
     def losses(self, laboratory: Any, select: str) -> tuple[list[float], float]:
         """The validation losses of the epochs, and that of the result."""
-        bench = laboratory.bench(f"training.select={select}", *self.SETTINGS, plugins=(Setback(),))
-        run = laboratory.train(bench, "student")
+        context = laboratory.context(f"training.select={select}", *self.SETTINGS, plugins=(Setback(),))
+        run = laboratory.train(context, "student")
         history = [row["validation"] for row in run.folder.read("history")]
         assert history[3] > min(history)
-        return history, bench.ground(0).validation_loss(bench.load(run))
+        return history, context.shared(0).validation_loss(context.load(run))
 
     def test_best_hands_on_the_weights_of_the_least_validation_loss(self, laboratory: Any) -> None:
         history, result = self.losses(laboratory, "best")
@@ -219,8 +219,8 @@ class TestSelection:
         stage = {"terms": [{"distiller": "target"}]}
         stages = [{"name": "a", **stage}, {"name": "b", "epochs": 1, "training": {"lr": 1e-9}, **stage}]
         arms = [{"name": "arm", "recipe": "custom", "stages": stages}]
-        bench = laboratory.bench(*self.SETTINGS, arms=arms, plugins=(Setback(),))
-        history = [row["validation"] for row in laboratory.train(bench, "arm").folder.read("history")]
+        context = laboratory.context(*self.SETTINGS, arms=arms, plugins=(Setback(),))
+        history = [row["validation"] for row in laboratory.train(context, "arm").folder.read("history")]
         assert history[4] == pytest.approx(min(history[:4]), rel=1e-4)
         assert history[3] > min(history[:4])
 
@@ -233,23 +233,23 @@ class TestSelection:
                         lambda module, _, output: output if module.training else output * math.nan
                     )
 
-        bench = laboratory.bench("training.validate_every=1", plugins=(Overflow(),))
+        context = laboratory.context("training.validate_every=1", plugins=(Overflow(),))
         with pytest.raises(UserError, match="'validation' became nan in epoch 1"):
-            laboratory.train(bench, "student")
+            laboratory.train(context, "student")
 
 
 @pytest.mark.parametrize(("every", "validated"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (3, [2, 4]), (9, [4])])
 def test_validation_comes_every_few_epochs_and_at_the_end(every: int, validated: list[int], laboratory: Any) -> None:
-    bench = laboratory.bench(f"training.validate_every={every}", "training.epochs=5")
-    history = laboratory.train(bench, "student").folder.read("history")
+    context = laboratory.context(f"training.validate_every={every}", "training.epochs=5")
+    history = laboratory.train(context, "student").folder.read("history")
     assert [row["epoch"] for row in history if row["validation"] is not None] == validated
 
 
 def test_unless_told_validation_costs_at_most_a_tenth_of_the_training(laboratory: Any) -> None:
     """Forward passes: one a validation slice, three a training slice (forward and backward)."""
     for train, val in ((4, 1), (1, 3), (20, 1)):
-        bench = laboratory.bench(f"task.dataset.train={train}", f"task.dataset.val={val}")
-        every = bench.teacher_run(0).stages[0].training.validate_every
+        context = laboratory.context(f"task.dataset.train={train}", f"task.dataset.val={val}")
+        every = context.teacher_run(0).stages[0].training.validate_every
         assert val / every <= 0.1 * 3 * train
         assert every == 1 or val / (every - 1) > 0.1 * 3 * train, "and not more seldom than that needs"
 
@@ -271,10 +271,10 @@ def test_validation_keeps_no_features(laboratory: Any) -> None:
 
     trained: list[bool] = []
     arms = [{"name": "arm", "recipe": "joint"}]
-    bench = laboratory.bench("training.validate_every=1", arms=arms, plugins=(Probe(),))
+    context = laboratory.context("training.validate_every=1", arms=arms, plugins=(Probe(),))
     hooked.clear()
     trained.clear()
-    laboratory.train(bench, "arm")
+    laboratory.train(context, "arm")
     assert trained[-4:] == [True] * 4
     assert hooked[-1] is False
 
@@ -304,31 +304,31 @@ class TestPrecision:
             register("watched", Watched)
 
     PLAIN = tuple(
-        f"{role}={{model='plain-cnn', depth=3, channels=4, residual=false}}" for role in ("teacher", "student")
+        f"{side}={{model='plain-cnn', depth=3, channels=4, residual=false}}" for side in ("teacher", "student")
     )
     ARMS: ClassVar = [{"name": "arm", "recipe": "joint", "distiller": "watched"}]
 
     def test_bf16_is_for_convolutions_alone(self, laboratory: Any) -> None:
         spy = self.Spy()
         changes = ("training.precision=bf16", *self.PLAIN)
-        run = laboratory.train(laboratory.bench(*changes, arms=self.ARMS, plugins=(spy,)), "arm")
+        run = laboratory.train(laboratory.context(*changes, arms=self.ARMS, plugins=(spy,)), "arm")
         assert set(spy.seen) == {(False, torch.bfloat16, torch.float32)}, "(inside autocast, image, loss)"
         assert {tensor.dtype for tensor in laboratory.weights(run).values()} == {torch.float32}
-        exact = laboratory.train(laboratory.bench(*self.PLAIN, arms=self.ARMS, plugins=(self.Spy(),)), "arm")
+        exact = laboratory.train(laboratory.context(*self.PLAIN, arms=self.ARMS, plugins=(self.Spy(),)), "arm")
         assert exact.folder != run.folder
         losses = [r.folder.read("history")[-1]["losses"]["target"] for r in (run, exact)]
         assert losses[0] != losses[1], "the convolutions did round"
         assert losses[0] == pytest.approx(losses[1], rel=0.1)
 
     def test_auto_is_measured_once_a_folder(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        name = "i2ikd.compare.workbench.resolve_precision"
+        name = "i2ikd.experiment.context.resolve_precision"
         monkeypatch.setattr(name, lambda wanted, device: "bf16" if wanted == "auto" else wanted)
-        first = laboratory.train(laboratory.bench("training.precision=auto"), "student")
+        first = laboratory.train(laboratory.context("training.precision=auto"), "student")
         monkeypatch.setattr(name, lambda wanted, device: "fp32")
-        again = laboratory.bench("training.precision=auto")
+        again = laboratory.context("training.precision=auto")
         assert again.precision == "bf16"
         assert again.arm_run(again.experiment.arms[0], 0).folder == first.folder
-        assert laboratory.bench("training.precision=auto", out="elsewhere").precision == "fp32"
+        assert laboratory.context("training.precision=auto", out="elsewhere").precision == "fp32"
 
     def test_auto_is_one_of_both(self) -> None:
         assert resolve_precision("auto", torch.device("cpu")) in ("fp32", "bf16")
@@ -337,33 +337,33 @@ class TestPrecision:
 class TestSeeds:
     def test_one_seed_gives_the_same_bits(self, laboratory: Any, identical: Any) -> None:
         arms = [{"name": "arm", "recipe": "joint", "distiller": "generation"}]
-        runs = [laboratory.train(laboratory.bench(arms=arms, out=out), "arm") for out in ("a", "b")]
+        runs = [laboratory.train(laboratory.context(arms=arms, out=out), "arm") for out in ("a", "b")]
         assert runs[0].folder.read("history") == runs[1].folder.read("history")
         assert identical(*map(laboratory.weights, runs))
 
     def test_whatever_was_drawn_before(self, laboratory: Any, identical: Any) -> None:
-        first = laboratory.train(laboratory.bench(out="a"), "kd-mri")
+        first = laboratory.train(laboratory.context(out="a"), "kd-mri")
         torch.manual_seed(99)
         torch.rand(17)
-        second = laboratory.train(laboratory.bench(out="b"), "kd-mri")
+        second = laboratory.train(laboratory.context(out="b"), "kd-mri")
         assert identical(laboratory.weights(first), laboratory.weights(second))
 
     def test_workers_that_read_data_change_nothing(self, laboratory: Any, identical: Any) -> None:
-        views = 'training.views=["flip", "shift"]'
-        first = laboratory.train(laboratory.bench(views, out="a"), "student")
-        second = laboratory.train(laboratory.bench(views, "training.workers=1", out="b"), "student")
+        augmentations = 'training.views=["flip", "shift"]'
+        first = laboratory.train(laboratory.context(augmentations, out="a"), "student")
+        second = laboratory.train(laboratory.context(augmentations, "training.workers=1", out="b"), "student")
         assert first.specification == second.specification
         assert identical(laboratory.weights(first), laboratory.weights(second))
 
     def test_other_seeds_differ_in_weights_and_order(self, laboratory: Any, identical: Any) -> None:
-        bench = laboratory.bench("seeds=[0, 1]")
-        first, second = (laboratory.train(bench, "student", seed=seed) for seed in (0, 1))
+        context = laboratory.context("seeds=[0, 1]")
+        first, second = (laboratory.train(context, "student", seed=seed) for seed in (0, 1))
         assert not identical(laboratory.weights(first), laboratory.weights(second))
-        orders = [[b.keys for b in bench.ground(seed).batches.epoch(0)] for seed in range(4)]
+        orders = [[b.keys for b in context.shared(seed).batches.epoch(0)] for seed in range(4)]
         assert any(order != orders[0] for order in orders[1:])
 
     def test_an_epoch_shows_every_slice_once(self, laboratory: Any) -> None:
-        batches = laboratory.bench("training.batch=3", "task.dataset.slices=5").ground(0).batches
+        batches = laboratory.context("training.batch=3", "task.dataset.slices=5").shared(0).batches
         assert (batches.steps, batches.size) == (3, 3)
         for number in range(3):
             keys = [key for batch in batches.epoch(number) for key in batch.keys]

@@ -63,40 +63,40 @@ class TestPlan:
         "setting", ["batch=4", 'views=["flip"]', 'precision="bf16"', 'device="cpu"', "cache_mb=1", "cache_disk_mb=1"]
     )
     @pytest.mark.parametrize("role", ["teacher", "student"])
-    def test_a_network_cannot_change_what_all_share(self, role: str, setting: str, laboratory: Any) -> None:
+    def test_a_network_cannot_change_what_all_share(self, side: str, setting: str, laboratory: Any) -> None:
         """It would be written into the run's settings and not be done."""
-        bench = laboratory.bench(f"{role}.training.{setting}")
+        context = laboratory.context(f"{side}.training.{setting}")
         with pytest.raises(UserError, match="is the same for the whole experiment"):
-            bench.check(bench.experiment.arms)
+            context.check(context.experiment.arms)
 
     def test_a_teacher_may_have_epochs_and_a_rate_of_its_own(self, laboratory: Any) -> None:
-        bench = laboratory.bench("teacher.training.epochs=5", "teacher.training.lr=0.125")
-        (stage,) = bench.teacher_run(0).stages
+        context = laboratory.context("teacher.training.epochs=5", "teacher.training.lr=0.125")
+        (stage,) = context.teacher_run(0).stages
         assert (stage.epochs, stage.training.lr) == (5, 0.125)
-        assert bench.arm_run(bench.experiment.arms[0], 0).stages[0].epochs == 2
+        assert context.arm_run(context.experiment.arms[0], 0).stages[0].epochs == 2
 
 
 class TestStart:
     def test_previous_is_a_fresh_student_at_first(self, laboratory: Any, identical: Any) -> None:
         stage = {"name": "a", "terms": [TARGET], "epochs": 1, "training": FROZEN}
-        ours = laboratory.train(laboratory.bench(arms=custom(stage)), "arm")
+        ours = laboratory.train(laboratory.context(arms=custom(stage)), "arm")
         fresh = custom({**stage, "start": "fresh"})
-        theirs = laboratory.train(laboratory.bench(arms=fresh), "arm")
+        theirs = laboratory.train(laboratory.context(arms=fresh), "arm")
         assert ours.folder != theirs.folder
         assert identical(laboratory.weights(ours), laboratory.weights(theirs))
 
     def test_fresh_forgets_the_stage_before(self, laboratory: Any, identical: Any) -> None:
         last = {"name": "b", "terms": [TARGET], "epochs": 1, "start": "fresh", "training": FROZEN}
         arms = custom({"name": "a", "terms": [TARGET], "training": {"lr": 0.1}}, last)
-        both = laboratory.train(laboratory.bench(arms=arms), "arm")
-        alone = laboratory.train(laboratory.bench(arms=custom(last)), "arm")
+        both = laboratory.train(laboratory.context(arms=arms), "arm")
+        alone = laboratory.train(laboratory.context(arms=custom(last)), "arm")
         assert identical(laboratory.weights(both), laboratory.weights(alone))
 
     def test_teacher_copies_the_layers_that_fit(self, laboratory: Any) -> None:
         stage = {"name": "a", "terms": [TARGET], "epochs": 1, "start": "teacher", "training": FROZEN}
-        bench = laboratory.bench(arms=custom(stage))
-        student = laboratory.weights(laboratory.train(bench, "arm"))
-        teacher = laboratory.weights(bench.teacher_run(0))
+        context = laboratory.context(arms=custom(stage))
+        student = laboratory.weights(laboratory.train(context, "arm"))
+        teacher = laboratory.weights(context.teacher_run(0))
         same = "cascades.1.layers.0.convolution.weight"
         assert torch.allclose(student[same], teacher[same], atol=1e-6)
         last = "cascades.1.layers.2.convolution.weight"
@@ -107,11 +107,11 @@ class TestStart:
     ) -> None:
         stage = {"name": "a", "terms": [TARGET], "start": "teacher"}
         student = "student={model='plain-cnn', channels=3, depth=2}"
-        bench = laboratory.bench(student, arms=custom(stage))
+        context = laboratory.context(student, arms=custom(stage))
         with pytest.raises(
             UserError, match="the stage 'a': teacher and student share no layer of equal name and shape"
         ):
-            bench.check(bench.experiment.arms)
+            context.check(context.experiment.arms)
         assert optimiser_steps.count == 0
 
 
@@ -154,8 +154,8 @@ class TestRatio:
                 seen[context.stage.run.name, context.epoch] = context.losses
 
         arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "multiple", "factor": 40.0}, "ratio": 0.3}]
-        bench = laboratory.bench(arms=arms, plugins=(Scaled(teacher), Probe()))
-        laboratory.train(bench, "arm")
+        context = laboratory.context(arms=arms, plugins=(Scaled(teacher), Probe()))
+        laboratory.train(context, "arm")
         for epoch in range(2):
             losses = seen["students/arm/seed0", epoch]
             assert losses["multiple"] == pytest.approx(40 * losses["target"], rel=1e-4)
@@ -164,16 +164,16 @@ class TestRatio:
     @pytest.mark.parametrize("factor", [0.0, -2.0, float("nan")])
     def test_of_a_term_that_is_not_positive_is_refused(self, factor: float, laboratory: Any) -> None:
         arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "multiple", "factor": factor}, "ratio": 1}]
-        bench = laboratory.bench(arms=arms, plugins=(Scaled(True),))
+        context = laboratory.context(arms=arms, plugins=(Scaled(True),))
         with pytest.raises(
             UserError, match=r"'multiple' cannot be given as a ratio: its loss at the start is .*; use weight"
         ):
-            laboratory.train(bench, "arm")
+            laboratory.train(context, "arm")
 
 
 def test_two_terms_of_one_kind_have_names_of_their_own(laboratory: Any) -> None:
     terms = [TARGET, {"distiller": {"name": "imitation", "loss": "mse"}}, {"distiller": "imitation", "weight": 0.5}]
-    run = laboratory.train(laboratory.bench(arms=custom({"name": "a", "terms": terms})), "arm")
+    run = laboratory.train(laboratory.context(arms=custom({"name": "a", "terms": terms})), "arm")
     losses = run.folder.read("history")[0]["losses"]
     assert list(losses) == ["total", "target", "imitation-1", "imitation-2"]
     assert losses["total"] == pytest.approx(losses["target"] + losses["imitation-1"] + 0.5 * losses["imitation-2"])
@@ -201,7 +201,7 @@ def test_own_parameters_of_a_distiller_are_trained_and_not_exported(laboratory: 
             register("adapted", Adapted)
 
     arms = [{"name": "arm", "recipe": "joint", "distiller": "adapted", "student": {"channels": 3}}]
-    run = laboratory.train(laboratory.bench(arms=arms, plugins=(Probe(),)), "arm")
+    run = laboratory.train(laboratory.context(arms=arms, plugins=(Probe(),)), "arm")
     assert adapters["before"].shape == (4, 3, 1, 1)
     assert not torch.equal(adapters["before"], adapters["after"])
     assert not any("adapter" in name for name in laboratory.weights(run))
@@ -214,6 +214,6 @@ def test_a_recipe_that_gives_no_stages_is_refused(laboratory: Any) -> None:
         def register_recipes(self, register: Any) -> None:
             register("odd", lambda: ["a stage"])
 
-    bench = laboratory.bench(arms=[{"name": "arm", "recipe": "odd"}], plugins=(Odd(),))
+    context = laboratory.context(arms=[{"name": "arm", "recipe": "odd"}], plugins=(Odd(),))
     with pytest.raises(UserError, match=r"arm 'arm': the recipe 'odd' gave list, not a list of i2ikd\.Stage"):
-        bench.check(bench.experiment.arms)
+        context.check(context.experiment.arms)

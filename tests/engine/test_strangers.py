@@ -87,7 +87,7 @@ class Data(SampleDataset):
     @property
     def keys(self):
         return self.keys_
-    def view(self, index, seed):
+    def sample(self, index, seed):
         image = torch.rand(1, 8, 10)
         return self.change(Sample(image, image.clone(), {}, self.keys_[index]))
 

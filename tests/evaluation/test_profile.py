@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from i2ikd.errors import UserError
 from i2ikd.evaluation.fourier_cost import fourier_operations
 from i2ikd.evaluation.latency import latency_of_many
-from i2ikd.evaluation.memory import LiveStorages
+from i2ikd.evaluation.peak_memory import LiveStorages
 from i2ikd.evaluation.profile import count_macs, count_parameters, profile
 from i2ikd.sample import Batch
 

@@ -16,10 +16,10 @@ from i2ikd.evaluation.records import (
     Record,
     VolumeImages,
     per_volume,
+    pivot,
     read_records,
     score_volume,
     score_volumes,
-    tabulate,
     write_records,
 )
 from i2ikd.metric import Metric
@@ -170,7 +170,7 @@ def test_tables_of_arms_share_seeds_and_volumes() -> None:
         Record("zero-filled", NO_SEED, "v", 0, {"psnr": 4.0}),
         Record("zero-filled", NO_SEED, "w", 0, {"psnr": 5.0}),
     ]
-    tables = tabulate(records, "psnr")
+    tables = pivot(records, "psnr")
     nan = math.nan
     np.testing.assert_array_equal(tables["a"], [[2.0, nan], [nan, 1.0]])
     np.testing.assert_array_equal(tables["b"], [[nan, 3.0], [nan, nan]])
@@ -180,4 +180,4 @@ def test_tables_of_arms_share_seeds_and_volumes() -> None:
 def test_an_arm_both_with_and_without_a_seed_is_refused() -> None:
     records = [Record("a", NO_SEED, "v", 0, {"psnr": 1.0}), Record("a", 0, "v", 0, {"psnr": 1.0})]
     with pytest.raises(UserError, match="both with and without a seed"):
-        tabulate(records, "psnr")
+        pivot(records, "psnr")

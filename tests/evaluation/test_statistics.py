@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from i2ikd.errors import UserError
-from i2ikd.evaluation.statistics import Estimate, closure, holm, interval, paired, ranks
+from i2ikd.evaluation.statistics import Estimate, gap_closed, holm, interval, paired, ranks
 
 NAN = math.nan
 
@@ -141,7 +141,7 @@ def test_arms_without_anything_in_common_cannot_be_compared() -> None:
     with pytest.raises(UserError, match="nothing to compare"):
         paired(arm, reference)
     with pytest.raises(UserError, match="no gap to close"):
-        closure(arm, reference, reference + 1)
+        gap_closed(arm, reference, reference + 1)
     with pytest.raises(UserError, match=r"\(2, 4\) and \(3, 4\)"):
         paired(scores(2, 4), scores(3, 4))
 
@@ -158,19 +158,19 @@ def test_holm_multiplies_the_smallest_by_most_and_never_lets_order_reverse() -> 
 def test_closure_is_the_share_of_the_gap() -> None:
     student = scores(3, 8)
     teacher, arm = student + 0.8, student + 0.6
-    found = closure(arm, student, teacher)
+    found = gap_closed(arm, student, teacher)
     assert (found.mean, found.low, found.high) == pytest.approx((0.75, 0.75, 0.75))
     assert (found.gap, found.gap_too_small, found.n) == (pytest.approx(0.8), False, 24)
-    assert closure(student, student, teacher).mean == 0.0
-    assert closure(teacher, student, teacher).mean == pytest.approx(1.0)
-    assert closure(student - 0.4, student, teacher).mean == pytest.approx(-0.5)
+    assert gap_closed(student, student, teacher).mean == 0.0
+    assert gap_closed(teacher, student, teacher).mean == pytest.approx(1.0)
+    assert gap_closed(student - 0.4, student, teacher).mean == pytest.approx(-0.5)
 
 
 def test_closure_draws_the_same_seeds_and_volumes_for_all_three() -> None:
     student = scores(3, 8)
     width = np.linspace(0.5, 1.5, 8)[None]
     shares = np.linspace(0.2, 0.8, 8)[None]
-    found = closure(student + width * shares, student, student + width, resamples=20_000)
+    found = gap_closed(student + width * shares, student, student + width, resamples=20_000)
     picks = np.random.default_rng(9).integers(0, 8, (20_000, 8))
     expected = (width * shares)[0][picks].sum(axis=1) / width[0][picks].sum(axis=1)
     assert [found.low, found.high] == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=0.01)
@@ -179,30 +179,30 @@ def test_closure_draws_the_same_seeds_and_volumes_for_all_three() -> None:
 def test_closure_of_a_metric_where_lower_is_better() -> None:
     student = scores(3, 8, 0.5) / 100
     teacher, arm = student - 0.04, student - 0.01
-    found = closure(arm, student, teacher, higher_is_better=False)
+    found = gap_closed(arm, student, teacher, higher_is_better=False)
     assert (found.mean, found.gap, found.gap_too_small) == (pytest.approx(0.25), pytest.approx(0.04), False)
-    wrong = closure(arm, student, teacher)
+    wrong = gap_closed(arm, student, teacher)
     assert math.isnan(wrong.mean) and wrong.gap_too_small is True
 
 
 def test_a_gap_below_twice_its_deviation_over_seeds_is_too_small() -> None:
     student = np.zeros((3, 4))
     gaps = np.array([0.1, 0.3, 0.5])[:, None]  # mean 0.3, standard deviation 0.2
-    assert closure(student + 0.1, student, student + gaps).gap_too_small is True
-    assert closure(student + 0.1, student, student + gaps + 0.09).gap_too_small is True
-    assert closure(student + 0.1, student, student + gaps + 0.11).gap_too_small is False
+    assert gap_closed(student + 0.1, student, student + gaps).gap_too_small is True
+    assert gap_closed(student + 0.1, student, student + gaps + 0.09).gap_too_small is True
+    assert gap_closed(student + 0.1, student, student + gaps + 0.11).gap_too_small is False
 
 
 def test_one_seed_does_not_tell_whether_the_gap_is_too_small() -> None:
     student = scores(1, 5)
-    found = closure(student + 0.1, student, student + 0.4)
+    found = gap_closed(student + 0.1, student, student + 0.4)
     assert (found.mean, found.gap_too_small) == (pytest.approx(0.25), None)
 
 
 @pytest.mark.parametrize("shift", [0.0, -0.2])
 def test_without_a_better_teacher_there_is_no_closure(shift: float) -> None:
     student = scores(2, 5)
-    found = closure(student + 0.1, student, student + shift)
+    found = gap_closed(student + 0.1, student, student + shift)
     assert found.gap == pytest.approx(shift)
     assert found.gap_too_small is True
     document = json.loads(json.dumps(found.as_json(), allow_nan=False))

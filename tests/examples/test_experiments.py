@@ -37,5 +37,5 @@ def test_the_papers_table_is_there_in_its_settings_and_for_two_cores(anatomy: st
 def test_the_comparison_has_every_registered_distiller() -> None:
     experiment = read_experiment(FOLDER / "distillers-4x.toml")
     used = {str(arm.options.get("distiller")) for arm in experiment.arms}
-    missing = [n for n in i2ikd.offered("distiller") if n not in ("target", "imitation") and n not in str(used)]
+    missing = [n for n in i2ikd.list_components("distiller") if n not in ("target", "imitation") and n not in str(used)]
     assert missing == []

@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from i2ikd import Features
-from i2ikd.components import get, offered
+from i2ikd.components import get, list_components
 from i2ikd.testing import check_distiller_precision
 
 from .conftest import batch_of
@@ -80,7 +80,7 @@ def test_every_registered_method_is_checked() -> None:
 def test_the_table_of_errors_names_every_method() -> None:
     page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([\w-]+)` \|(?: \d\.\de-\d\d \|| 0\.0e\+00 \|){4}$", page, re.MULTILINE)) == set(
-        offered("distiller")
+        list_components("distiller")
     )
 
 

@@ -324,13 +324,13 @@ class TestIdentity:
         first = FolderDataset(root, size=(4, 5), reader="kdmri-hdf5").identity()
         assert json.loads(json.dumps(first)) == first
         assert str(tmp_path) not in json.dumps(first)
-        elsewhere = tmp_path / "elsewhere"
-        elsewhere.mkdir()
+        remote = tmp_path / "elsewhere"
+        remote.mkdir()
         for split in ("train", "val", "test"):
-            shutil.copytree(root / split, elsewhere / split)
-        assert FolderDataset(elsewhere, size=(4, 5), reader="kdmri-hdf5").identity() == first
-        write(elsewhere / "test" / "s9.h5")
-        assert FolderDataset(elsewhere, size=(4, 5), reader="kdmri-hdf5").identity() != first
+            shutil.copytree(root / split, remote / split)
+        assert FolderDataset(remote, size=(4, 5), reader="kdmri-hdf5").identity() == first
+        write(remote / "test" / "s9.h5")
+        assert FolderDataset(remote, size=(4, 5), reader="kdmri-hdf5").identity() != first
 
     def test_every_option_that_changes_samples_changes_it(self, root: Path) -> None:
         options: list[dict[str, Any]] = [

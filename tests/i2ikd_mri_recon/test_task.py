@@ -72,7 +72,7 @@ def test_a_complex_sample_has_two_channels_and_a_centred_kspace_when_asked(tmp_p
     mask = sample.conditions["mask"][0].numpy()
     assert mask[7 // 2, 0] == 1
     np.testing.assert_allclose(sample.conditions["kspace"][0], mask * full, atol=1e-5)
-    np.testing.assert_allclose(task.view(sample.target), np.abs(image[0]), rtol=1e-5)
+    np.testing.assert_allclose(task.to_display(sample.target), np.abs(image[0]), rtol=1e-5)
     magnitude = _task(tmp_path, reader="complex-hdf5").dataset("test")[0]
     np.testing.assert_allclose(magnitude.target[0], np.abs(image[0]), rtol=1e-5)
 
@@ -92,7 +92,7 @@ def test_a_network_without_correction_gives_back_what_was_measured(root: Path) -
 def test_a_fixed_mask_is_one_and_a_random_one_follows_sample_and_seed(root: Path) -> None:
     fixed = _task(root).dataset("train")
     assert not fixed.varies
-    assert torch.equal(fixed[0].conditions["mask"], fixed.view(4, 7).conditions["mask"])
+    assert torch.equal(fixed[0].conditions["mask"], fixed.sample(4, 7).conditions["mask"])
     free = _task(root, mask={"fixed": False}).dataset("train")
     assert free.varies
     masks = [free.view(i, seed).conditions["mask"] for i in range(3) for seed in (None, 1, 2)]
@@ -165,8 +165,8 @@ def test_a_stored_pair_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_scores_look_at_real_images_as_they_are_and_at_the_magnitude_of_complex_ones() -> None:
     image = torch.tensor([[[3.0, -5.0]], [[4.0, 12.0]]])
     task = i2ikd.create("task", "mri-recon", dataset="phantom")
-    np.testing.assert_allclose(task.view(image), [[5, 13]])
-    np.testing.assert_allclose(task.view(image[:1]), [[3, -5]])
+    np.testing.assert_allclose(task.to_display(image), [[5, 13]])
+    np.testing.assert_allclose(task.to_display(image[:1]), [[3, -5]])
 
 
 def test_losses_and_the_baseline(root: Path) -> None:

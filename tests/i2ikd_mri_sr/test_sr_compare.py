@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from i2ikd.compare.run import compare
-from i2ikd.compare.workbench import Workbench
 from i2ikd.config import check_experiment
-from i2ikd.plugins import default_host
+from i2ikd.experiment.compare import compare
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.registry import default_registry
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "target": {"model": "vdsr", "channels": 4},
@@ -31,8 +31,8 @@ def test_teacher_student_and_kd_mri_are_compared(grid: str, tmp_path: Path) -> N
         "comparison": {"latency": False},
     }
     experiment = check_experiment(document, "test")
-    bench = Workbench(experiment, default_host(), tmp_path)
-    result = compare(bench, experiment.arms, experiment.seeds, say=lambda text: None)
+    context = ExperimentContext(experiment, default_registry(), tmp_path)
+    result = compare(context, experiment.arms, experiment.seeds, say=lambda text: None)
     rows = {row.arm: row for row in result.rows}
     assert set(rows) == {"zero-filled", "bicubic", "teacher", "student", "kd-mri"}
     assert all(0 < row.metrics["psnr"].mean < 60 for row in rows.values())

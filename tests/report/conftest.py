@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from i2ikd.compare.comparison import Comparison, Costs, condense
 from i2ikd.evaluation.records import NO_SEED, Record
+from i2ikd.experiment.summary import Comparison, Costs, summarise
 from i2ikd.report.pictures import Picture, telling_volumes
 
 COLUMNS = {"psnr": "psnr-volume-max", "ssim": "ssim-volume-max", "nmse": "nmse-volume", "hfn": "hfn-slice"}
@@ -94,7 +94,7 @@ def make(
     kinds: dict[str, Any] = {"zero-filled": "baseline", "teacher": "teacher", **dict.fromkeys(arms, "arm")}
     upward = {COLUMNS["psnr"]: True, COLUMNS["ssim"]: True, COLUMNS["nmse"]: False, COLUMNS["hfn"]: False}
     references = [name for name in ("student", "control", "kd-mri") if name in arms]
-    comparison = condense("brain-4x", FACTS, COLUMNS, records, kinds, costs, references, "student", upward)
+    comparison = summarise("brain-4x", FACTS, COLUMNS, records, kinds, costs, references, "student", upward)
     comparison.histories.update(histories)
     return comparison
 

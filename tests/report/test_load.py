@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import write_records
+from i2ikd.experiment.summary import Comparison
 from i2ikd.report.load import load_comparison
 from i2ikd.report.select import only, sort_keys, sorted_by
 
@@ -45,7 +45,7 @@ def test_undefined_numbers_come_back_as_such(make_comparison: Callable[..., Comp
     loaded = load_comparison(tmp_path)
     assert loaded.as_json() == comparison.as_json()
     row = loaded.row("kd-mri")
-    assert row is not None and row.closure is not None and row.closure.gap_too_small is None
+    assert row is not None and row.gap_closed is not None and row.gap_closed.gap_too_small is None
     assert loaded.histories == {}
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from i2ikd.compare.comparison import Comparison
+from i2ikd.experiment.summary import Comparison
 from i2ikd.hookspecs import Register, hookimpl
-from i2ikd.plugins import Host, Plugin, default_host
+from i2ikd.registry import Plugin, Registry, default_registry
 from i2ikd.report.figures import quality_against_parameters
 from i2ikd.report.markdown import markdown
 from i2ikd.report.page import page
@@ -116,7 +116,7 @@ def test_differences_to_every_reference_are_shown(full: str, comparison: Compari
 
 def test_names_and_facts_are_escaped(small: Comparison) -> None:
     small.name = "<script>alert(1)</script>"
-    text = page(small, None, Host())
+    text = page(small, None, Registry())
     assert "25% &amp; more" in text and "<script>alert" not in text
 
 
@@ -136,7 +136,7 @@ def test_a_filtered_comparison_shows_only_its_own_images(make_comparison: Make, 
     whole = make_comparison(epochs=0)
     pictures = make_pictures(whole, 32)
     whole.rows = [row for row in whole.rows if row.arm in ("teacher", "student", "review")]
-    text = page(whole, pictures, Host())
+    text = page(whole, pictures, Registry())
     assert "error of review" in text and "error of attention" not in text
 
 
@@ -188,10 +188,10 @@ def test_a_plugins_figure_is_shown_and_a_failing_one_costs_a_line(
             register("broken", broken, summary="a broken one")
             register("text", lambda comparison: "not a figure", summary="no figure at all")
 
-    host = Host()
-    host.plugins = list(default_host().plugins)
-    host.add(Plugin("stranger", "a-stranger", "2.0", Stranger()))
-    text = page(small, None, host)
+    registry = Registry()
+    registry.plugins = list(default_registry().plugins)
+    registry.add(Plugin("stranger", "a-stranger", "2.0", Stranger()))
+    text = page(small, None, registry)
     assert '<figure id="figure-bars" class="half paper">' in text
     assert "a broken one: no arm has a size" in text
     assert "it gave a str, not a matplotlib Figure" in text

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.errors import UserError
+from i2ikd.experiment.summary import Comparison
 from i2ikd.report.gallery import gallery
 from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, save_pictures, telling_volumes
 from i2ikd.sample import Sample, SampleKey
@@ -32,13 +32,13 @@ class Slices(SampleDataset):
     def keys(self) -> list[SampleKey]:
         return [SampleKey(f"subject{volume:02}", index) for volume in range(6) for index in (4, 5, 6)]
 
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         target = torch.full((1, *SHAPE), float(index))
         return Sample(target / 2, target, {}, self.keys[index])
 
 
 class Slicewise(Task):
-    def dataset(self, split: str, views: Any = ()) -> SampleDataset:
+    def dataset(self, split: str, augmentations: Any = ()) -> SampleDataset:
         assert split == "test"
         return Slices()
 
@@ -108,10 +108,10 @@ def test_at_most_eight_arms_are_shown_references_first(make_comparison: Callable
 
 
 def test_a_volume_that_the_data_has_lost_is_named(comparison: Comparison) -> None:
-    bench = workbench()
-    bench.dataset = lambda split: SimpleNamespace(keys=[])
+    context = workbench()
+    context.dataset = lambda split: SimpleNamespace(keys=[])
     with pytest.raises(UserError, match=r"no volume 'subject0\d' any more"):
-        collect_pictures(bench, comparison)
+        collect_pictures(context, comparison)
 
 
 def test_kept_pictures_come_back_in_half_precision_of_their_errors(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from i2ikd.compare.comparison import Comparison
 from i2ikd.evaluation.statistics import Estimate
-from i2ikd.report.content import tabulate
+from i2ikd.experiment.summary import Comparison
+from i2ikd.report.content import pivot
 from i2ikd.report.csv_table import csv_table
 from i2ikd.report.latex import escape, latex
-from i2ikd.report.legend import legend, roles
+from i2ikd.report.legend import legend, sides
 from i2ikd.report.markdown import markdown
 from i2ikd.report.table import print_comparison, print_scores
 
@@ -57,8 +57,10 @@ def test_output_that_is_no_terminal_is_at_least_100_columns_wide(comparison: Com
 def test_on_a_wide_terminal_every_arm_has_one_line(comparison: Comparison) -> None:
     lines = [line for line in printed(comparison, 220).splitlines() if line.startswith(" channel-wise ")]
     row = comparison.row("channel-wise")
-    assert row is not None and row.closure is not None and len(lines) == 1
-    assert f"{100 * row.closure.mean:.0f} [{100 * row.closure.low:.0f}, {100 * row.closure.high:.0f}]" in lines[0]
+    assert row is not None and row.gap_closed is not None and len(lines) == 1
+    assert (
+        f"{100 * row.gap_closed.mean:.0f} [{100 * row.gap_closed.low:.0f}, {100 * row.gap_closed.high:.0f}]" in lines[0]
+    )
     assert f"{row.differences['student'].mean:+.3f}" in lines[0]
     assert f"p {row.corrected['student']:.3f}" in lines[0]
     assert "49.28 k" in lines[0] and "5.31" in lines[0]
@@ -95,7 +97,7 @@ def test_csv_has_every_number_in_full(comparison: Comparison) -> None:
         for reference, difference in row.differences.items():
             assert float(found[f"difference_to_{reference}_low"]) == difference.low
             assert float(found[f"difference_to_{reference}_p_holm"]) == row.corrected[reference]
-        assert found["closure_mean"] == (repr(row.closure.mean) if row.closure else "")
+        assert found["closure_mean"] == (repr(row.gap_closed.mean) if row.gap_closed else "")
         assert found["rank"] == ("" if row.rank is None else str(row.rank))
     assert rows["zero-filled"]["params"] == "" and rows["teacher"]["params"] == "141765"
 
@@ -114,7 +116,7 @@ def test_markdown_has_the_same_numbers_and_escapes_names(comparison: Comparison)
 def test_latex_has_the_same_numbers_and_as_many_cells_in_every_row(comparison: Comparison) -> None:
     text = latex(comparison)
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    columns = len(tabulate(comparison).columns)
+    columns = len(pivot(comparison).columns)
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {columns - 1}
     row = comparison.row("review")
     assert row is not None
@@ -139,7 +141,7 @@ def test_what_is_undefined_is_a_dash_in_the_table_and_empty_in_csv(make_comparis
     assert row is not None and math.isnan(row.metrics["psnr"].low)
     assert csv_rows(comparison)["kd-mri"]["psnr_low"] == ""
     assert csv_rows(comparison)["kd-mri"]["latency_ms"] == ""
-    cells = next(line for line in tabulate(comparison).lines if line.arm == "kd-mri").cells
+    cells = next(line for line in pivot(comparison).lines if line.arm == "kd-mri").cells
     assert cells["psnr"].interval == "" and "latency_ms" not in cells
     assert "nan" not in printed(comparison, 100) + markdown(comparison) + latex(comparison)
 
@@ -147,15 +149,15 @@ def test_what_is_undefined_is_a_dash_in_the_table_and_empty_in_csv(make_comparis
 def test_a_gap_that_is_too_small_is_said_instead_of_a_share(make_comparison: Make) -> None:
     comparison = make_comparison(arms={"student": 32.9, "kd-mri": 33.0})
     row = comparison.row("kd-mri")
-    assert row is not None and row.closure is not None and row.closure.gap_too_small
+    assert row is not None and row.gap_closed is not None and row.gap_closed.gap_too_small
     assert "gap too small" in markdown_rows(markdown(comparison))["kd-mri"]
     assert csv_rows(comparison)["kd-mri"]["closure_gap_too_small"] == "true"
 
 
 def test_without_a_student_there_is_neither_closure_nor_difference(make_comparison: Make) -> None:
     comparison = make_comparison(arms={"attention": 31.2, "review": 31.7})
-    assert roles(comparison).student is None
-    assert [column.key for column in tabulate(comparison).columns][-2:] == ["hfn", "rank"]
+    assert sides(comparison).student is None
+    assert [column.key for column in pivot(comparison).columns][-2:] == ["hfn", "rank"]
     assert "closure" not in dict(legend(comparison))
     printed(comparison, 100)
 
@@ -163,7 +165,7 @@ def test_without_a_student_there_is_neither_closure_nor_difference(make_comparis
 def test_a_metric_that_is_not_installed_any_more_is_known_by_its_name(make_comparison: Make) -> None:
     comparison = make_comparison()
     comparison.columns["hfn"] = "gone-slice"
-    column = tabulate(comparison).column("hfn")
+    column = pivot(comparison).column("hfn")
     assert (column.arrow, column.unit) == ("", "")
     assert dict(legend(comparison))["hfn"] == "gone-slice"
 

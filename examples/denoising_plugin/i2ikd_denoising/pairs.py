@@ -17,9 +17,9 @@ def middle(teacher: nn.Module, student: nn.Module) -> list[tuple[str, str]]:
     return [(_middle(teacher, "teacher"), _middle(student, "student"))]
 
 
-def _middle(network: nn.Module, role: str) -> str:
+def _middle(network: nn.Module, side: str) -> str:
     if not isinstance(network, DenoisingCNN):
         raise UserError(
-            f"these pairs are for two denoising-cnns, and the {role} is a {type(network).__name__}; name pairs of paths"
+            f"these pairs are for two denoising-cnns, and the {side} is a {type(network).__name__}; name pairs of paths"
         )
     return f"layers.{(len(network.layers) - 2) // 2}"

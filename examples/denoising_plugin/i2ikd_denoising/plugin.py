@@ -63,7 +63,7 @@ def register_pairs(register: Register) -> None:
         summary="the middle activation of each",
         teacher="denoising-cnn",
         student="denoising-cnn",
-        role="features",
+        tap_kind="features",
     )
 
 

@@ -21,27 +21,27 @@ class NoisyCrops(SampleDataset):
         views: ``noise`` draws other noise for every seed, ``flip`` mirrors and turns.
     """
 
-    def __init__(self, volumes: Sequence[Volume], noise: float, views: Sequence[str] = ()) -> None:
+    def __init__(self, volumes: Sequence[Volume], noise: float, augmentations: Sequence[str] = ()) -> None:
         self._places = [(volume, index) for volume in volumes for index in range(len(volume))]
         self._noise = noise
-        self._views = frozenset(views)
-        self.varies = bool(views)
+        self._augmentations = frozenset(augmentations)
+        self.varies = bool(augmentations)
 
     @property
     def keys(self) -> Sequence[SampleKey]:
         """Photograph and crop."""
         return [SampleKey(volume.name, index) for volume, index in self._places]
 
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         """Return one crop, noisy and clean."""
         volume, number = self._places[index]
         slice_seed = [zlib.crc32(volume.name.encode()), number]
         drawn = slice_seed if seed is None or not self.varies else [*slice_seed, seed]
         random = np.random.default_rng(drawn)
         image = np.asarray(volume[number]["image"], np.float32)
-        if "flip" in self._views and seed is not None:
+        if "flip" in self._augmentations and seed is not None:
             image = _mirrored(image, random)
-        if "noise" not in self._views:
+        if "noise" not in self._augmentations:
             random = np.random.default_rng(slice_seed)
         noisy = image + np.float32(self._noise) * random.standard_normal(image.shape, np.float32)
         return sample(noisy, image, self._noise, SampleKey(volume.name, number))
@@ -59,7 +59,7 @@ class NewPhotograph(SampleDataset):
         """Its slices."""
         return [SampleKey(self._volume.name, index) for index in range(len(self._volume))]
 
-    def view(self, index: int, seed: int | None) -> Sample:
+    def sample(self, index: int, seed: int | None) -> Sample:
         """Return the photograph as it is, with a target of zeros."""
         image = np.asarray(self._volume[index]["image"], np.float32)
         return sample(image, np.zeros_like(image), self._noise, self.keys[index])

@@ -28,7 +28,7 @@ class Denoising(Task):
         loss: ``l1`` or ``mse``.
     """
 
-    views: ClassVar[frozenset[str]] = frozenset({"noise", "flip"})
+    augmentations: ClassVar[frozenset[str]] = frozenset({"noise", "flip"})
     columns: ClassVar[Mapping[str, str]] = {
         "psnr": "psnr-slice-unit",
         "ssim": "ssim-slice-max",
@@ -47,16 +47,16 @@ class Denoising(Task):
         self._noise = noise
         self._loss = loss
 
-    def dataset(self, split: str, views: Sequence[str] = ()) -> SampleDataset:
+    def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the noisy crops of a split.
 
         Raises:
             UserError: an unknown split or view.
         """
-        for view in views:
-            if view not in self.views:
-                raise UserError(f"denoising has no view {view!r}; it has {', '.join(sorted(self.views))}")
-        return NoisyCrops(self._source.volumes(split), self._noise, views)
+        for view in augmentations:
+            if view not in self.augmentations:
+                raise UserError(f"denoising has no view {view!r}; it has {', '.join(sorted(self.augmentations))}")
+        return NoisyCrops(self._source.volumes(split), self._noise, augmentations)
 
     def identity(self) -> dict[str, Any]:
         """Dataset, noise and loss."""
@@ -100,7 +100,7 @@ class Denoising(Task):
             UserError: an ending that Pillow does not know, or a path that cannot be written.
         """
         (output,) = outputs
-        picture = Image.fromarray(np.round(self.view(output).clip(0, 1) * 255).astype(np.uint8))
+        picture = Image.fromarray(np.round(self.to_display(output).clip(0, 1) * 255).astype(np.uint8))
         try:
             picture.save(path)
         except ValueError as error:

@@ -50,9 +50,9 @@ def test_the_noise_has_its_level_and_stays_unless_it_is_a_view() -> None:
     noise = sample.input - sample.target
     assert noise.std().item() == pytest.approx(0.2, rel=0.03)
     assert (sample.conditions["noise_level"] == 0.2).all() and noise.mean().abs() < 0.01
-    assert torch.equal(fixed.view(1, 3).input, sample.input)
-    assert torch.equal(varying.view(1, 3).target, sample.target)
-    assert not torch.equal(varying.view(1, 3).input, varying.view(1, 4).input)
+    assert torch.equal(fixed.sample(1, 3).input, sample.input)
+    assert torch.equal(varying.sample(1, 3).target, sample.target)
+    assert not torch.equal(varying.sample(1, 3).input, varying.sample(1, 4).input)
     assert not torch.equal(noise, (fixed[0].input - fixed[0].target))
 
 

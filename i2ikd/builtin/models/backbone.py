@@ -37,8 +37,8 @@ def feature_encoder(name: str, in_channels: int, pretrained: bool) -> tuple[nn.M
         raise UserError(f"timm-unet: timm {timm.__version__} has no model {name!r}; {hint}")
     try:
         encoder: Any = timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=in_channels)
-        facts = encoder.feature_info.get_dicts()
-        levels = [Level(int(fact["num_chs"]), int(fact["reduction"])) for fact in facts]
+        metadata = encoder.feature_info.get_dicts()
+        levels = [Level(int(entry_["num_chs"]), int(entry_["reduction"])) for entry_ in metadata]
         _probe(encoder, levels, in_channels)
     except Exception as error:
         reason = " ".join(str(error).split())

@@ -55,8 +55,8 @@ class DecoderBlock(nn.Module):
     def forward(self, features: Tensor, skip: Tensor | None) -> Tensor:
         """Map [B, C, h, w] and a skip [B, S, factor h, factor w] to [B, out, factor h, factor w]."""
         larger = F.interpolate(features, scale_factor=float(self.step.factor), mode="nearest")
-        joined = larger if skip is None else torch.cat([larger, skip], dim=1)
-        inner = self.activation1(self.convolution1(joined))
+        joined_processes = larger if skip is None else torch.cat([larger, skip], dim=1)
+        inner = self.activation1(self.convolution1(joined_processes))
         output: Tensor = self.activation2(self.convolution2(inner))
         return output
 

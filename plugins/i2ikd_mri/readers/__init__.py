@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from i2ikd import offered
+from i2ikd import list_components
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "kdmri-hdf5": (".h5", ".hdf5"),
@@ -15,7 +15,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 
 def known_suffixes() -> dict[str, tuple[str, ...]]:
     """Return the suffixes of every registered reader: the bundled ones first, then what plugins state as a fact."""
-    stated = {name: tuple(facts.get("suffixes", "").split()) for name, facts in offered("reader").items()}
+    stated = {name: tuple(facts.get("suffixes", "").split()) for name, facts in list_components("reader").items()}
     return {**SUFFIXES, **{name: suffixes for name, suffixes in stated.items() if suffixes and name not in SUFFIXES}}
 
 

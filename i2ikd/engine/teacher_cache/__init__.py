@@ -1,0 +1,1 @@
+"""Cache of teacher outputs, in memory and on disk."""

@@ -1,0 +1,1 @@
+"""Convolutions and recomputation tuned for networks with few image channels."""

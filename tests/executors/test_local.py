@@ -1,0 +1,166 @@
+"""Runs trained by worker processes: the same numbers, errors that arrive, and nobody left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from i2ikd import UserError
+from i2ikd.engine.loop import Interrupted, NullCallback
+from i2ikd.executors.local import ProcessExecutor
+from i2ikd.experiment.compare import compare
+from i2ikd.experiment.remote import open_experiment, remote_setup
+from i2ikd.experiment.schedule import Plan, execute, plan
+from i2ikd.experiment.tracking import tracked
+
+SMALL = "task.dataset.size=[16, 16]"
+
+
+def workers(parent: int) -> list[int]:
+    """Return the worker processes of a process, oldest first."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status, command = (folder / "stat").read_text(), (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(status.rpartition(")")[2].split()[1]) == parent and b"i2ikd.executors.worker" in command:
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def files(out: Path) -> list[str]:
+    histories = sorted(path.read_text() for path in out.glob("store/*/history.json"))
+    return [*((out / name).read_text() for name in ("records.csv", "results.json")), *histories]
+
+
+def test_the_numbers_are_those_of_one_process(laboratory: Any, tmp_path: Path) -> None:
+    one, other = laboratory.context(SMALL, out="one"), laboratory.context(SMALL, out="other")
+    compare(one, one.experiment.arms, [0], say=lambda _: None)
+    lines: list[str] = []
+    log = laboratory.experiment("trackers=[{name='json-lines', path='%s'}]" % (tmp_path / "log")).trackers
+    with tracked(NullCallback(), log, other.registry) as callback:
+        executor = ProcessExecutor(other, 2, lines.append, callback)
+        compare(other, other.experiment.arms, [0], say=lines.append, executor=executor)
+    assert files(tmp_path / "one") == files(tmp_path / "other")
+    assert not workers(os.getpid())
+    told = [line.split("  (")[0].strip() for line in lines]
+    assert told.index("done  teacher/seed0") < told.index("start  students/kd-mri/seed0")
+    assert {line for line in told if line.startswith("done")} == {
+        f"done  {name}/seed0" for name in ("teacher", "students/student", "students/control", "students/kd-mri")
+    }
+    assert (tmp_path / "log").read_text().count("students/kd-mri/seed0/") > 0, "trackers hear of finished runs"
+    manifests = list((tmp_path / "other").glob("store/*/manifest.json"))
+    assert len(manifests) == 4 and all('"threads": 1' in path.read_text() for path in manifests)
+    assert len(list((tmp_path / "other" / "workers").glob("worker-*.log"))) == 2, (
+        "a worker takes one unit after another"
+    )
+
+
+def test_what_was_measured_here_is_not_measured_again_in_a_worker(laboratory: Any, tmp_path: Path) -> None:
+    context = laboratory.context("training.precision=auto", "training.device=auto")
+    with ProcessExecutor(context, 2, lambda _: None):
+        kept = json.loads((tmp_path / "out" / "store" / "precision.json").read_text())
+    assert kept == {context.trained_on: context.precision}
+    setup = remote_setup(context, threads=1)
+    assert (setup["experiment"]["training"]["precision"], setup["threads"]) == (context.precision, 1)
+    assert setup["experiment"]["training"]["device"] == context.trained_on
+    there, arm = open_experiment(json.loads(json.dumps(setup))), context.experiment.arm("kd-mri")
+    assert there.arm_run(arm, 5).specification == context.arm_run(arm, 5).specification
+
+
+def test_a_worker_that_comes_to_another_run_refuses(laboratory: Any) -> None:
+    context = laboratory.context(SMALL)
+    (job,) = plan(context, [], [0]).jobs
+    specification = job.runs[0].specification.model_copy(update={"task": {"files": "of another machine"}})
+    other = replace(job, runs=(replace(job.runs[0], specification=specification),))
+    with pytest.raises(UserError, match=r"^teacher/seed0 is another run where it is to be trained .*task\.files: "):
+        execute(context, Plan((), (other,)), ProcessExecutor(context, 2, lambda _: None), lambda _: None)
+    assert not workers(os.getpid())
+
+
+def test_ctrl_c_ends_the_workers(laboratory: Any) -> None:
+    context, lines = laboratory.context(SMALL, "training.epochs=100000"), []
+
+    def interrupt(line: str) -> None:
+        lines.append(line)
+        if line == " start  students/student/seed0":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    wanted = plan(context, [context.experiment.arm("student")], [0])
+    with pytest.raises(Interrupted):
+        execute(context, wanted, ProcessExecutor(context, 2, interrupt), lambda _: None)
+    assert lines[-1] == "  stop  teacher/seed0, students/student/seed0: saving checkpoints"
+    assert not workers(os.getpid())
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_worker_that_dies_is_named_with_its_exit_status(laboratory: Any) -> None:
+    context = laboratory.context(SMALL, "training.epochs=100000")
+
+    def kill(line: str) -> None:
+        if line == " start  students/student/seed0":
+            os.kill(workers(os.getpid())[-1], signal.SIGKILL)
+
+    wanted = plan(context, [context.experiment.arm("student")], [0])
+    with pytest.raises(UserError, match=r"^students/student/seed0: its process was killed by SIGKILL .* memory"):
+        execute(context, wanted, ProcessExecutor(context, 2, kill), lambda _: None)
+    assert not workers(os.getpid())
+
+
+DRIVER = '''
+"""Starts `i2ikd compare --processes 2` in a child of its own, so that torch is imported once, and kills it."""
+import os, signal, sys, time
+from pathlib import Path
+import torch
+from i2ikd.cli.main import run
+
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[3])
+from test_processes import workers
+out = Path(sys.argv[1]) / "out"
+
+def until(condition, what, seconds=180):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+def ended(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+parent = os.fork()
+if parent == 0:
+    os._exit(run(["compare", sys.argv[2], "--out", str(out), "--arms", "student", "--processes", "2",
+                  "-o", "task.dataset.size=[16, 16]", "-o", "training.epochs=100000"]))
+logs = [out / "workers" / f"worker-{n}.log" for n in (0, 1)]
+until(lambda: all(log.is_file() and " epoch " in log.read_text() for log in logs), "both are training")
+both = workers(parent)
+assert len(both) == 2, both
+os.kill(parent, signal.SIGKILL)
+os.waitpid(parent, 0)
+until(lambda: all(ended(pid) for pid in both), "workers end with their parent")
+assert len(list(out.glob("store/*/checkpoint.pt"))) == 2, "after they saved checkpoints"
+'''
+
+
+def test_workers_of_a_dead_parent_save_checkpoints_and_end(tiny_file: Path, tmp_path: Path, laboratory: Any) -> None:
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(tiny_file), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    context = laboratory.context(SMALL, "training.epochs=100000")
+    decisions = plan(context, [context.experiment.arm("student")], [0]).decisions
+    assert [decision.action for decision in decisions] == ["go on", "go on"], "by the same command"

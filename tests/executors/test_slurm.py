@@ -1,0 +1,189 @@
+"""Runs trained as jobs, by submitit: its local executor, and a Slurm of five small scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from i2ikd import UserError
+from i2ikd.cli.main import run
+from i2ikd.executors.base import make_executor, read_options
+from i2ikd.experiment.compare import compare
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.schedule import execute, plan
+from i2ikd.registry import default_registry
+
+SMALL = "task.dataset.size=[16, 16]"
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def test_a_job_of_this_machine_gives_the_same_numbers(laboratory: Any, tmp_path: Path) -> None:
+    arms = [{"name": "student"}]
+    one, other = (laboratory.context(SMALL, arms=arms, out=out) for out in ("one", "other"))
+    laboratory.train(one, "student")
+    lines: list[str] = []
+    executor = make_executor(other, None, lines.append, kind="submitit-local")
+    execute(other, plan(other, other.experiment.arms, [0], teachers=False), executor, lines.append)
+    compare(one, one.experiment.arms, [0], say=quiet)
+    compare(other, other.experiment.arms, [0], say=quiet)
+    for name in ("records.csv", "results.json"):
+        assert (tmp_path / "one" / name).read_text() == (tmp_path / "other" / name).read_text()
+    assert [line.split("  (")[0].strip() for line in lines] == [
+        f"{what}  students/student/seed0" for what in ("train", "submit", "done")
+    ]
+
+
+SCRIPTS = {
+    "sbatch": """
+set -m  # the job is a process group of its own
+id=$$
+cp "$1" $jobs/$id.script  # as Slurm does: the file given is renamed as soon as the number is known
+export SLURM_JOB_ID=$id SLURM_PROCID=0
+echo RUNNING > $jobs/$id.state
+(
+  while :; do
+    bash $jobs/$id.script
+    [ -e $jobs/$id.again ] || break
+    rm $jobs/$id.again
+  done
+  echo COMPLETED > $jobs/$id.state
+) > /dev/null 2>&1 &
+echo $! > $jobs/$id.group
+echo "Submitted batch job $id"
+""",
+    "srun": """
+while [[ $1 == --* ]]; do
+  case $1 in --output) out=$2; shift 2;; --error) err=$2; shift 2;; *) shift;; esac
+done
+out=${out//%j/$SLURM_JOB_ID}; err=${err//%j/$SLURM_JOB_ID}
+echo $BASHPID > $jobs/$SLURM_JOB_ID.task
+exec "$@" >> ${out//%t/0} 2>> ${err//%t/0}
+""",
+    "squeue": """
+for state in $jobs/*.state; do
+  echo "$(basename $state .state)|$(cat $state)"
+done
+""",
+    "scontrol": "touch $jobs/$2.again; ls $jobs/../out/store/*/checkpoint.pt >> $jobs/requeued",
+    "scancel": "echo CANCELLED > $jobs/$1.state; kill -TERM -- -$(cat $jobs/$1.group)",
+}
+
+
+@pytest.fixture
+def handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cluster of one node in ``tmp_path``; yield the folder with its jobs' states."""
+    folder, commands = tmp_path / "jobs", tmp_path / "commands"
+    folder.mkdir()
+    commands.mkdir()
+    for name, script in SCRIPTS.items():
+        (commands / name).write_text(f"#!/bin/bash\njobs={folder}\n{script}")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    yield folder
+    for group in folder.glob("*.group"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(group.read_text()), signal.SIGKILL)
+
+
+def test_a_job_outlives_its_comparison_and_its_time_limit(
+    handles: Path, laboratory: Any, tmp_path: Path, identical: Any, until: Any
+) -> None:
+    def context(out: str) -> Any:
+        return laboratory.context(SMALL, "training.epochs=80", arms=[{"name": "student"}], out=out)
+
+    alone, made = context("alone"), context("out")
+    options = {"partition": "short", "timeout_min": 7, "cpus_per_task": 1}
+    killed = make_executor(made, None, quiet, kind="slurm", options=options)
+    (job,) = plan(made, made.experiment.arms, [0], teachers=False).jobs
+    killed.__enter__()
+    killed.start(job)  # and is never left, as by kill -9
+    script = next((tmp_path / "out" / "workers").glob("*_submission.sh")).read_text()
+    assert "--partition=short" in script and "--time=7" in script and "--cpus-per-task=1" in script
+    log = until(lambda: [p for p in (tmp_path / "out" / "workers").glob("*.err") if " epoch " in p.read_text()])
+    os.kill(int(next(handles.glob("*.task")).read_text()), signal.SIGUSR2)  # 90 seconds are left, says Slurm
+
+    lines: list[str] = []
+    again = context("out")
+    executor = make_executor(again, None, lines.append, kind="slurm", options=options)
+    execute(again, plan(again, again.experiment.arms, [0], teachers=False), executor, lines.append)
+    told = [line.strip().split("  (")[0] for line in lines]
+    assert told[1:] == ["wait  students/student/seed0", "done  students/student/seed0"], "no second job is submitted"
+    assert (handles / "requeued").read_text().count("checkpoint.pt") == 1, "it was saved, then requeued"
+    epochs = [int(part.split()[0]) for part in log[0].read_text().split(" epoch ")[1:]]
+    assert epochs == list(range(1, 81)), "no epoch is trained twice"
+    made_alone = laboratory.train(alone, "student")
+    assert identical(laboratory.weights(made_alone), laboratory.weights(job.runs[0]))
+    killed.__exit__(None, None, None)
+
+
+def test_a_job_without_a_result_is_named_and_the_others_are_cancelled(
+    handles: Path, laboratory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
+    context = laboratory.context(SMALL, arms=[{"name": "student"}])
+    setup = {"setup": [f"mkdir {handles}/first && exit 3", "sleep 60"]}
+    executor = make_executor(context, None, quiet, kind="slurm", options=setup)
+    with pytest.raises(UserError, match=r"^teacher/seed0: its job \d+ ended without a result \(COMPLETED\); .*nothing"):
+        execute(context, plan(context, context.experiment.arms, [0]), executor, quiet)
+    assert sorted(path.read_text().strip() for path in handles.glob("*.state")) == ["CANCELLED", "COMPLETED"]
+
+
+def test_what_the_runs_are_trained_on_must_be_said(laboratory: Any, tmp_path: Path) -> None:
+    def remote(*overrides: str) -> ExperimentContext:
+        return ExperimentContext(laboratory.experiment(*overrides), default_registry(), tmp_path / "out", remote=True)
+
+    with pytest.raises(UserError, match=r"training\.device = 'auto' looks at the machine .* -o training\.device=cuda"):
+        remote("training.device=auto")
+    with pytest.raises(UserError, match=r"training\.precision = 'auto' measures the machine .*=bf16, or fp32"):
+        remote("training.precision=auto")
+    context = remote("training.device=cuda")
+    specification = context.arm_run(context.experiment.arm("student"), 0).specification
+    assert specification.stages[0]["training"]["device"] == "cuda", "with or without one here"
+
+
+class TestWrongOptions:
+    @pytest.mark.parametrize(
+        ("texts", "message"),
+        [
+            (["partition"], r"--executor-option 'partition' is not of the form key=value, e\.g\. partition=gpu"),
+            (["nodes=2"], "--executor-option nodes: a run is trained by one task"),
+        ],
+    )
+    def test_those_that_no_cluster_takes(self, texts: list[str], message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            read_options("slurm", texts)
+
+    def test_those_of_a_cluster_are_refused_without_one(
+        self, tiny_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["compare", str(tiny_file), "--out", str(tmp_path / "out"), "--executor-option", "partition=gpu"]
+        assert run(words) == 2
+        assert "--executor-option is for --executor slurm" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists(), "nothing is written"
+        assert read_options("here", []) == {}
+
+    @pytest.mark.usefixtures("jobs")
+    @pytest.mark.parametrize("options", [{"partiton": "gpu"}, {"timeout_min": "soon"}])
+    def test_those_that_submitit_does_not_know(self, options: dict[str, Any], laboratory: Any) -> None:
+        with pytest.raises(UserError, match=f"--executor-option: .*{next(iter(options))}"):
+            make_executor(laboratory.context(), None, quiet, kind="slurm", options=options)
+
+    def test_no_slurm_here(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "")
+        with pytest.raises(UserError, match='Could not detect "srun"'):
+            make_executor(laboratory.context(), None, quiet, kind="slurm")
+
+    def test_no_submitit(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "submitit", None)
+        with pytest.raises(UserError, match=r'not installed; pip install "i2ikd\[slurm\]"'):
+            make_executor(laboratory.context(), None, quiet, kind="slurm")

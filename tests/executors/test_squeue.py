@@ -1,0 +1,90 @@
+"""What Slurm's queue says of jobs, by a ``squeue`` that repeats what a file says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from i2ikd import UserError
+from i2ikd.config import digest
+from i2ikd.executors.base import make_executor
+from i2ikd.executors.squeue import Queue
+from i2ikd.experiment.schedule import plan
+
+
+@pytest.fixture
+def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file with the answer; while there is none, Slurm does not answer. ``asked`` beside it counts."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    script = (
+        f'#!/bin/bash\necho >> {tmp_path}/asked\n[ -z "$SQUEUE_PARTITION" ] && cat {tmp_path}/answer 2> /dev/null\n'
+    )
+    for name, text in (("squeue", script), ("srun", "#!/bin/bash\n"), ("scancel", "#!/bin/bash\n")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SQUEUE_PARTITION", "a filter that would hide jobs")
+    return tmp_path / "answer"
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CONFIGURING", "SUSPENDED", "COMPLETING", "REQUEUE_HOLD"])
+def test_what_has_not_ended(answer: Path, state: str) -> None:
+    answer.write_text(f"12|COMPLETED\n7|{state}\n")
+    assert (Queue().get_state("7"), Queue().is_done("7")) == (state, False)
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"])
+def test_what_has_ended(answer: Path, state: str) -> None:
+    answer.write_text(f"12|RUNNING\n7|{state}\n")
+    assert (Queue().get_state("7"), Queue().is_done("7")) == (state, True)
+
+
+def test_a_job_that_slurm_has_forgotten_has_ended(answer: Path) -> None:
+    answer.write_text("")
+    assert (Queue().get_state("7"), Queue().is_done("7")) == ("NO LONGER QUEUED", True)
+
+
+def test_without_an_answer_nothing_has_ended(answer: Path) -> None:
+    queue = Queue()
+    assert (queue.get_state("7"), queue.is_done("7")) == ("UNKNOWN", False)
+    answer.write_text("7|FAILED\n")
+    assert queue.is_done("7", mode="force")
+    answer.unlink()
+    assert not queue.is_done("7", mode="force")
+
+
+def test_slurm_is_asked_again_when_its_answer_is_old_or_a_job_was_submitted(
+    answer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("i2ikd.executors.squeue.time.monotonic", lambda: now)
+    answer.write_text("7|RUNNING\n")
+    queue = Queue()
+
+    def asked_at(*times: float) -> list[float]:
+        nonlocal now
+        found = []
+        for now in times:
+            before = (tmp_path / "asked").stat().st_size if (tmp_path / "asked").exists() else 0
+            queue.get_state("7")
+            found += [now] if (tmp_path / "asked").stat().st_size > before else []
+        return found
+
+    queue.restart()
+    assert asked_at(1000, 1001, 1002, 1003, 1004, 1010, 1014) == [1000, 1002, 1004, 1010]
+    assert asked_at(2000, 2059, 2060, 2061) == [2000, 2060]
+    queue.restart()
+    assert asked_at(2061, 2062, 2063) == [2061, 2063]
+
+
+def test_no_second_job_while_slurm_does_not_say_what_became_of_the_first(answer: Path, laboratory: Any) -> None:
+    context = laboratory.context("task.dataset.size=[16, 16]", arms=[{"name": "student"}])
+    (job,) = plan(context, context.experiment.arms, [0], teachers=False).jobs
+    executor: Any = make_executor(context, None, lambda _: None, kind="slurm")
+    executor._remember(digest([run.specification.digest for run in job.runs]), "7")
+    with pytest.raises(UserError, match=r"student/seed0: squeue does not say whether its job 7 still goes on"):
+        executor.start(job)

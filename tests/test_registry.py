@@ -1,0 +1,325 @@
+"""The host: what a broken plugin costs, how names are looked up, where a component came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+import i2ikd
+from i2ikd.errors import UserError
+from i2ikd.registry import KINDS, Component, Plugin, Registry, import_target
+
+
+def module_of(*functions: Callable[..., Any]) -> ModuleType:
+    """A plugin module that implements the hooks its functions are named after."""
+    module = ModuleType("a_plugin")
+    for function in functions:
+        setattr(module, function.__name__, i2ikd.hookimpl(function))
+    return module
+
+
+def offering(name: str, target: Any, hook: str = "register_models", **metadata: str) -> ModuleType:
+    def implementation(register: Any) -> None:
+        register(name, target, **metadata)
+
+    implementation.__name__ = hook
+    return module_of(implementation)
+
+
+def plugin(module: Any, name: str = "lab", distribution: str = "lab-networks", version: str = "1.2") -> Plugin:
+    return Plugin(name, distribution, version, module)
+
+
+def make_network(width: int = 4) -> SimpleNamespace:
+    return SimpleNamespace(width=width)
+
+
+class TestAPluginThatWorks:
+    def test_its_components_are_built_with_checked_options(self) -> None:
+        registry = Registry([plugin(offering("net", make_network))])
+        assert registry.create("model", "net", {"width": 7}).width == 7
+        with pytest.raises(UserError, match=r"^teacher: unknown option 'widht'; did you mean 'width'"):
+            registry.create("model", "net", {"widht": 7}, where="teacher")
+
+    def test_a_component_knows_where_it_came_from(self) -> None:
+        registry = Registry([plugin(offering("net", make_network, summary="a network", paper="arXiv:1"))])
+        component = registry.get("model", "net")
+        assert (component.kind, component.name, component.summary) == ("model", "net", "a network")
+        assert component.metadata == {"paper": "arXiv:1"}
+        assert component.plugin.label == "lab (lab-networks 1.2)"
+        assert component.plugin.provides == [component]
+        with pytest.raises(TypeError):
+            component.metadata["paper"] = "another"  # type: ignore[index]
+
+    def test_a_text_target_is_imported_on_first_use_only(self) -> None:
+        registry = Registry([plugin(offering("net", "fractions:Fraction.from_float"))])
+        assert registry.get("model", "net").resolve()(0.25).denominator == 4
+
+    def test_components_are_listed_by_name_whatever_the_order_of_plugins(self) -> None:
+        registry = Registry([plugin(offering("b", dict), "second"), plugin(offering("a", dict), "first")])
+        assert [component.name for component in registry.components("model")] == ["a", "b"]
+        assert registry.components("task") == []
+
+    def test_a_hook_may_leave_its_argument_out(self) -> None:
+        def run_started() -> None:
+            heard.append("started")
+
+        heard: list[str] = []
+        Registry([plugin(module_of(run_started))]).notify("run_started", object())
+        assert heard == ["started"]
+
+
+def raising(register: Any) -> None:
+    register("half", dict)
+    raise RuntimeError("first line\nsecond line")
+
+
+def leaving(register: Any) -> None:
+    raise SystemExit("not on this machine")
+
+
+def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def implementation(register: Any) -> Any:
+        return function(register)
+
+    implementation.__name__ = name
+    return implementation
+
+
+def twice(register: Any) -> None:
+    register("net", dict)
+    register("net", dict)
+
+
+def breaking(hook: str, function: Callable[..., Any]) -> ModuleType:
+    return module_of(named(function, hook))
+
+
+def with_a_wrong_signature() -> ModuleType:
+    def register_models(register: Any, context: Any) -> None: ...
+
+    return module_of(register_models)
+
+
+def with_a_hook_wrapper() -> ModuleType:
+    def register_models(register: Any) -> Any:
+        yield
+
+    module = ModuleType("a_plugin")
+    module.register_models = i2ikd.hookimpl(wrapper=True)(register_models)  # type: ignore[attr-defined]
+    return module
+
+
+BROKEN = {
+    "wrong signature": (with_a_wrong_signature, "context"),
+    "hook wrapper": (with_a_hook_wrapper, "register_models is a hook wrapper"),
+    "misspelt hook": (
+        lambda: breaking("register_modles", leaving),
+        "there is no hook 'register_modles'; did you mean 'register_models'?",
+    ),
+    "raises": (lambda: breaking("register_models", raising), "RuntimeError: first line second line"),
+    "leaves": (lambda: breaking("register_models", leaving), "SystemExit: not on this machine"),
+    "registers twice": (lambda: breaking("register_models", twice), "registered twice"),
+    "empty name": (lambda: offering("", dict), "a name is not empty"),
+    "qualified name": (lambda: offering("a:b", dict), "has no ':'"),
+    "no target": (lambda: offering("net", 3), "callable or 'package.module:attribute'"),
+    "no attribute": (lambda: offering("net", "package.module"), "callable or 'package.module:attribute'"),
+}
+
+
+class TestABrokenPlugin:
+    @pytest.mark.parametrize("case", BROKEN)
+    def test_costs_one_line_and_nothing_else(self, case: str, capsys: pytest.CaptureFixture[str]) -> None:
+        make, reason = BROKEN[case]
+        broken = plugin(make(), "broken", "bad-luck", "0.1")
+        registry = Registry([plugin(offering("a", dict), "before"), broken, plugin(offering("z", dict), "after")])
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert len(output.err.splitlines()) == 1
+        assert output.err.startswith("i2ikd: the plugin broken (bad-luck 0.1) is broken and not used: ")
+        assert reason in output.err
+        assert reason in broken.problem
+        assert broken.provides == []
+        assert [component.name for component in registry.components("model")] == ["a", "z"]
+
+    def test_is_named_by_a_later_unknown_name(self) -> None:
+        registry = Registry(
+            [plugin(offering("unet", dict)), plugin(BROKEN["raises"][0](), "broken", "bad-luck", "0.1")]
+        )
+        with pytest.raises(UserError) as caught:
+            registry.get("model", "unett")
+        message = str(caught.value)
+        assert message.startswith("unknown model 'unett'; did you mean 'unet'?")
+        assert "broken (bad-luck 0.1): RuntimeError: first line second line" in message
+
+    def test_is_not_told_about_runs(self) -> None:
+        def run_started(context: Any) -> None:
+            heard.append(context)
+
+        heard: list[str] = []
+        registry = Registry([plugin(module_of(run_started, named(raising, "register_models")))])
+        registry.notify("run_started", "run")
+        assert heard == []
+
+    @pytest.mark.parametrize("case", BROKEN)
+    def test_raises_when_strict(self, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
+        with pytest.raises((Exception, SystemExit)) as caught:
+            Registry([plugin(BROKEN[case][0]())])
+        reason = BROKEN[case][1].removeprefix("RuntimeError: ").removeprefix("SystemExit: ")
+        assert reason in " ".join(str(caught.value).split())
+
+    def test_does_not_take_down_the_plugin_whose_module_it_names_again(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def run_started(context: Any) -> None:
+            heard.append(context)
+
+        heard: list[str] = []
+        module = module_of(run_started, named(lambda register: register("net", dict), "register_models"))
+        registry = Registry([plugin(module, "first"), plugin(module, "again")])
+        registry.notify("run_started", "run")
+        assert heard == ["run"]
+        assert registry.get("model", "net").plugin.name == "first"
+        assert "already in use as the plugin first (lab-networks 1.2)" in capsys.readouterr().err
+
+
+class TestALifeCycleHookThatRaises:
+    def hosts(self, heard: list[str]) -> Registry:
+        def broken(context: Any) -> None:
+            raise ValueError("disk\nfull")
+
+        def working(context: Any) -> None:
+            heard.append(context)
+
+        modules = {}
+        for name, function in {"before": working, "broken": broken, "after": working}.items():
+            function_of_its_own = lambda context, call=function: call(context)  # noqa: E731
+            modules[name] = ModuleType(name)
+            modules[name].epoch_ended = i2ikd.hookimpl(function_of_its_own)  # type: ignore[attr-defined]
+        return Registry([plugin(module, name) for name, module in modules.items()])
+
+    def test_costs_a_line_and_stops_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+        heard: list[str] = []
+        self.hosts(heard).notify("epoch_ended", "epoch 3")
+        assert heard == ["epoch 3", "epoch 3"]
+        assert capsys.readouterr().err == (
+            "i2ikd: epoch_ended of the plugin broken (lab-networks 1.2) failed: ValueError: disk full\n"
+        )
+
+    def test_raises_when_strict(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
+        heard: list[str] = []
+        with pytest.raises(ValueError, match="disk"):
+            self.hosts(heard).notify("epoch_ended", "epoch 3")
+
+
+class TestLookUp:
+    def two_of_a_name(self) -> Registry:
+        return Registry(
+            [
+                plugin(offering("net", lambda: "ours"), "main", "lab-networks"),
+                plugin(offering("net", lambda: "theirs"), "main", "other-networks"),
+                plugin(offering("net", lambda: "theirs too"), "extra", "third-networks"),
+            ]
+        )
+
+    def test_a_name_that_several_plugins_offer_must_be_qualified(self) -> None:
+        with pytest.raises(UserError) as caught:
+            self.two_of_a_name().get("model", "net")
+        message = str(caught.value)
+        assert "by extra (third-networks 1.2) and main (lab-networks 1.2) and main (other-networks" in message
+        assert "write 'third-networks:net' or 'lab-networks:net' or 'other-networks:net'" in message
+
+    @pytest.mark.parametrize(
+        ("name", "made"),
+        [
+            ("lab-networks:net", "ours"),
+            ("other-networks:net", "theirs"),
+            ("third-networks:net", "theirs too"),
+            ("extra:net", "theirs too"),
+        ],
+    )
+    def test_a_qualified_name_finds_its_component(self, name: str, made: str) -> None:
+        assert self.two_of_a_name().create("model", name) == made
+
+    def test_plugins_of_one_distribution_are_told_apart_by_their_own_names(self) -> None:
+        registry = Registry([plugin(offering("net", dict), "left"), plugin(offering("net", dict), "right")])
+        with pytest.raises(UserError, match="write 'left:net' or 'right:net'"):
+            registry.get("model", "net")
+        assert registry.get("model", "right:net").plugin.name == "right"
+
+    def test_a_name_belongs_to_its_kind(self) -> None:
+        registry = Registry([plugin(offering("net", dict)), plugin(offering("net", dict, "register_tasks"), "tasks")])
+        assert registry.get("task", "net").plugin.name == "tasks"
+
+    def test_an_unknown_name_gets_the_nearest_or_all_that_there_are(self) -> None:
+        registry = Registry([plugin(offering("attention", dict, "register_distillers"))])
+        with pytest.raises(UserError, match=r"^unknown distiller 'atention'; did you mean 'attention'"):
+            registry.get("distiller", "atention")
+        with pytest.raises(UserError, match=r"^unknown distiller 'xyz'; known: attention$"):
+            registry.get("distiller", "xyz")
+        with pytest.raises(UserError, match=r"^unknown metric 'psnr'; there are none$"):
+            registry.get("metric", "psnr")
+        with pytest.raises(UserError, match=r"^unknown distiller 'elsewhere:attention'"):
+            registry.get("distiller", "elsewhere:attention")
+
+    def test_an_unknown_kind_gets_the_nearest(self) -> None:
+        with pytest.raises(UserError, match="no kind of component 'distilller'; did you mean 'distiller'"):
+            Registry().components("distilller")
+
+    def test_every_kind_has_its_registration_hook(self) -> None:
+        for kind in KINDS:
+            hook = "register_pairs" if kind == "pairs" else f"register_{kind}s"
+            assert Registry([plugin(offering("it", dict, hook))]).get(kind, "it").kind == kind
+
+
+class TestATargetThatFails:
+    @pytest.mark.parametrize(
+        ("target", "reason"),
+        [
+            ("no_such_package.networks:Net", "ModuleNotFoundError: No module named 'no_such_package'"),
+            ("fractions:Fractoin", "AttributeError: module 'fractions' has no attribute 'Fractoin'"),
+            ("sys:maxsize", "'sys:maxsize' is a int, which cannot be called"),
+        ],
+    )
+    def test_to_load_names_its_plugin(self, target: str, reason: str) -> None:
+        registry = Registry([plugin(offering("net", target))])
+        with pytest.raises(UserError) as caught:
+            registry.create("model", "net")
+        assert str(caught.value).startswith("model 'net' of the plugin lab (lab-networks 1.2)")
+        assert reason in str(caught.value)
+
+    def test_to_start_names_its_plugin_in_one_line(self) -> None:
+        def factory() -> None:
+            raise ZeroDivisionError("no\nwidth")
+
+        with pytest.raises(UserError, match=r"lab-networks 1\.2\) failed to start: ZeroDivisionError: no width$"):
+            Registry([plugin(offering("net", factory))]).create("model", "net")
+
+    def test_keeps_the_words_of_a_user_error(self) -> None:
+        def factory() -> None:
+            raise UserError("kernel = 4 is even")
+
+        with pytest.raises(UserError, match=r"^kernel = 4 is even$"):
+            Registry([plugin(offering("net", factory))]).create("model", "net")
+
+
+def test_a_target_may_be_nested() -> None:
+    assert import_target("collections:OrderedDict.fromkeys")("ab") == {"a": None, "b": None}
+
+
+def test_a_component_is_found_by_the_public_names() -> None:
+    assert i2ikd.get("model", "plain-cnn").__name__ == "PlainCNN"
+    assert len(i2ikd.create("model", "plain-cnn", depth=2).layers) == 2
+    with pytest.raises(UserError, match="did you mean 'depth'"):
+        i2ikd.create("model", "plain-cnn", dept=2)
+    with pytest.raises(AttributeError, match="no attribute 'gett'"):
+        i2ikd.gett  # noqa: B018
+
+
+def test_a_component_does_not_print_its_whole_plugin() -> None:
+    assert "plugin=" not in repr(Component("model", "net", dict, Plugin("lab")))
