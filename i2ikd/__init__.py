@@ -11,6 +11,7 @@ from i2ikd.hookspecs import hookimpl
 if TYPE_CHECKING:
     from i2ikd.bounded_cache import BoundedCache
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
+    from i2ikd.loss_precision import at_least_float32, full_precision
     from i2ikd.metric import Metric
     from i2ikd.recipe import Reference, Stage, TapPairs, Term
     from i2ikd.sample import Batch, Sample, SampleKey
@@ -41,8 +42,10 @@ _WHERE = {
     "Volume": "i2ikd.source",
     "VolumeSource": "i2ikd.source",
     "DistillResult": "i2ikd.api",
+    "at_least_float32": "i2ikd.loss_precision",
     "create": "i2ikd.components",
     "distill": "i2ikd.api",
+    "full_precision": "i2ikd.loss_precision",
     "load": "i2ikd.api",
     "get": "i2ikd.components",
     "list_components": "i2ikd.components",
@@ -70,8 +73,10 @@ __all__ = [
     "UserError",
     "Volume",
     "VolumeSource",
+    "at_least_float32",
     "create",
     "distill",
+    "full_precision",
     "get",
     "hookimpl",
     "list_components",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2ikd import Batch, Distiller, Features, Knowledge
+from i2ikd import Batch, Distiller, Features, Knowledge, at_least_float32
 
 EPSILON = 1e-6
 
@@ -68,9 +68,9 @@ def edge_map(features: Tensor) -> Tensor:
         features: [B, C, H, W].
 
     Returns:
-        [B, 1, H, W] float32, at least 0, with a mean of 1 in every sample.
+        [B, 1, H, W], at least float32, not negative, with a mean of 1 in every sample.
     """
-    image = features.float().mean(1, keepdim=True)
+    image = at_least_float32(features).mean(1, keepdim=True)
     down = F.pad(image, (0, 0, 0, 1), mode="replicate").diff(dim=2)
     across = F.pad(image, (0, 1, 0, 0), mode="replicate").diff(dim=3)
     edges = (down.square() + across.square() + EPSILON).sqrt()
