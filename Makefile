@@ -11,7 +11,9 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto -m "not numeric"
+	$(BIN)/python -m pytest --numprocesses auto -m numeric
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest --numprocesses auto -m numeric
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

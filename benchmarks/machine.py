@@ -18,7 +18,7 @@ def run(setting: Setting, turn: Turn) -> None:
     keep_large_blocks()
     cuda = torch.cuda.is_available()
     turn.note(
-        processor=_processor(),
+        processor=processor(),
         threads=torch.get_num_threads(),
         python=platform.python_version(),
         torch=torch.__version__,
@@ -30,7 +30,7 @@ def run(setting: Setting, turn: Turn) -> None:
         turn.done()
 
 
-def _processor() -> str:
+def processor() -> str:
     information = Path("/proc/cpuinfo")
     if information.is_file():
         for line in information.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,10 +1,10 @@
-"""Distil one network of your own into another: a script in cells, for a notebook or as it is."""
+"""Distil one of your networks into another: a script in cells, for a notebook or the command line."""
 
 # %% [markdown]
-# # Distil one network of your own into another
+# # Distil one of your networks into another
 #
-# Two networks and two loaders are all that `i2ikd.distill` needs: no plugin, no experiment file. The cells of this
-# script open as a notebook in VS Code, Spyder or Jupytext; it also runs as it is.
+# `i2ikd.distill` requires two networks and two loaders: no plugin, no experiment file. The cells of this script open
+# as a notebook in VS Code, Spyder or Jupytext; it also runs as a script.
 
 # %%
 import torch
@@ -15,7 +15,7 @@ import i2ikd
 
 # %% [markdown]
 # ## Data
-# Loaders of `(input, target)` pairs, [batch, channels, height, width] each. Here: noisy images of squares.
+# Loaders of `(input, target)` pairs, [batch, channels, height, width] each. This example uses noisy images of squares.
 
 # %%
 torch.manual_seed(0)
@@ -26,12 +26,12 @@ held_out = DataLoader(TensorDataset(noisy[32:], clean[32:]), batch_size=8)
 
 # %% [markdown]
 # ## Networks
-# Any `nn.Module` that is called as `network(input)`. Features are tapped by module path, so nothing is rewritten.
+# Any `nn.Module` called as `network(input)`. Features are tapped by module path, without changes to the network.
 
 
 # %%
 class Residual(nn.Sequential):
-    """Layers that give what is added to their input."""
+    """Sequence of layers whose output is added to their input."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [B, 1, H, W] to [B, 1, H, W]."""
@@ -40,7 +40,7 @@ class Residual(nn.Sequential):
 
 
 def network(width: int, depth: int) -> nn.Module:
-    """Convolutions with ReLU between them: activations are at 1, 3, 5, ..."""
+    """Build convolutions with ReLU between them; activations are at 1, 3, 5, ..."""
     layers: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1), nn.ReLU()]
     for _ in range(depth - 2):
         layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
@@ -52,16 +52,16 @@ control.load_state_dict(student.state_dict())
 
 # %% [markdown]
 # ## Teacher
-# A recipe without a teacher is plain training. Leave this out for a teacher that is trained already.
+# A recipe without a teacher is plain training. Skip this step for a trained teacher.
 
 # %%
 settings = {"lr": 3e-3, "schedule": "cosine"}
-taught = i2ikd.distill(None, teacher, train, held_out, recipe="student", epochs=150, training=settings)
+trained_teacher = i2ikd.distill(None, teacher, train, held_out, recipe="student", epochs=150, training=settings)
 
 # %% [markdown]
 # ## Student
-# `kd-mri`: a stage that compares attention maps at the paired taps, then one on target and teacher together. The
-# control starts from the same weights and has as many steps, without a teacher: it says what the teacher was good for.
+# `kd-mri`: a stage on attention maps at the paired taps, then a stage on target and teacher output. The control starts
+# from the same weights and is trained for as many steps without a teacher; the difference is the effect of the teacher.
 
 # %%
 result = i2ikd.distill(
@@ -80,11 +80,11 @@ plain = i2ikd.distill(
 )
 
 # %% [markdown]
-# ## What came of it
+# ## Results
 
 # %%
 psnr = {
-    "teacher": taught.metrics["student"]["psnr"],
+    "teacher": trained_teacher.metrics["student"]["psnr"],
     "distilled": result.metrics["student"]["psnr"],
     "control": plain.metrics["student"]["psnr"],
 }
@@ -94,8 +94,8 @@ for row in result.history[:: len(result.history) - 1]:
     print(row["stage"], row["epoch"], {term: round(loss, 4) for term, loss in row["losses"].items()})
 
 # %% [markdown]
-# Look at the difference to the control before anything else. On squares and in seconds the control may well be ahead: a
-# stage on features does not pay where plain training has only begun. `i2ikd compare` makes this comparison on volumes,
-# over seeds, with intervals.
+# The difference to the control is the result. In this short training on squares the control may have the higher PSNR: a
+# stage on features does not pay while plain training is far from convergence. `i2ikd compare` makes this comparison on
+# volumes, over seeds, with intervals.
 #
-# `result.student` is the module that was given, trained and in eval mode: `torch.save(student.state_dict(), ...)`.
+# `result.student` is the module passed to `distill`, trained and in eval mode: `torch.save(student.state_dict(), ...)`.

@@ -47,8 +47,9 @@ class Distiller(nn.Module):
     """A distillation loss; options are typed constructor arguments.
 
     The split between ``knowledge`` and ``forward`` lets what the teacher says be computed once and kept. Losses are
-    computed in float32 (autocast is off inside), with epsilon >= 1e-6 in normalisations, as means that do not depend
-    on the image size.
+    computed in float32, or in float64 for float64 features (``at_least_float32``), with autocast off inside
+    (``full_precision``), with floors in normalisations that follow the scale of the features, as means that do not
+    depend on the image size.
     """
 
     uses_taps: ClassVar[bool] = True

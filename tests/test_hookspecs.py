@@ -87,8 +87,8 @@ class TestEveryHook:
             assert (PAGES / link).is_file()
 
     def test_kinds_and_registration_hooks_are_the_same_things(self) -> None:
-        list_components = {f"register_{kind}" if kind == "pairs" else f"register_{kind}s" for kind in KINDS}
-        assert list_components == {hook for hook in HOOKS if hook.startswith("register_")}
+        offered = {f"register_{kind}" if kind == "pairs" else f"register_{kind}s" for kind in KINDS}
+        assert offered == {hook for hook in HOOKS if hook.startswith("register_")}
 
     @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook.startswith("register_")])
     def test_an_example_s_component_knows_its_summary_and_plugin(self, hook: str, example: Example) -> None:

@@ -24,13 +24,13 @@ class Plain(Distiller):
     cacheable = True
 
     def knowledge(self, teacher: Features, batch: Batch) -> dict[str, Tensor]:
-        return {f"map{i}": tap.detach().float() for i, tap in enumerate(teacher.taps)}
+        return {f"map{i}": i2ikd.at_least_float32(tap.detach()) for i, tap in enumerate(teacher.taps)}
 
     def one(self, student: Tensor, teacher: Tensor) -> Tensor:
         if student.shape[-2:] != teacher.shape[-2:]:
             raise UserError("sizes differ")
         channels = min(student.shape[1], teacher.shape[1])
-        return self.measure(student.float()[:, :channels], teacher[:, :channels])
+        return self.measure(i2ikd.at_least_float32(student)[:, :channels], teacher[:, :channels])
 
     def measure(self, student: Tensor, teacher: Tensor) -> Tensor:
         return F.mse_loss(student, teacher)

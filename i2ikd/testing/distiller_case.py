@@ -23,6 +23,7 @@ class Loss(NamedTuple):
     student: Features
     taps: list[Tensor | None]
     output: Tensor | None
+    parameters: list[Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,11 @@ class Case:
         value.backward()
         output = student.output
         return Loss(
-            value.detach(), student, [tap.grad for tap in student.taps], output.grad if output is not None else None
+            value.detach(),
+            student,
+            [tap.grad for tap in student.taps],
+            output.grad if output is not None else None,
+            [parameter.grad for parameter in self.distiller.parameters() if parameter.requires_grad],
         )
 
 

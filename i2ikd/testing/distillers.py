@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ from i2ikd.errors import UserError
 from i2ikd.sample import Batch
 from i2ikd.testing.allocation import AllocationPeak
 from i2ikd.testing.distiller_case import Case, Situation, leaves, mapped
+from i2ikd.testing.distiller_precision import SIZES, check_distiller_precision
 
 
 def check_distiller(
@@ -28,6 +29,9 @@ def check_distiller(
     enlarge: Literal["tile", "repeat"] | None = "tile",
     enlarge_tolerance: float = 1e-4,
     memory_ratio: float | None = 4.0,
+    precision_sizes: Sequence[tuple[int, int]] = SIZES,
+    vanishes_at_teacher: bool | None = None,
+    scale_free: bool = False,
 ) -> None:
     """Check a distiller on random features of a teacher and a student.
 
@@ -48,6 +52,9 @@ def check_distiller(
         memory_ratio: at most how many feature maps may be allocated at the peak, per pair and beyond the features
             themselves; a tenth of one is left for weights, masks and matrices of channels. ``None``: not checked. It
             is measured at batch 2, 32 channels, 64 x 64.
+        precision_sizes: sizes at which float32 is compared with float64 (``check_distiller_precision``). Empty: none.
+        vanishes_at_teacher: see ``check_distiller_precision``; by default ``exact_at_teacher``.
+        scale_free: see ``check_distiller_precision``.
 
     Raises:
         AssertionError: with a sentence that says which rule is broken.
@@ -78,6 +85,15 @@ def check_distiller(
         width = 1 if first.tap_kind == "images" else 32
         roomy = Situation((width, width), ((64, 64), (64, 64)), max(2, first.least_batch), pairs, image_channels)
         _allocates_little(Case(factory, roomy), memory_ratio)
+    if precision_sizes:
+        check_distiller_precision(
+            factory,
+            sizes=precision_sizes,
+            channels=channels,
+            pairs=pairs,
+            vanishes_at_teacher=exact_at_teacher if vanishes_at_teacher is None else vanishes_at_teacher,
+            scale_free=scale_free,
+        )
 
 
 def _name(case: Case) -> str:

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from i2ikd import TapShapes
 from i2ikd_distillers.alignment import adapters, aligned, resize
-from i2ikd_distillers.normalise import standardised
+from i2ikd_distillers.convolution import Convolution
 from i2ikd_distillers.paired import PairedDistiller
 from i2ikd_distillers.reductions import mean_power
+from i2ikd_distillers.standardise import standardised
 
 
 class FitNet(PairedDistiller):
@@ -81,7 +82,7 @@ class VariationalInformation(PairedDistiller):
         if self.scale == "channel":
             self.channel_scales = nn.ParameterList(nn.Parameter(torch.full((pair.teacher[0],), rho)) for pair in pairs)
             return
-        self.pixel_scales = nn.ModuleList(nn.Conv2d(pair.student[0], 1, kernel_size=1) for pair in pairs)
+        self.pixel_scales = nn.ModuleList(Convolution(pair.student[0], 1) for pair in pairs)
         for convolution in self.pixel_scales:
             assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
             nn.init.zeros_(convolution.weight)
@@ -117,7 +118,8 @@ class LogSum(PairedDistiller):
 
     Differs from the authors' code: they average a feature over the image first and standardise over the batch alone;
     the mean instead of the sum, which changes the loss by a constant and makes it independent of the image size; the
-    mean has a floor of 1e-6 added.
+    mean has 1e-6 added (in units of standardised features), and a variance has a floor of 1e-6 of the channels' mean
+    variance (and of 1e-12), so that the loss is the same for features of every scale.
 
     Args:
         power: p.
@@ -136,5 +138,5 @@ class LogSum(PairedDistiller):
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the logarithm."""
         adapted = aligned(self.adapters[index], student, knowledge.shape[-2:])
-        distance = standardised(adapted).sub_(standardised(knowledge))
+        distance = standardised(knowledge).neg_().add_(standardised(adapted))
         return (mean_power(distance, self.power) + 1e-6).log()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2ikd import TapShapes
+from i2ikd_distillers.convolution import Convolution
 
 
 def resize(feature: Tensor, size: Sequence[int]) -> Tensor:
@@ -22,7 +23,7 @@ def resize(feature: Tensor, size: Sequence[int]) -> Tensor:
 
 def projection(inputs: int, outputs: int, bias: bool = True) -> nn.Conv2d:
     """Return a 1x1 convolution; with equal channels it starts as the identity."""
-    convolution = nn.Conv2d(inputs, outputs, kernel_size=1, bias=bias)
+    convolution = Convolution(inputs, outputs, bias=bias)
     if inputs == outputs:
         nn.init.dirac_(convolution.weight)
         if convolution.bias is not None:

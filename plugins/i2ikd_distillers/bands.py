@@ -28,7 +28,7 @@ def haar(image: Tensor, levels: int) -> list[Tensor]:
 
 def laplacian(image: Tensor, levels: int) -> list[Tensor]:
     """Return image minus its blur (binomial, 5x5), one [B, C, h, w] a level; each next level has half the lines."""
-    weights = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=image.device) / 16
+    weights = image.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
     bands = []
     for _ in range(levels):
         planes = image.flatten(0, 1).unsqueeze(1)

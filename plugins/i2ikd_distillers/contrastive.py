@@ -10,11 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError
+from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError, at_least_float32, full_precision
 from i2ikd_distillers.alignment import resize
 from i2ikd_distillers.normalise import FLOOR
 from i2ikd_distillers.paired import refuse_small_batch
-from i2ikd_distillers.precision import full_precision
 from i2ikd_distillers.pretraining import central, fit
 
 
@@ -36,7 +35,8 @@ class Contrastive(Distiller):
     Differs from the papers: phi stands for the frozen teacher's early features and takes one channel, so that it can
     look at any image; CSD's code takes five layers of a VGG-19, DCKD's the features of a VQGAN, each layer with a
     weight. DCKD's negatives are images that an earlier state of the student makes from degraded inputs of the sample.
-    Both divide a mean over the batch by another; here it is the mean of the samples' ratios.
+    Both divide a mean over the batch by another; here it is the mean of the samples' ratios. The sum over negatives
+    has a floor of 1e-6 (a maximum, not an addition: above it the ratio is exact).
 
     Args:
         negatives: ``others``: inputs of batch mates; ``own``: the sample's own input.
@@ -86,8 +86,8 @@ class Contrastive(Distiller):
         examples = []
         for features, batch in teacher:
             size = batch.input.shape[-2:]
-            image = batch.input.float().mean(dim=1, keepdim=True)
-            examples.append((central(image), central(resize(features.taps[0].float(), size))))
+            image = at_least_float32(batch.input).mean(dim=1, keepdim=True)
+            examples.append((central(image), central(resize(at_least_float32(features.taps[0]), size))))
         if not examples:
             raise UserError("contrastive: there is no training batch to fit phi on")
         network = nn.Sequential(self.embedding, nn.ReLU(), self.head)
@@ -97,7 +97,7 @@ class Contrastive(Distiller):
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """Return the teacher's image."""
-        return {"image": teacher.image().detach().float()}
+        return {"image": at_least_float32(teacher.image().detach())}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return the mean ratio.
@@ -115,12 +115,12 @@ class Contrastive(Distiller):
                 "cannot serve as a degraded output"
             )
         with full_precision(image):
-            own = self._embed(image.float())
+            own = self._embed(at_least_float32(image))
             near = _distance(own, self._embed(knowledge["image"]))
-            inputs = resize(batch.input.float(), image.shape[-2:])
+            inputs = resize(at_least_float32(batch.input), image.shape[-2:])
             shifts = range(1, self.count + 1) if self.negatives == "others" else (0,)
             far = [_distance(own, self._embed(inputs.roll(shift, dims=0))) for shift in shifts]
-            return (near / (torch.stack(far).sum(dim=0) + FLOOR)).mean()
+            return (near / torch.stack(far).sum(dim=0).clamp_min(FLOOR)).mean()
 
     def _embed(self, image: Tensor) -> Tensor:
         """Return phi of every channel on its own, [B, C, width, H, W]."""

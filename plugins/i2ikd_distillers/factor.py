@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2ikd import Batch, Features, Knowledge, TapShapes, UserError
+from i2ikd import Batch, Features, Knowledge, TapShapes, UserError, full_precision
 from i2ikd_distillers.alignment import resize
-from i2ikd_distillers.normalise import FLOOR
+from i2ikd_distillers.convolution import Convolution
 from i2ikd_distillers.paired import PairedDistiller
-from i2ikd_distillers.precision import full_precision
 from i2ikd_distillers.pretraining import central, fit
 from i2ikd_distillers.reductions import mean_power
+from i2ikd_distillers.standardise import unit_root_mean_square
 
 
 class Factor(PairedDistiller):
@@ -24,7 +24,8 @@ class Factor(PairedDistiller):
 
     Paper: Kim et al., "Paraphrasing Complex Network: Network Compression via Factor Transfer", arXiv:1802.04977.
 
-    Formula: mean |u(translator(F_S)) - u(paraphraser(F_T))|, u(v) = v divided by its root mean square, per sample.
+    Formula: mean |u(translator(F_S)) - u(paraphraser(F_T))|, u(v) = v divided by its root mean square, per
+    sample, not below 1e-6.
 
     Needs: pairs of taps; a translator a pair (parameters) and ``prepare``, which trains a paraphraser a pair as an
     autoencoder of the teacher's features (mean squared error, Adam, the random state of the caller) and freezes it.
@@ -87,25 +88,20 @@ class Factor(PairedDistiller):
 
     def describe(self, index: int, teacher: Tensor) -> Tensor:
         """Return the normalised factors [B, k, H, W]."""
-        return _unit(self.paraphrasers[index](teacher))
+        return unit_root_mean_square(self.paraphrasers[index](teacher))
 
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the mean absolute difference of the factors."""
         translated = self.translators[index](resize(student, knowledge.shape[-2:]))
-        return mean_power(_unit(translated) - knowledge, 1)
+        return mean_power(unit_root_mean_square(translated) - knowledge, 1)
 
 
 def _stack(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Return three 3x3 convolutions with leaky rectifiers between them."""
     return nn.Sequential(
-        nn.Conv2d(inputs, hidden, kernel_size=3, padding=1),
+        Convolution(inputs, hidden, kernel_size=3),
         nn.LeakyReLU(0.1, inplace=True),
-        nn.Conv2d(hidden, hidden, kernel_size=3, padding=1),
+        Convolution(hidden, hidden, kernel_size=3),
         nn.LeakyReLU(0.1, inplace=True),
-        nn.Conv2d(hidden, outputs, kernel_size=3, padding=1),
+        Convolution(hidden, outputs, kernel_size=3),
     )
-
-
-def _unit(factors: Tensor) -> Tensor:
-    length = torch.linalg.vector_norm(factors, dim=(1, 2, 3), keepdim=True)
-    return factors * (length / factors[0].numel() ** 0.5).clamp_min(FLOOR).reciprocal()

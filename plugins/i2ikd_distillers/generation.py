@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from i2ikd import TapShapes
 from i2ikd_distillers.alignment import adapters, aligned
+from i2ikd_distillers.convolution import Convolution
 from i2ikd_distillers.paired import PairedDistiller
 
 
@@ -45,13 +46,13 @@ class MaskedGeneration(PairedDistiller):
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the mean squared error of the regenerated feature."""
         adapted = aligned(self.adapters[index], student, knowledge.shape[-2:])
-        kept = torch.rand_like(adapted[:, :1]) >= self.masked
+        kept = torch.rand_like(adapted[:, :1], dtype=torch.float32) >= self.masked
         return F.mse_loss(self.generators[index](adapted * kept), knowledge)
 
 
 def _generator(channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+        Convolution(channels, channels, kernel_size=3),
         nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+        Convolution(channels, channels, kernel_size=3),
     )

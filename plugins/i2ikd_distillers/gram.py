@@ -11,11 +11,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError
+from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError, at_least_float32, full_precision
 from i2ikd_distillers.alignment import adapters, aligned, resize
-from i2ikd_distillers.normalise import gram, root_diagonal, unit_pixels, unit_rows
+from i2ikd_distillers.normalise import root_diagonal, unit_pixels, unit_rows
 from i2ikd_distillers.paired import PairedDistiller
-from i2ikd_distillers.precision import full_precision
+from i2ikd_distillers.products import correlation, gram
 from i2ikd_distillers.reductions import affinity_distance
 
 
@@ -54,13 +54,13 @@ class Flow(Distiller):
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """Return the Gram matrix of every flow."""
         with torch.no_grad(), full_precision(teacher.taps[0]):
-            taps = [tap.detach().float() for tap in teacher.taps]
+            taps = [at_least_float32(tap.detach()) for tap in teacher.taps]
             return {f"flow{i}": _flow(first, second) for i, (first, second) in enumerate(pairwise(taps))}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return the mean over the flows."""
         with full_precision(student.taps[0]):
-            taps = [adapter(tap.float()) for adapter, tap in zip(self.adapters, student.taps)]
+            taps = [adapter(at_least_float32(tap)) for adapter, tap in zip(self.adapters, student.taps)]
             flows = [_flow(first, second) for first, second in pairwise(taps)]
             losses = [F.mse_loss(flow, knowledge[f"flow{i}"]) for i, flow in enumerate(flows)]
             return torch.stack(losses).mean()
@@ -70,7 +70,7 @@ def _flow(first: Tensor, second: Tensor) -> Tensor:
     """Return [B, C1, C2], the mean over the pixels of the products of channels."""
     size = [min(a, b) for a, b in zip(first.shape[-2:], second.shape[-2:])]
     first, second = resize(first, size).flatten(2), resize(second, size).flatten(2)
-    return torch.bmm(first, second.mT) / first.shape[-1]
+    return correlation(first, second).to(first.dtype)
 
 
 class NeuronSelectivity(PairedDistiller):
@@ -95,7 +95,7 @@ class NeuronSelectivity(PairedDistiller):
         rows = resize(student, knowledge.shape[-2:]).flatten(2)
         own, other = gram(rows), gram(teacher)
         norm, other_norm = root_diagonal(own), root_diagonal(other)
-        crossed = torch.bmm(rows, teacher.mT) / rows.shape[-1]
+        crossed = correlation(rows, teacher)
         return (
             (other / (other_norm.unsqueeze(2) * other_norm.unsqueeze(1))).square().mean()
             + (own / (norm.unsqueeze(2) * norm.unsqueeze(1))).square().mean()
@@ -140,8 +140,10 @@ class Affinity(PairedDistiller):
 
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the distance of the affinities, mean over the batch."""
-        own = unit_pixels(resize(student, knowledge.shape[-2:])).flatten(2)
-        other = unit_pixels(knowledge).flatten(2)
+        own, other = resize(student, knowledge.shape[-2:]), knowledge
+        if self.norm == "l1":  # pooled, and the sign of a small difference is the gradient: float64
+            own, other = own.double(), other.double()
+        own, other = unit_pixels(own).flatten(2), unit_pixels(other).flatten(2)
         if self.norm == "l1":
             return F.l1_loss(torch.bmm(own.mT, own), torch.bmm(other.mT, other))
         return affinity_distance(own, other).mean()
@@ -170,7 +172,7 @@ class ChannelSimilarity(PairedDistiller):
 
     def describe(self, index: int, teacher: Tensor) -> Tensor:
         """Return the row-normalised Gram matrix [B, C, C]."""
-        return unit_rows(gram(teacher.flatten(2)))
+        return unit_rows(gram(teacher.flatten(2))).to(teacher.dtype)
 
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the mean squared difference."""

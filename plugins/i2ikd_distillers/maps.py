@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from i2ikd import TapShapes
 from i2ikd_distillers.alignment import adapters, aligned, resize
-from i2ikd_distillers.normalise import SQUARED_FLOOR, standardised
+from i2ikd_distillers.divergence import softmax_divergence
+from i2ikd_distillers.normalise import SQUARED_FLOOR
 from i2ikd_distillers.paired import PairedDistiller
+from i2ikd_distillers.standardise import standardised
 
 
 class Statistics(PairedDistiller):
@@ -27,8 +29,8 @@ class Statistics(PairedDistiller):
     parameters; works at batch 1, knowledge [B, 4, H, W] is cacheable.
 
     Differs from the paper: it compares maps of one kind, and tries four kinds (a power of the channels' mean, the mean
-    of their powers, maximum, minimum); here four go together, of which the standard deviation is an addition (floor
-    1e-6) and the mean is not raised to a power.
+    of their powers, maximum, minimum); here four go together, of which the standard deviation is an addition (with
+    1e-12 added to its square) and the mean is not raised to a power.
     """
 
     cacheable = True
@@ -52,7 +54,9 @@ class ChannelWise(PairedDistiller):
 
     Needs: pairs of taps; a 1x1 convolution on the student's side where channels differ (parameters). Works at batch 1.
 
-    Differs from the authors' code: not in the loss, a mean over batch and channels there, too. Their options have
+    Differs from the authors' code: not in the loss, a mean over batch and channels there, too. It is computed as
+    tau^2 log1p(sum p expm1(e - m)), e = (F_S - F_T) / tau, p = softmax(F_T / tau), m = sum p e, which is the same
+    number and vanishes term by term at student = teacher. Their options have
     temperature 1 by default.
 
     Args:
@@ -64,21 +68,14 @@ class ChannelWise(PairedDistiller):
         self.temperature = temperature
 
     def size_for(self, pairs: Sequence[TapShapes]) -> None:
-        """Make the adapters."""
-        self.adapters = adapters(pairs)
-
-    def describe(self, index: int, teacher: Tensor) -> Tensor:
-        """Return the probabilities [B, C, H, W]."""
-        return (teacher.flatten(2) / self.temperature).softmax(dim=-1).view_as(teacher)
+        """Make the adapters; a bias would vanish in the softmax."""
+        self.adapters = adapters(pairs, bias=False)
 
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
-        """Return the divergence as cross entropy minus entropy, which needs no map beyond the two distributions."""
-        probability = knowledge.flatten(0, 1).flatten(1)
-        entropy = torch.special.entr(probability).sum(dim=-1)
-        adapted = aligned(self.adapters[index], student, knowledge.shape[-2:]).flatten(0, 1).flatten(1)
-        logarithm = (adapted / self.temperature).log_softmax(dim=-1)
-        crossed = torch.bmm(probability.unsqueeze(1), logarithm.unsqueeze(2)).flatten()
-        return self.temperature**2 * (-crossed - entropy).mean()
+        """Return the divergence of the teacher's feature from the student's."""
+        adapted = aligned(self.adapters[index], student, knowledge.shape[-2:])
+        divergence = softmax_divergence(adapted.flatten(2), knowledge.flatten(2), self.temperature)
+        return self.temperature**2 * divergence.mean()
 
 
 class Pearson(PairedDistiller):
@@ -92,7 +89,8 @@ class Pearson(PairedDistiller):
     Needs: pairs of taps; a 1x1 convolution on the student's side where channels differ (parameters). With ``scope =
     "batch"`` it relates samples through the batch's statistics; it works at batch 1.
 
-    Differs from the authors' code: the population variance plus 1e-6, where they add 1e-6 to the sample deviation.
+    Differs from the authors' code: the population variance, with a floor of 1e-6 of the channels' mean variance (and
+    of 1e-12), where they add 1e-6 to the sample deviation. The loss is the same for features of every scale.
 
     Args:
         scope: what a channel is standardised over: ``batch`` (B, H, W) as in the paper, or ``sample`` (H, W).

@@ -1,19 +1,14 @@
-"""Normalisations with a floor, and Gram matrices that never copy a feature map.
+"""Normalisations with a floor.
 
 Nothing is divided by a norm below 1e-6, nor below a thousandth of the root mean square of its kind in the same image:
-a dead channel or a pixel of air would otherwise get gradients of up to 1e12.
+a dead channel or a pixel of air would otherwise get gradients of up to 1e12. The second floor follows the scale of the
+features; the first one is for features that are zero everywhere.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
-
-from i2ikd_distillers.precision import full_precision
 
 FLOOR = 1e-6
 """The least norm that anything is divided by."""
@@ -25,35 +20,13 @@ RELATIVE_FLOOR = 1e-3
 """The least norm as a share of the root mean square of the norms beside it."""
 
 
-class _Gram(torch.autograd.Function):
-    """``x x^T``. Autograd would build the gradient from two products, each of the size of ``x``; one is enough."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x @ x.mT
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        with full_precision(x):
-            return (gradient + gradient.mT) @ x
-
-
-def gram(rows: Tensor) -> Tensor:
-    """Return the Gram matrix [..., R, R] of row vectors [..., R, D], divided by D."""
-    product: Tensor = _Gram.apply(rows)
-    return product / rows.shape[-1]
-
-
 def root_diagonal(matrix: Tensor) -> Tensor:
     """Return the norms [..., R] of the rows whose Gram matrix [..., R, R] is given, not below the floors."""
     energy = matrix.diagonal(dim1=-2, dim2=-1)
-    return torch.maximum(energy, _least(energy, axes=(-1,), floor=SQUARED_FLOOR, share=RELATIVE_FLOOR**2)).sqrt()
+    return torch.maximum(energy, least(energy, axes=(-1,), floor=SQUARED_FLOOR, share=RELATIVE_FLOOR**2)).sqrt()
 
 
-def _least(values: Tensor, axes: tuple[int, ...], floor: float, share: float) -> Tensor:
+def least(values: Tensor, axes: tuple[int, ...], floor: float, share: float) -> Tensor:
     """Return the least value to divide by, without gradient: ``floor``, or ``share`` of the mean over the axes."""
     return (share * values.detach().mean(dim=axes, keepdim=True)).clamp_min(floor)
 
@@ -67,20 +40,10 @@ def cosines(matrix: Tensor) -> Tensor:
 def unit_rows(matrix: Tensor) -> Tensor:
     """Divide each row of a Gram matrix [..., R, R'] by its length, not below the floors."""
     length = torch.linalg.vector_norm(matrix, dim=-1, keepdim=True)
-    return matrix / torch.maximum(length, _least(length, axes=(-2,), floor=SQUARED_FLOOR, share=RELATIVE_FLOOR))
+    return matrix / torch.maximum(length, least(length, axes=(-2,), floor=SQUARED_FLOOR, share=RELATIVE_FLOOR))
 
 
 def unit_pixels(feature: Tensor) -> Tensor:
     """Divide the channels of each pixel of [B, C, H, W] by their length, not below the floors."""
     length = torch.linalg.vector_norm(feature, dim=1, keepdim=True)
-    return feature * torch.maximum(length, _least(length, (1, 2, 3), FLOOR, RELATIVE_FLOOR)).reciprocal()
-
-
-def standardised(feature: Tensor, per_sample: bool = False) -> Tensor:
-    """Bring each channel of [B, C, H, W] to mean 0 and variance 1, over (B, H, W) or, per sample, over (H, W).
-
-    The variance is the population's, plus 1e-6.
-    """
-    if per_sample:
-        return F.group_norm(feature, num_groups=feature.shape[1], eps=FLOOR)
-    return F.batch_norm(feature, None, None, training=True, eps=FLOOR)
+    return feature * torch.maximum(length, least(length, (1, 2, 3), FLOOR, RELATIVE_FLOOR)).reciprocal()

@@ -10,10 +10,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError
+from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError, at_least_float32, full_precision
 from i2ikd_distillers.bands import haar, laplacian, lines
 from i2ikd_distillers.paired import PairedDistiller
-from i2ikd_distillers.precision import full_precision
 
 
 class Frequency(Distiller):
@@ -58,12 +57,12 @@ class Frequency(Distiller):
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """Return the teacher's image."""
-        return {"image": teacher.image().detach().float()}
+        return {"image": at_least_float32(teacher.image().detach())}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return the mean over the bands."""
         with full_precision(student.image()):
-            found = self._split(student.image().float() - knowledge["image"])
+            found = self._split(at_least_float32(student.image()) - knowledge["image"])
             return torch.stack([band.abs().mean() for band in found]).mean()
 
     def _split(self, difference: Tensor) -> list[Tensor]:

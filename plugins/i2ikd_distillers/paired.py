@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError
-from i2ikd_distillers.precision import full_precision
+from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError, at_least_float32, full_precision
 
 
 class PairedDistiller(Distiller):
@@ -34,19 +33,22 @@ class PairedDistiller(Distiller):
         """Make the adapters, where the method has any."""
 
     def describe(self, index: int, teacher: Tensor) -> Tensor:
-        """Return what the teacher's feature [B, C, H, W], float32, has to say; the feature itself unless overridden."""
+        """Return what the teacher's feature [B, C, H, W], at least float32, has to say; itself unless overridden."""
         return teacher
 
     @abstractmethod
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
-        """Return the scalar loss of the student's feature [B, C, H, W], float32, given ``describe``'s answer."""
+        """Return the scalar loss of the student's feature [B, C, H, W], at least float32, given ``describe``'s answer.
+
+        It may be float64; ``forward`` converts the mean over the pairs to the format of the features.
+        """
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
         """Describe every tap of the teacher."""
         if not teacher.taps:
             return {}
         with torch.no_grad(), full_precision(teacher.taps[0]):
-            return {f"map{i}": self.describe(i, tap.detach().float()) for i, tap in enumerate(teacher.taps)}
+            return {f"map{i}": self.describe(i, at_least_float32(tap.detach())) for i, tap in enumerate(teacher.taps)}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return the mean over the pairs.
@@ -56,8 +58,9 @@ class PairedDistiller(Distiller):
         """
         refuse_small_batch(self, len(batch))
         with full_precision(student.taps[0]):
-            losses = [self.compare(i, tap.float(), knowledge[f"map{i}"]) for i, tap in enumerate(student.taps)]
-            return torch.stack(losses).mean()
+            taps = [at_least_float32(tap) for tap in student.taps]
+            losses = [self.compare(i, tap, knowledge[f"map{i}"]) for i, tap in enumerate(taps)]
+            return torch.stack(losses).mean().to(taps[0].dtype)
 
 
 def refuse_small_batch(distiller: Distiller, size: int) -> None:

@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from i2ikd import at_least_float32
+
 Example = TypeVar("Example")
 
 PATCH = 64
@@ -21,7 +23,7 @@ def central(feature: Tensor) -> Tensor:
     """
     height, width = feature.shape[-2:]
     top, left = max(0, (height - PATCH) // 2), max(0, (width - PATCH) // 2)
-    return feature[..., top : top + PATCH, left : left + PATCH].detach().float().clone()
+    return at_least_float32(feature[..., top : top + PATCH, left : left + PATCH].detach()).clone()
 
 
 def fit(

@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2ikd_distillers.normalise import SQUARED_FLOOR, cosines, gram, unit_rows
+from i2ikd_distillers.normalise import SQUARED_FLOOR, cosines, unit_rows
 from i2ikd_distillers.paired import PairedDistiller
+from i2ikd_distillers.products import gram
 from i2ikd_distillers.sampling import Samples, grid, take
 
 Count = Annotated[int, Field(ge=4, le=4096)]
@@ -54,13 +55,18 @@ class Relational(PairedDistiller):
         return self.relate(self._gram(taken.flatten(2).mT), self._gram(knowledge.flatten(2).mT))
 
     def _gram(self, samples: Tensor) -> Tensor:
-        if self.centred:
-            samples = samples - samples.mean(dim=-2, keepdim=True)
-        return gram(samples)
+        matrix = gram(samples)
+        if not self.centred:
+            return matrix
+        rows = matrix - matrix.mean(dim=-1, keepdim=True)
+        return rows - rows.mean(dim=-2, keepdim=True)
 
     @abstractmethod
     def relate(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the scalar loss of two stacks of Gram matrices [G, M, M], each divided by its feature length."""
+        """Return the scalar loss of two stacks of Gram matrices [G, M, M], each divided by its feature length.
+
+        The matrices are float64: losses are small differences of their entries.
+        """
 
 
 class SimilarityPreserving(Relational):
@@ -135,13 +141,15 @@ class ProbabilisticTransfer(Relational):
 
     Paper: Passalis and Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer", arXiv:1803.10837.
 
-    Formula: s = (cosine + 1) / 2, each row divided by its sum gives p; mean over rows of KL(p_T || p_S).
+    Formula: s = (cosine + 1) / 2, each row divided by its sum gives p; mean over rows of KL(p_T || p_S), as the sum of
+    p_T log(p_T / p_S) - p_T + p_S, of which no entry is negative.
 
     Needs: pairs of taps; no parameters. In batch mode it relates samples and needs 2 of them (with 2, mode ``paper``
     is constant: it needs 3).
 
     Differs from the authors' code: in mode ``paper`` a sample is no neighbour of itself and a row is summed; in mode
-    ``code`` the diagonal takes part and the mean is over all M^2 entries. s has a floor of 1e-6.
+    ``code`` the diagonal takes part and the mean is over all M^2 entries. s has a floor of 1e-6; a length has
+    one of 1e-3 of the root-mean-square length.
 
     Args:
         samples: ``pixel`` or ``patch`` (of one image), or ``batch`` as in the paper.
@@ -160,7 +168,7 @@ class ProbabilisticTransfer(Relational):
     def relate(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the divergence."""
         own, other = self._probabilities(student), self._probabilities(teacher)
-        divergence = torch.special.xlogy(other, other) - torch.special.xlogy(other, own)
+        divergence = torch.special.xlogy(other, other / own) - other + own
         return divergence.mean() if self.mode == "code" else divergence.sum(dim=-1).mean()
 
     def _probabilities(self, matrix: Tensor) -> Tensor:
@@ -186,8 +194,10 @@ class RelationalDistances(Relational):
     ``angles``.
 
     Differs from the authors' code: angles come from the Gram matrix, not from [M, M, D] differences, and from at most
-    ``angles`` of the samples; samples closer than 1e-3 of the root-mean-square distance coincide: their distance is 0
-    and they form no angle, where the authors have a floor of 1e-12.
+    ``angles`` of the samples. Samples closer than 1e-3 of the root-mean-square distance form no angle, in either
+    network if they are the teacher's; the authors have a floor of 1e-12, and compare the angles of noise with 90
+    degrees. A distance below 1e-6 of the root-mean-square one is 0. The mean distance is that of all pairs of two
+    samples, coincident ones too, as in the paper and in their code.
 
     Args:
         samples: ``pixel`` or ``patch`` (of one image), or ``batch`` as in the paper.
@@ -208,7 +218,6 @@ class RelationalDistances(Relational):
         angles: Annotated[int, Field(ge=3, le=256)] = 64,
     ) -> None:
         super().__init__(samples, count)
-        self.centred = True
         self.distance = distance
         self.angle = angle
         self.angles = angles
@@ -217,7 +226,9 @@ class RelationalDistances(Relational):
         """Return the weighted sum of the two parts."""
         chosen = _spread(student.shape[-1], self.angles, student.device)
         distances = F.smooth_l1_loss(_scaled_distances(student), _scaled_distances(teacher))
-        angles = F.smooth_l1_loss(_angles(student[:, chosen][:, :, chosen]), _angles(teacher[:, chosen][:, :, chosen]))
+        own, other = (matrix[:, chosen][:, :, chosen] for matrix in (student, teacher))
+        _, apart = _distances(other, COINCIDENT)
+        angles = F.smooth_l1_loss(_angles(own, apart), _angles(other, apart))
         return self.distance * distances + self.angle * angles
 
 
@@ -226,25 +237,43 @@ def _spread(size: int, count: int, device: torch.device) -> Tensor:
     return torch.arange(min(size, count), device=device) * size // min(size, count)
 
 
-def _distances(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return distances [G, M, M] and which of them are not 0; there is no gradient through one that is."""
+ROUNDING = 1e-12
+"""Squared distances below this share of their mean are 0: what float64 leaves of two equal samples."""
+
+COINCIDENT = 1e-6
+"""Squared distances below this share of their mean have no direction, and samples at them form no angle."""
+
+
+def _distances(matrix: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return distances [G, M, M] and which of them are not 0; there is no gradient through one that is.
+
+    Args:
+        matrix: Gram matrices [G, M, M].
+        share: the least squared distance, as a share of the mean.
+    """
     energy = matrix.diagonal(dim1=-2, dim2=-1)
     squared = energy.unsqueeze(-1) + energy.unsqueeze(-2) - 2 * matrix
-    floor = 1e-6 * squared.detach().mean(dim=(1, 2), keepdim=True).clamp_min(SQUARED_FLOOR)
+    floor = share * squared.detach().mean(dim=(1, 2), keepdim=True).clamp_min(SQUARED_FLOOR)
     apart = squared > floor
     return torch.where(apart, squared, 1.0).sqrt() * apart, apart
 
 
 def _scaled_distances(matrix: Tensor) -> Tensor:
-    distance, apart = _distances(matrix)
-    mean = distance.sum(dim=(1, 2), keepdim=True) / apart.sum(dim=(1, 2), keepdim=True).clamp_min(1)
+    distance, _ = _distances(matrix, ROUNDING)
+    count = matrix.shape[-1]
+    mean = distance.sum(dim=(1, 2), keepdim=True) / (count * (count - 1))
     return distance / torch.where(mean > 0, mean, 1.0)
 
 
-def _angles(matrix: Tensor) -> Tensor:
-    """Return the cosine of the angle at j between i and k, [G, j, i, k], from the Gram matrix; 0 where two coincide."""
-    distance, apart = _distances(matrix)
-    inverse = apart / torch.where(apart, distance, 1.0)
+def _angles(matrix: Tensor, counted: Tensor) -> Tensor:
+    """Return the cosine of the angle at j between i and k, [G, j, i, k], from the Gram matrix; 0 where two coincide.
+
+    Args:
+        matrix: Gram matrices [G, M, M].
+        counted: pairs [G, M, M] that take part; the cosine is 0 at the others.
+    """
+    distance, apart = _distances(matrix, COINCIDENT)
+    inverse = (apart & counted) / torch.where(apart, distance, 1.0)
     towards = matrix.unsqueeze(1) - matrix.unsqueeze(3) - matrix.unsqueeze(2)
     product = towards + matrix.diagonal(dim1=-2, dim2=-1)[:, :, None, None]
     return product * inverse.unsqueeze(3) * inverse.unsqueeze(2)
@@ -256,7 +285,8 @@ class KernelAlignment(Relational):
     Paper: Jin et al., "Teachers Do More Than Teach: Compressing Image-to-Image Models" (CAT), arXiv:2103.03467.
 
     Formula: 1 - ||X Y^T||_F^2 / (||X X^T||_F ||Y Y^T||_F), X, Y = [channels, positions] of the two networks;
-    computed as 1 - <K_X, K_Y> / (||K_X||_F ||K_Y||_F), K = X^T X, which is the same number. Mean over the images.
+    computed as 1/2 || K_X / ||K_X||_F - K_Y / ||K_Y||_F ||_F^2, K = X^T X, which is the same number and no difference
+    of two near 1. Mean over the images.
 
     Needs: pairs of taps; no parameters and no adapter, whatever the channels. In batch mode it relates samples and
     needs 2 of them.
@@ -279,4 +309,8 @@ class KernelAlignment(Relational):
     def relate(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the misalignment, mean over the images."""
         own, other = student.flatten(1), teacher.flatten(1)
-        return (1 - F.cosine_similarity(own, other, dim=1, eps=SQUARED_FLOOR)).mean()
+        return (_unit(own) - _unit(other)).square().sum(dim=1).mean() / 2
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(SQUARED_FLOOR)

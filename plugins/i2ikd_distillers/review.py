@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2ikd import Batch, Features, Knowledge, TapShapes
+from i2ikd import Batch, Features, Knowledge, TapShapes, at_least_float32, full_precision
 from i2ikd_distillers.alignment import resize
+from i2ikd_distillers.convolution import Convolution
 from i2ikd_distillers.paired import PairedDistiller
-from i2ikd_distillers.precision import full_precision
 
 STEP = 4
 """How many times longer the sides of the cells are from one level to the next."""
@@ -49,9 +49,9 @@ class Review(PairedDistiller):
     def size_for(self, pairs: Sequence[TapShapes]) -> None:
         """Make the convolutions; levels share one width, so that they can be fused."""
         width = max(1, round(self.width * max(pair.teacher[0] for pair in pairs)))
-        self.entries = nn.ModuleList(nn.Conv2d(pair.student[0], width, kernel_size=1) for pair in pairs)
-        self.exits = nn.ModuleList(nn.Conv2d(width, pair.teacher[0], kernel_size=3, padding=1) for pair in pairs)
-        self.attentions = nn.ModuleList(nn.Conv2d(2 * width, 2, kernel_size=1) for _ in pairs[1:])
+        self.entries = nn.ModuleList(Convolution(pair.student[0], width) for pair in pairs)
+        self.exits = nn.ModuleList(Convolution(width, pair.teacher[0], kernel_size=3) for pair in pairs)
+        self.attentions = nn.ModuleList(Convolution(2 * width, 2) for _ in pairs[1:])
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Return the mean over the levels."""
@@ -59,7 +59,7 @@ class Review(PairedDistiller):
         fused: Tensor | None = None
         with full_precision(student.taps[0]):
             for index in reversed(range(len(student.taps))):
-                entered = self.entries[index](student.taps[index].float())
+                entered = self.entries[index](at_least_float32(student.taps[index]))
                 fused = entered if fused is None else self._fuse(index, entered, fused)
                 losses.append(self.compare(index, fused, knowledge[f"map{index}"]))
             return torch.stack(losses).mean()

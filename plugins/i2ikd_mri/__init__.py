@@ -1,1 +1,1 @@
-"""What the MRI tasks are built on: Fourier transforms, masks, data consistency, volumes, readers, phantom."""
+"""Components shared by the MRI tasks: Fourier transforms, masks, data consistency, volumes, readers, phantom."""

@@ -1,4 +1,4 @@
-"""Data consistency: put what was measured back into the k-space of an image, in float32 under any autocast."""
+"""Data consistency: restore the measured samples in the k-space of an image, in float32 under any autocast."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Mode = Literal["real", "complex"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of a batch, made ready for any number of data-consistency steps.
+    """Precomputed measurement of a batch, shared by all data-consistency steps.
 
     Attributes:
-        image: the measured k-space as an image, [B, 1, H, W], or [B, 2, H, W] in complex mode.
-        missing: weight of the network's k-space, 1 where nothing was measured, zero frequency at index 0; in real
-            mode averaged with its mirror (k -> -k), and the non-negative half of the last transformed axis.
-        axes: the axes that have to be transformed: one for a mask of lines, otherwise both.
+        image: inverse transform of the measured k-space, [B, 1, H, W], or [B, 2, H, W] in complex mode.
+        missing: weight of the network's k-space, 1 where nothing was measured, zero frequency at index 0. In real mode
+            averaged with its mirror (k -> -k) and reduced to the non-negative half of the last transformed axis.
+        axes: axes to transform: one for a mask of lines, otherwise (-2, -1).
     """
 
     image: Tensor
@@ -32,7 +32,10 @@ class Measurement:
 
 
 class DataConsistency(nn.Module):
-    """k' = mask * measured + (1 - mask) * F(x), and back to the image (Schlemper et al. 2017, arXiv:1704.02422).
+    """Replace measured k-space samples: x' = F^-1(mask * measured + (1 - mask) * F(x)).
+
+    Source: the data-consistency layer of Schlemper et al. 2017, arXiv:1704.02422, for noiseless measurements. F is the
+    orthonormal Fourier transform of the last two axes (rows H, columns W).
 
     The step is linear and F is unitary, so it is computed as F^-1(mask * measured) + F^-1((1 - mask) * F(x)): the
     first part once per batch (``measure``), the second once per cascade (``forward``). With a mask of whole lines the
@@ -40,14 +43,16 @@ class DataConsistency(nn.Module):
     mirror, so that one real transform along the phase-encode axis remains. Centring cancels too: shifts of the image
     commute with a product in k-space.
 
-    Modes:
-        ``real``: images [B, 1, H, W]; the real part is taken after the inverse transform, as KD-MRI's code does and
-        as its numbers were made. Masks are not symmetric (k -> -k) while real images are, so a measured line whose
-        mirror is missing keeps half of the network's amplitude, a quarter of its error energy, and the step is not
-        idempotent.
-        ``complex``: images [B, 2, H, W], real and imaginary channels; measured samples are replaced exactly.
+    Arithmetic is float32 and complex64 under any autocast (float64 and complex128 for a float64 image).
 
-    Computed in float32 and complex64 whatever the autocast (float64 and complex128 for a float64 image).
+    Args:
+        mode: ``real``: images [B, 1, H, W]; the real part is taken after the inverse transform, as in KD-MRI's code and
+            published results. Masks are not symmetric (k -> -k) while the k-space of a real image is, so a measured
+            line whose mirror is missing keeps half of the network's amplitude, a quarter of its error energy, and the
+            step is not idempotent. ``complex``: images [B, 2, H, W], real and imaginary channels; measured samples are
+            replaced exactly.
+        centered: position of zero frequency in k-space and masks, and of the origin in images, along each axis of
+            length n: index 0 (``False``) or n // 2 (``True``).
     """
 
     def __init__(self, mode: Mode = "real", centered: bool = False) -> None:
@@ -56,19 +61,19 @@ class DataConsistency(nn.Module):
         self.centered = centered
 
     def extra_repr(self) -> str:
-        """Show the options."""
+        """Return the options, for ``repr``."""
         return f"mode={self.mode!r}, centered={self.centered}"
 
     def measure(self, kspace: Tensor, mask: Tensor, dtype: torch.dtype = torch.float32) -> Measurement:
-        """Prepare what was measured.
+        """Precompute the measurement of a batch.
 
         Args:
-            kspace: complex [B, 1, H, W], orthonormal, zero frequency as ``centered`` says; ignored where not measured.
+            kspace: complex [B, 1, H, W], orthonormal, centred as set by ``centered``; ignored where not measured.
             mask: [B, 1, H, 1], [B, 1, 1, W] or [B, 1, H, W], 1 where measured, with the centring of ``kspace``.
-            dtype: dtype of the images to come.
+            dtype: dtype of the images passed to ``forward``.
 
         Raises:
-            UserError: a mask that does not fit the k-space.
+            UserError: the shapes of mask and k-space do not match.
         """
         axes = _axes(kspace, mask)
         with full_precision(kspace):
@@ -83,48 +88,67 @@ class DataConsistency(nn.Module):
             return Measurement(measured.real, half, axes)
 
     def refuse_other_centring(self, zero_filled: Tensor, kspace: Tensor, mask: Tensor) -> None:
-        """Raise where the zero-filled image is that of the k-space by the other convention, and not by this one.
+        """Check that the zero-filled image is the inverse transform of the k-space under this centring.
 
-        A wrong ``centered`` would otherwise train without an error, at a cost in quality. In real mode the zero-filled
-        image may be the real part or the magnitude.
+        Training with the wrong centring raises no error and lowers the quality, so it is detected from the data. In
+        real mode the zero-filled image may be the real part or the magnitude.
+
+        Args:
+            zero_filled: [B, 1, H, W], or [B, 2, H, W] in complex mode.
+            kspace: complex [B, 1, H, W], orthonormal.
+            mask: [B, 1, H, 1], [B, 1, 1, W] or [B, 1, H, W].
 
         Raises:
-            UserError: zero frequency is not where ``centered`` says.
+            UserError: the image matches the k-space under the opposite centring and not under this one.
         """
-        own, theirs = (
+        error, opposite_error = (
             self._distance(zero_filled.float(), kspace, mask, centered)
             for centered in (self.centered, not self.centered)
         )
-        energy = float(zero_filled.float().norm())
-        if own > 0.1 * energy and theirs < 1e-3 * energy:
-            found = "at index 0" if self.centered else "in the middle"
+        norm = float(zero_filled.float().norm())
+        if error > 0.1 * norm and opposite_error < 1e-3 * norm:
+            expected, position = ("index n // 2", "index 0") if self.centered else ("index 0", "index n // 2")
             raise UserError(
-                f"centered = {str(self.centered).lower()}, but the k-space has its zero frequency {found}; set "
-                f"centered = {str(not self.centered).lower()} in [teacher] and [student], as [task] has it"
+                f"data consistency: expected a k-space with zero frequency at {expected} "
+                f"(centered = {str(self.centered).lower()}), got {position}; set centered = "
+                f"{str(not self.centered).lower()} in [teacher] and [student], as in [task]"
             )
 
     def _distance(self, zero_filled: Tensor, kspace: Tensor, mask: Tensor, centered: bool) -> float:
-        """Norm of the difference to the k-space's own zero-filled image, in the form that is nearer."""
+        """Return the distance to the zero-filled image of the k-space; in real mode to the nearer of its two forms."""
         with full_precision(kspace):
             image = inverse_fourier(kspace.to(torch.complex64) * mask.float(), centered)
         forms = [to_channels(image[:, 0])] if self.mode == "complex" else [image.real, image.abs()]
         return min(float((form - zero_filled).norm()) for form in forms)
 
     def forward(self, image: Tensor, measurement: Measurement) -> Tensor:
-        """Return the image [B, C, H, W] with the measured k-space in it, float32 (float64 for float64)."""
+        """Replace the measured k-space samples of an image.
+
+        Args:
+            image: [B, 1, H, W], or [B, 2, H, W] in complex mode.
+            measurement: result of ``measure``.
+
+        Returns:
+            The image [B, C, H, W], float32 (float64 for float64).
+        """
         with full_precision(image):
             image = image.to(_real_dtype(image.dtype))
             return measurement.image + keep_missing(image, measurement.missing, measurement.axes, self.mode)
 
 
 def keep_missing(image: Tensor, missing: Tensor, axes: tuple[int, ...], mode: Mode) -> Tensor:
-    """Keep of an image only what was not measured: F^-1(missing * F(image)).
+    """Remove the measured k-space samples from an image: F^-1(missing * F(image)).
+
+    Zero frequency is at index 0 of k-space; the scale of F cancels. The gradient is computed by the same function.
 
     Args:
         image: [B, 1, H, W], or [B, 2, H, W] in complex mode.
-        missing: the weights of ``Measurement.missing``.
-        axes: the transformed axes.
+        missing: weights as in ``Measurement.missing``.
+        axes: axes to transform.
         mode: see ``DataConsistency``.
+
+    Returns:
+        Image of the shape of ``image``.
     """
     if image.requires_grad and torch.is_grad_enabled() and not missing.requires_grad:
         return _SelfAdjoint.apply(image, missing, axes, mode)
@@ -132,6 +156,7 @@ def keep_missing(image: Tensor, missing: Tensor, axes: tuple[int, ...], mode: Mo
 
 
 def _keep_missing(image: Tensor, missing: Tensor, axes: tuple[int, ...], mode: Mode) -> Tensor:
+    """Compute ``keep_missing`` without a gradient formula of its own."""
     if mode == "complex":
         spectrum = torch.fft.fftn(from_channels(image).unsqueeze(1), dim=axes)
         return to_channels(torch.fft.ifftn(missing * spectrum, dim=axes)[:, 0])
@@ -140,7 +165,7 @@ def _keep_missing(image: Tensor, missing: Tensor, axes: tuple[int, ...], mode: M
 
 
 class _SelfAdjoint(torch.autograd.Function):
-    """``keep_missing`` is a real, symmetric matrix, so its gradient is itself: half the work of torch's own formula."""
+    """Gradient of ``keep_missing``, a real symmetric operator and so its own adjoint: half the work of autograd."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, missing: Tensor, axes: tuple[int, ...], mode: Mode) -> Tensor:
@@ -159,12 +184,12 @@ def _real_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _complex_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Name the complex type; ``dtype.to_complex()`` would break the graph of ``torch.compile``."""
+    """Return the complex type; ``dtype.to_complex()`` would break the graph of ``torch.compile``."""
     return torch.complex128 if _real_dtype(dtype) == torch.float64 else torch.complex64
 
 
 def _axes(kspace: Tensor, mask: Tensor) -> tuple[int, ...]:
-    """Tell from the mask's shape, never from its values, which axes have to be transformed."""
+    """Determine the axes to transform from the shape of the mask, never from its values."""
     height, width = kspace.shape[-2:]
     if mask.ndim == 4 and kspace.ndim == 4 and mask.shape[0] in (1, kspace.shape[0]) and mask.shape[1] == 1:
         if tuple(mask.shape[-2:]) == (height, 1):
@@ -174,6 +199,6 @@ def _axes(kspace: Tensor, mask: Tensor) -> tuple[int, ...]:
         if tuple(mask.shape[-2:]) == (height, width):
             return (-2, -1)
     raise UserError(
-        f"a mask of shape {list(mask.shape)} does not fit a k-space of shape {list(kspace.shape)}; "
-        f"it must be [B, 1, {height}, 1], [B, 1, 1, {width}] or [B, 1, {height}, {width}]"
+        f"data consistency: expected a mask of shape [B, 1, {height}, 1], [B, 1, 1, {width}] or "
+        f"[B, 1, {height}, {width}] for a k-space of shape {list(kspace.shape)}, got {list(mask.shape)}"
     )

@@ -1,4 +1,4 @@
-"""A folder of files as volumes by split."""
+"""Dataset of the volumes in a folder, by split."""
 
 from __future__ import annotations
 
@@ -10,53 +10,59 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 import i2ikd
 from i2ikd import UserError
 from i2ikd.errors import nearest
+from i2ikd.natural_order import natural_key
 from i2ikd.source import Reader
 from i2ikd_mri.readers import candidates, known_suffixes, stem
 from i2ikd_mri.readers.image import STACKED
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
-from i2ikd_mri.volumes import SPLITS, Count, PreparedVolume, SliceChoice, Split, natural_key
+from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
 
 _FOLDERS: dict[Split, list[str]] = {"train": ["train"], "val": ["val", "validation"], "test": ["test"]}
 
 
 class FolderDataset:
-    """The volumes below ``root``; nothing is read before ``volumes`` is called, and then no more than names.
+    """Volumes in the files below ``root``; only file names are read before the first slice.
 
-    ``root`` has a folder for each split, with files at any depth below it, or files of no split, which are then
-    divided by subject. In a folder of its own, below that of the split, every PNG or TIFF file is a slice of one
-    volume; any other file is a volume. Hidden files, and files that no reader knows, are passed over.
+    ``root`` holds a folder for each split, with files at any depth, or files without split folders, which are divided
+    by subject. In a subfolder of a split's folder, the PNG and TIFF files are the slices of one volume; any other file
+    is a volume. Hidden files and files without a suffix of a reader are ignored.
 
     Args:
-        root: the folder.
-        reader: name of a registered reader, or a table of its name and options; ``None`` chooses by the
-            files' suffix and, where several fit, the first that can read the first such file.
-        size: (height, width) that slices are resampled to through k-space; ``None`` keeps their own.
-        normalise: ``volume`` divides a volume by its largest magnitude (of the fully sampled image), which gives
-            0..1; ``none`` leaves the values.
-        splits: names of the folder of each split, tried in order. A split that is named here replaces its default.
-        fractions: shares of the subjects for train, val and test where ``root`` has no folder for any split.
-        hold_out: share of the subjects of the split before it (train, val) that a split without a folder (val, test)
-            gets. 0: none, and asking for such a split is an error. KD-MRI's own data has no test folder: 0.5 makes
-            half of its validation subjects the test split. It has no effect where every split has its folder.
-        subject: regular expression that finds the subject in a volume's name, its path below the split's folder
-            (``patient\\d+``). ``None``, or not found: the first part of the path. A subject is in one split only, and
+        root: path of the folder; ``~`` is expanded.
+        reader: name of a registered reader, or a table of its name and options; ``None``: selected by the suffix of the
+            files and, where several readers have it, the first that can read the first such file.
+        size: (height, width) in pixels that slices are resampled to through k-space; ``None``: the stored size.
+        normalise: ``volume`` divides a volume by its largest magnitude (of the fully sampled image), so that values are
+            in 0..1; ``none`` keeps the stored values.
+        splits: names of the folder of each split, tried in order; they replace the default names of that split.
+        fractions: shares of the subjects for train, val and test where ``root`` has no folder for any split; they sum
+            to 1.
+        hold_out: share, 0..1, of the subjects of the preceding split (train, val) that a split without a folder (val,
+            test) receives. 0: none, so that such a split raises an error. KD-MRI's data has no test folder: 0.5 moves
+            half of its validation subjects to the test split. Without effect where every split has a folder.
+        subject: regular expression that matches the subject in the name of a volume, its path below the split's folder
+            (``patient\\d+``). ``None``, or no match: the first part of the path. A subject is in one split only, and
             statistics resample subjects, each with all of its volumes.
-        repeated_names: ``refuse`` a volume's name that is in two splits, or take them as ``distinct`` people.
-        include: pattern of files below a split's folder (``acc_4x/*``).
-        slices: which slices of each volume are used.
-        volumes: the most volumes of each split, the first by name, for quick runs.
+        repeated_names: ``refuse`` raises an error for a volume name that is in two splits; ``distinct`` treats the two
+            volumes as different subjects.
+        include: glob pattern of files below a split's folder (``acc_4x/*``).
+        slices: selection of slices of each volume.
+        volumes: greatest number of volumes of a split, the first by name, for quick runs.
+
+    Raises:
+        UserError: ``subject`` is no regular expression, or ``include`` leaves the folder.
     """
 
     def __init__(
         self,
         root: Path,
         reader: str | dict[str, Any] | None = None,
-        size: tuple[Count, Count] | None = None,
+        size: tuple[PositiveInt, PositiveInt] | None = None,
         normalise: Literal["volume", "none"] = "volume",
         splits: dict[Split, list[str]] | None = None,
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
@@ -65,7 +71,7 @@ class FolderDataset:
         repeated_names: Literal["refuse", "distinct"] = "refuse",
         include: str = "**/*",
         slices: SliceChoice | None = None,
-        volumes: dict[Split, Count] | None = None,
+        volumes: dict[Split, PositiveInt] | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
         self._reader = {"name": reader} if isinstance(reader, str) else reader
@@ -84,17 +90,24 @@ class FolderDataset:
         self._volumes: dict[str, list[PreparedVolume]] = {}
 
     def volumes(self, split: str) -> Sequence[PreparedVolume]:
-        """Return the volumes of a split in counting order; each call returns the same objects.
+        """Return the volumes of a split in natural order of their names; each call returns the same objects.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
 
         Raises:
-            UserError: no such split, no folder for it, or nothing in it that a reader knows.
+            UserError: the split does not exist, has no folder, or its folder has no file with a suffix of a reader.
         """
         if split not in self._volumes:
             self._volumes[split] = [self._prepare(entry) for entry in self._members(split)]
         return self._volumes[split]
 
     def accepts(self, path: Path) -> bool:
-        """Whether ``open`` is meant for ``path``: a file of the reader's, or a folder of nothing but pictures."""
+        """Whether ``open`` accepts a path.
+
+        Args:
+            path: a file, accepted by its suffix, or a folder, accepted if it holds PNG and TIFF files only.
+        """
         if path.is_dir():
             files = [file for file in path.iterdir() if not file.name.startswith(".")]
             pictures = [file for file in files if file.is_file() and file.suffix.lower() in STACKED]
@@ -102,19 +115,22 @@ class FolderDataset:
         return path.is_file() and path.name.lower().endswith(self._suffixes())
 
     def open(self, path: Path) -> PreparedVolume:
-        """Open one file, or folder of pictures, of no split as this dataset opens its own, with all of its slices.
+        """Open one file with the reader, size and scale of this dataset, and all of its slices.
+
+        Args:
+            path: a file, or a folder whose PNG and TIFF files are the slices of one volume.
 
         Raises:
-            UserError: no reader knows the file's name, or none can read it.
+            UserError: no reader has the suffix of the file, or none can read it.
         """
         path = Path(path)
         if self._reader is None and not path.is_dir() and not candidates(path.name):
-            raise UserError(f"{path}: no reader knows such a file; those installed read {' '.join(self._suffixes())}")
+            raise UserError(f"{path}: no reader for this suffix; installed readers read {' '.join(self._suffixes())}")
         name = path.name if path.is_dir() else stem(path.name)
         return PreparedVolume(self._reader_of(path)(path), name, self._size, self._normalise)
 
     def identity(self) -> dict[str, object]:
-        """Return a digest of the files' relative paths and sizes, and the options; no path is in it.
+        """Return the options and a digest of the relative paths and sizes of the files; part of the digest of a run.
 
         Raises:
             UserError: the folder is missing or empty.
@@ -137,25 +153,25 @@ class FolderDataset:
 
     def _members(self, split: str) -> list[Entry]:
         if split not in SPLITS:
-            raise UserError(f"there is no split {split!r}; {nearest(split, SPLITS)}")
+            raise UserError(f"unknown split {split!r}; {nearest(split, SPLITS)}")
         entries = self._all_entries()
         if split not in entries:
             donor = {"val": "train", "test": "val"}.get(split, "")
-            way = f", or hold out part of {donor!r} for it with hold_out = 0.5" if donor in entries else ""
+            remedy = f", or hold out part of {donor!r} for it with hold_out = 0.5" if donor in entries else ""
             names = " or ".join(repr(name) for name in self._folders[split])
             raise UserError(
-                f"{self.root}: there is no folder for the split {split!r} (looked for {names}); add it, name it with "
-                f"the option splits{way}"
+                f"{self.root}: no folder for the split {split!r}; expected {names}; add it, name it with the option "
+                f"splits{remedy}"
             )
         return entries[split][: self._limits.get(split)]
 
     def _all_entries(self) -> dict[str, list[Entry]]:
         if self._entries is None:
             if not self.root.is_dir():
-                raise UserError(f"{self.root}: there is no such folder; set the dataset's root to the data")
-            found = {split: self._search(folder) for split, folder in self._split_folders().items()}
-            if found:
-                entries = hold_out(found, self._hold_out, self._subject, self.root)
+                raise UserError(f"{self.root}: no such folder; set the dataset option root to the folder of the data")
+            by_folder = {split: self._search(folder) for split, folder in self._split_folders().items()}
+            if by_folder:
+                entries = hold_out(by_folder, self._hold_out, self._subject, self.root)
             else:
                 entries = divide(self._search(self.root), self._fractions, self._subject, self.root)
             if self._repeated_names == "refuse":
@@ -172,26 +188,27 @@ class FolderDataset:
         return folders
 
     def _search(self, folder: Path) -> list[Entry]:
+        """List the volumes below a folder in natural order of their names."""
         suffixes = self._suffixes()
-        found: set[Path] = set()
-        others: list[Path] = []
+        paths: set[Path] = set()
+        ignored: list[Path] = []
         for path in sorted(folder.glob(self._include)):
             below = path.relative_to(folder)
             if not path.is_file() or any(part.startswith(".") for part in below.parts):
                 continue
             if suffixes and not path.name.lower().endswith(suffixes):
-                others.append(path)
+                ignored.append(path)
             elif self._stacks_pictures() and len(below.parts) > 1 and path.suffix.lower() in STACKED:
-                found.add(path.parent)
+                paths.add(path.parent)
             else:
-                found.add(path)
-        if not found:
-            seen = f"; it has {others[0].name!r} and the like" if others else ""
+                paths.add(path)
+        if not paths:
+            example = f"; got {ignored[0].name!r}" if ignored else ""
             raise UserError(
-                f"{folder}: there is no file that the reader knows ({' '.join(suffixes) or 'any'}, "
-                f"include = {self._include!r}){seen}"
+                f"{folder}: no file for the reader; expected a suffix of {' '.join(suffixes) or '(any)'} and "
+                f"include = {self._include!r}{example}"
             )
-        entries = [Entry(path, self._name(path, folder)) for path in found]
+        entries = [Entry(path, self._name(path, folder)) for path in paths]
         return sorted(entries, key=lambda entry: natural_key(entry.name))
 
     def _name(self, path: Path, folder: Path) -> str:
@@ -220,21 +237,21 @@ class FolderDataset:
     def _named_reader(self, table: dict[str, Any]) -> Reader:
         name = table.get("name")
         if not isinstance(name, str):
-            raise UserError(f"reader = {table}: the table has no name; write reader = {{ name = 'nifti', axis = 2 }}")
+            raise UserError(f"reader = {table}: the table has no name; set reader = {{ name = 'nifti', axis = 2 }}")
         if name not in self._readers:
             options = {key: value for key, value in table.items() if key != "name"}
             target = i2ikd.get("reader", name)
-            known = inspect.signature(target).parameters
-            if "path" not in known:
+            accepted = inspect.signature(target).parameters
+            if "path" not in accepted:
                 self._readers[name] = i2ikd.create("reader", name, **options)
-            elif unknown := sorted(set(options) - set(known)):
-                raise UserError(f"reader {name!r}: unknown option {unknown[0]!r}; {nearest(unknown[0], known)}")
+            elif unknown := sorted(set(options) - set(accepted)):
+                raise UserError(f"reader {name!r}: unknown option {unknown[0]!r}; {nearest(unknown[0], accepted)}")
             else:
                 self._readers[name] = partial(target, **options)
         return self._readers[name]
 
     def _fitting_reader(self, path: Path) -> Reader:
-        """Choose once for each suffix; where several readers fit, the first that can read this file."""
+        """Select one reader for each suffix: of several, the first that can read this file."""
         names = ["image"] if path.is_dir() else candidates(path.name)
         suffix = path.name[len(stem(path.name)) :].lower()
         if suffix not in self._readers:
@@ -258,7 +275,7 @@ class FolderDataset:
 
 def _checked_pattern(include: str) -> str:
     if not include or Path(include).is_absolute() or ".." in Path(include).parts:
-        raise UserError(f"include = {include!r}: it should be a pattern below a split's folder, such as 'acc_4x/*'")
+        raise UserError(f"include = {include!r}: expected a pattern below a split's folder, such as 'acc_4x/*'")
     return include
 
 
@@ -266,5 +283,5 @@ def _checked_expression(subject: str | None) -> str | None:
     try:
         re.compile(subject or "")
     except re.error as error:
-        raise UserError(f"subject = {subject!r}: it is no regular expression: {error}") from None
+        raise UserError(f"subject = {subject!r}: expected a regular expression: {error}") from None
     return subject

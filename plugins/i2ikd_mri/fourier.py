@@ -1,4 +1,4 @@
-"""Orthonormal Fourier transforms of native complex tensors, and images with a real and an imaginary channel."""
+"""Orthonormal Fourier transforms of complex tensors, and conversion to real and imaginary channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 PLANE = (-2, -1)
-"""The axes of a slice: rows (H) and columns (W), always the last two."""
+"""Axes of a slice: rows (H) and columns (W), always the last two."""
 
 
 def fourier(image: Tensor, centered: bool = False, axes: Sequence[int] = PLANE) -> Tensor:
@@ -16,13 +16,13 @@ def fourier(image: Tensor, centered: bool = False, axes: Sequence[int] = PLANE) 
 
     Args:
         image: [..., H, W], real or complex.
-        centered: ``False``: zero frequency at index 0 of k-space (the corner), image origin at index 0; ``True``:
-            both at index n // 2 (shift, transform, shift).
-        axes: which axes are transformed; the last two, or one for a transform of lines.
+        centered: ``False``: zero frequency and image origin at index 0 of each transformed axis; ``True``: both at
+            index n // 2 of an axis of length n (shift, transform, shift).
+        axes: transformed axes: the last two (rows, columns), or one of them for a transform of lines.
 
     Returns:
-        Complex tensor of the same shape. Normalisation is orthonormal: 1 / sqrt(n) in either direction, so that the
-        transform is unitary and its adjoint is ``inverse_fourier``.
+        k-space [..., H, W], complex, with axes in the order of ``image``. Normalisation is orthonormal: 1 / sqrt(n) for
+        each axis and in either direction, so that the transform is unitary and its adjoint is ``inverse_fourier``.
 
     >>> fourier(torch.ones(2, 2)).real
     tensor([[2., 0.],
@@ -42,11 +42,11 @@ def inverse_fourier(kspace: Tensor, centered: bool = False, axes: Sequence[int] 
 
     Args:
         kspace: [..., H, W], complex.
-        centered: where zero frequency is, as in ``fourier``.
-        axes: which axes are transformed.
+        centered: position of zero frequency and image origin: index 0 (``False``) or n // 2 (``True``).
+        axes: transformed axes, as in ``fourier``.
 
     Returns:
-        Complex image [..., H, W], orthonormal.
+        Image [..., H, W], complex. Normalisation is orthonormal: 1 / sqrt(n) for each axis.
 
     >>> inverse_fourier(torch.tensor([[2., 0.], [0., 0.]])).real
     tensor([[1., 1.],
@@ -59,7 +59,13 @@ def inverse_fourier(kspace: Tensor, centered: bool = False, axes: Sequence[int] 
 
 
 def to_channels(image: Tensor) -> Tensor:
-    """Split a complex image [..., H, W] into real and imaginary channels [..., 2, H, W].
+    """Split a complex image into real and imaginary channels.
+
+    Args:
+        image: [..., H, W], complex.
+
+    Returns:
+        [..., 2, H, W], real: channel 0 is the real part, channel 1 the imaginary part. Shares the memory of ``image``.
 
     >>> to_channels(torch.tensor([[1 + 2j]]))
     tensor([[[1.]],
@@ -70,5 +76,12 @@ def to_channels(image: Tensor) -> Tensor:
 
 
 def from_channels(image: Tensor) -> Tensor:
-    """Join real and imaginary channels [..., 2, H, W] to a complex image [..., H, W]; inverse of ``to_channels``."""
+    """Join real and imaginary channels to a complex image; inverse of ``to_channels``.
+
+    Args:
+        image: [..., 2, H, W], float32 or float64.
+
+    Returns:
+        [..., H, W], complex64 or complex128.
+    """
     return torch.complex(image[..., 0, :, :], image[..., 1, :, :])

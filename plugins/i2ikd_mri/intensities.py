@@ -1,4 +1,4 @@
-"""The range of a volume's intensities: which volumes are refused, and which are warned of."""
+"""Check of the intensity range of a volume: errors for volumes without signal, warnings for negative values."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from i2ikd import UserError
 
 NEGATIVE_SHARE = 0.05
-"""How far below 0 a volume may reach, as a share of its maximum: ringing of an interpolation, noise around 0."""
+"""Accepted magnitude of negative values as a share of the maximum: ringing of an interpolation, noise around 0."""
 
 
 class Intensities:
     """Extremes of a volume, gathered slice by slice.
 
     Attributes:
-        largest: largest magnitude of ``image`` (of ``undersampled`` where there is no image) in every slice; ``None``
-            as long as there is neither.
-        low: least value of ``image`` in the slices that are used; infinite as long as there is no real-valued one.
-        high: largest value, likewise.
+        largest: largest magnitude of ``image`` (of ``undersampled`` in slices without an image) in all slices; ``None``
+            without either field.
+        low: smallest value of ``image`` in the selected slices; infinite without a real-valued image.
+        high: largest value of ``image`` in the selected slices; negative infinite without a real-valued image.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,12 @@ class Intensities:
         self.low, self.high = float("inf"), float("-inf")
 
     def add(self, fields: Mapping[str, np.ndarray], used: bool) -> None:
-        """Take a slice into account; ``used`` is whether the dataset uses it, or only the volume's scale does."""
+        """Include a slice.
+
+        Args:
+            fields: fields of the slice, by name.
+            used: whether the dataset uses the slice; otherwise it is included in ``largest`` only.
+        """
         image = fields.get("image")
         magnitude = image if image is not None else fields.get("undersampled")
         if magnitude is not None:
@@ -37,24 +42,27 @@ class Intensities:
             self.low, self.high = min(self.low, float(image.min())), max(self.high, float(image.max()))
 
     def check(self, name: str) -> None:
-        """Refuse a volume that no score can judge, and warn on stderr of one that scores judge by a wrong peak.
+        """Raise an error for a volume without positive values, and print a warning to stderr for negative values.
 
-        Complex images are not looked at: their magnitudes are scored.
+        The range of complex images is not checked, because their magnitudes are scored.
+
+        Args:
+            name: name of the volume, for messages.
 
         Raises:
             UserError: the volume is all zero, or the maximum of an image is not positive.
         """
         if self.largest == 0:
-            raise UserError(f"volume {name!r} is all zero: there is nothing to learn from it; remove it")
-        found = f"values in {self.low:.4g}..{self.high:.4g}"
+            raise UserError(f"volume {name!r} is all zero; remove it")
+        values = f"values in {self.low:.4g}..{self.high:.4g}"
         if self.low <= self.high <= 0:
             raise UserError(
-                f"volume {name!r}: expected an image whose maximum is positive, got {found}; scores take the maximum "
+                f"volume {name!r}: expected an image whose maximum is positive, got {values}; scores take the maximum "
                 "as the peak: subtract the volume's minimum, or remove the volume"
             )
         if self.low < -NEGATIVE_SHARE * self.high:
             print(
-                f"i2ikd: warning: volume {name!r}: expected an image that starts at 0, got {found}; PSNR and SSIM take "
-                "the maximum as the range, which is too small then: subtract the volume's minimum",
+                f"i2ikd: warning: volume {name!r}: expected an image that starts at 0, got {values}; PSNR and SSIM "
+                "take the maximum as the range, which is too small then: subtract the volume's minimum",
                 file=sys.stderr,
             )

@@ -1,4 +1,4 @@
-"""Undersampling masks: which k-space samples are measured. A mask belongs to a sample, never to a network."""
+"""Undersampling masks: which k-space samples are measured. A mask is a property of a sample, never of a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ PlaneShape = tuple[int, int]
 
 
 def measured_acceleration(mask: Tensor) -> float:
-    """Return samples in all / samples measured, of a mask of any shape.
+    """Compute the acceleration of a mask: number of k-space samples divided by the number of measured ones.
+
+    Args:
+        mask: zeros and ones of any shape, with at least one 1.
+
+    Returns:
+        The acceleration, at least 1.
 
     >>> measured_acceleration(torch.tensor([[1.0], [0.0], [0.0], [0.0]]))
     4.0
@@ -28,35 +34,35 @@ def measured_acceleration(mask: Tensor) -> float:
 
 
 class Mask(ABC):
-    """What every undersampling mask does: called with the shape of a slice it gives ones where k-space is measured."""
+    """Undersampling mask: a callable from the shape of a slice to an array that is 1 where k-space is measured."""
 
     fixed: bool = True
-    """Whether all samples of one shape have the same mask."""
+    """Whether all slices of one shape have the same mask."""
 
     @abstractmethod
     def __call__(self, shape: PlaneShape, draw: Sequence[int] = (), centered: bool = False) -> Tensor:
-        """Make the mask.
+        """Generate the mask of a slice.
 
         Args:
             shape: (H, W) of the slice.
-            draw: numbers that tell one draw from another (sample, view seed); without effect on a fixed mask.
-            centered: where zero frequency is: index 0 of each axis, or index n // 2.
+            draw: seeds of the random lines (sample index, augmentation seed); ignored by a fixed mask.
+            centered: position of zero frequency along each axis of length n: index 0 (``False``) or n // 2 (``True``).
 
         Returns:
-            float32 of zeros and ones, [H, 1] or [1, W] when whole lines are measured (the shape itself says that it
-            is one-dimensional), otherwise [H, W].
+            float32 zeros and ones: [H, 1] or [1, W] where whole lines are measured, so that the shape states that
+            the mask is one-dimensional, otherwise [H, W].
 
         Raises:
-            UserError: the mask cannot be made for this shape.
+            UserError: the mask cannot be generated for this shape.
         """
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What tells this mask from others: JSON-able, without paths."""
+        """Return the options that the mask depends on, JSON-serialisable and without paths."""
 
 
 class _Lines(Mask):
-    """Whole Cartesian lines along the phase-encode axis, round(n / acceleration) of them, with a full centre."""
+    """round(n / acceleration) Cartesian lines along the phase-encode axis, with a fully sampled centre."""
 
     def __init__(
         self,
@@ -67,13 +73,13 @@ class _Lines(Mask):
         fixed: bool,
     ) -> None:
         if not 1 <= acceleration < float("inf"):
-            raise UserError(f"mask: acceleration = {acceleration} must be a number of at least 1")
+            raise UserError(f"mask: expected acceleration >= 1, got {acceleration}")
         if axis not in (0, 1):
-            raise UserError(f"mask: axis = {axis} must be 0 (lines chosen along H) or 1 (along W)")
+            raise UserError(f"mask: expected axis 0 (lines chosen along H) or 1 (along W), got {axis}")
         if centre_lines is not None and centre_lines < 0:
-            raise UserError(f"mask: centre_lines = {centre_lines} must not be negative")
+            raise UserError(f"mask: expected centre_lines >= 0, got {centre_lines}")
         if seed < 0:
-            raise UserError(f"mask: seed = {seed} must not be negative")
+            raise UserError(f"mask: expected seed >= 0, got {seed}")
         self.acceleration = acceleration
         self.axis = axis
         self.centre_lines = centre_lines
@@ -85,20 +91,20 @@ class _Lines(Mask):
         """Choose ``count`` of the frequencies outside the centre."""
 
     def _counts(self, length: int) -> tuple[int, int]:
-        """Lines in all and lines in the centre."""
+        """Return the number of measured lines and how many of them are in the centre."""
         count = max(1, round(length / self.acceleration))
         centre = self.centre_lines
         if centre is None:
             centre = min(count, max(1, round(0.32 * length / self.acceleration)))
         if centre > count:
             raise UserError(
-                f"mask: centre_lines = {centre} are more than the {count} lines that acceleration = "
-                f"{self.acceleration} leaves of {length}"
+                f"mask: expected centre_lines <= {count}, the lines that acceleration = {self.acceleration} leaves of "
+                f"{length}, got {centre}; lower centre_lines or acceleration"
             )
         return count, centre
 
     def __call__(self, shape: PlaneShape, draw: Sequence[int] = (), centered: bool = False) -> Tensor:
-        """Make the mask; see ``Mask``."""
+        """Generate the mask; see ``Mask``."""
         length = shape[self.axis]
         count, centre = self._counts(length)
         frequencies = np.arange(length) - length // 2
@@ -114,26 +120,27 @@ class _Lines(Mask):
         return torch.from_numpy(np.ascontiguousarray(line)).reshape((-1, 1) if self.axis == 0 else (1, -1))
 
     def identity(self) -> dict[str, Any]:
-        """The options."""
+        """Return the class and its options."""
         return {"kind": type(self).__name__, **vars(self)}
 
 
 class VariableDensity(_Lines):
     """Lines drawn without replacement with the density (1 - |k| / k_max)^power, and a fully sampled centre.
 
-    The density is the polynomial one of Lustig et al., Sparse MRI (2007). Exactly round(n / acceleration) lines are
-    measured, the centre included.
+    The density is the polynomial one of Lustig et al., Sparse MRI, Magn. Reson. Med. 58 (2007). Exactly
+    round(n / acceleration) lines are measured, the centre included.
 
     Args:
-        acceleration: wanted acceleration, at least 1.
+        acceleration: nominal acceleration, at least 1.
         axis: phase-encode axis, along which lines are chosen: 0 (mask [H, 1]) or 1 (mask [1, W]).
-        centre_lines: number of fully sampled lines around zero frequency; a third of all measured ones when not given.
-        power: how fast the density decays; 0 is uniform.
-        seed: which draw.
-        fixed: one mask for all samples; ``False``: each sample, and each view of it, has its own.
+        centre_lines: number of fully sampled lines around zero frequency, at least 0; ``None``: a third of all measured
+            lines.
+        power: exponent of the density, 0..100; 0 is uniform.
+        seed: seed of the random lines, at least 0.
+        fixed: ``True``: one mask for all samples; ``False``: a mask for each sample and augmentation seed.
 
     Raises:
-        UserError: an acceleration below 1, or a centre of more lines than there are to measure.
+        UserError: an option is out of its range, or the centre has more lines than are measured.
     """
 
     def __init__(
@@ -147,7 +154,7 @@ class VariableDensity(_Lines):
     ) -> None:
         super().__init__(acceleration, axis, centre_lines, seed, fixed)
         if not 0 <= power <= 100:
-            raise UserError(f"mask: power = {power} must be between 0 and 100")
+            raise UserError(f"mask: expected power in 0..100, got {power}")
         self.power = power
 
     def _outside(self, frequencies: np.ndarray, length: int, count: int, random: np.random.Generator) -> np.ndarray:
@@ -160,19 +167,20 @@ class VariableDensity(_Lines):
 class Equispaced(_Lines):
     """Lines at equal distances outside a fully sampled centre.
 
-    Exactly round(n / acceleration) lines are measured, the centre included: the distance follows from it, so that the
-    centre does not lower the acceleration.
+    Exactly round(n / acceleration) lines are measured, the centre included: the distance between lines follows from
+    that number, so that the centre does not lower the acceleration.
 
     Args:
-        acceleration: wanted acceleration, at least 1.
+        acceleration: nominal acceleration, at least 1.
         axis: phase-encode axis: 0 (mask [H, 1]) or 1 (mask [1, W]).
-        centre_lines: number of fully sampled lines around zero frequency; a third of all measured ones when not given.
-        offset: how many lines the pattern is moved.
-        seed: which draw, where the masks are not fixed.
-        fixed: one mask for all samples; ``False``: the offset is drawn for each sample and view.
+        centre_lines: number of fully sampled lines around zero frequency, at least 0; ``None``: a third of all measured
+            lines.
+        offset: number of lines by which the pattern is shifted cyclically.
+        seed: seed of the random offsets, at least 0; without effect on fixed masks.
+        fixed: ``True``: one mask for all samples; ``False``: an offset drawn for each sample and augmentation seed.
 
     Raises:
-        UserError: an acceleration below 1, or a centre of more lines than there are to measure.
+        UserError: an option is out of its range, or the centre has more lines than are measured.
     """
 
     def __init__(
@@ -194,17 +202,17 @@ class Equispaced(_Lines):
 
 
 class MaskFile(Mask):
-    """A mask of zeros and ones from a NumPy file; it is read on first use.
+    """Mask of zeros and ones from a NumPy file, which is read on first use.
 
     Args:
-        path: a .npy file, [H, W], or [n] with one number per line. A plane that is constant along one axis is kept as
-            lines.
-        axis: phase-encode axis of a file [n].
-        centered: where zero frequency is in the file; when not given, where the task has it.
+        path: a .npy file, [H, W], or [n] with one number per line. A plane that is constant along one axis is reduced
+            to lines.
+        axis: phase-encode axis of a file [n]: 0 (mask [H, 1]) or 1 (mask [1, W]).
+        centered: position of zero frequency in the file; ``None``: as in the task.
 
     Raises:
-        UserError: on first use, for a file that is missing, no .npy, not made of zeros and ones, empty, or of another
-            shape than the slices.
+        UserError: on first use, for a file that is missing, not a .npy file, empty, of other values than zeros and
+            ones, or of another shape than the slices.
     """
 
     def __init__(self, path: Path, axis: Literal[0, 1] = 0, centered: bool | None = None) -> None:
@@ -221,17 +229,18 @@ class MaskFile(Mask):
             except (OSError, ValueError, EOFError) as error:
                 raise UserError(f"mask {self.path}: cannot be read as a .npy file: {error}") from error
             if not isinstance(values, np.ndarray) or values.ndim not in (1, 2) or values.size == 0:
-                found = getattr(values, "shape", type(values).__name__)
-                raise UserError(f"mask {self.path}: must be an array [H, W] or [n], not {found}")
+                shape = getattr(values, "shape", type(values).__name__)
+                raise UserError(f"mask {self.path}: expected an array [H, W] or [n], got {shape}")
             if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-                raise UserError(f"mask {self.path}: must hold zeros and ones only")
+                raise UserError(f"mask {self.path}: expected zeros and ones, got other values")
             if not values.any():
-                raise UserError(f"mask {self.path}: measures nothing, all its values are 0")
+                raise UserError(f"mask {self.path}: expected at least one measured sample, got zeros only")
             plane = None if values.ndim == 1 else (values.shape[0], values.shape[1])
             self._read = plane, torch.from_numpy(self._lines(values.astype(np.float32)))
         return self._read
 
     def _lines(self, values: np.ndarray) -> np.ndarray:
+        """Reduce values [n], or [H, W] constant along one axis, to lines [H, 1] or [1, W]."""
         if values.ndim == 1:
             return values.reshape((-1, 1) if self.axis == 0 else (1, -1))
         if (values == values[:, :1]).all():
@@ -241,21 +250,30 @@ class MaskFile(Mask):
         return values
 
     def __call__(self, shape: PlaneShape, draw: Sequence[int] = (), centered: bool = False) -> Tensor:
-        """Give the file's mask for slices of its own shape; see ``Mask``."""
+        """Return the mask of the file; see ``Mask``.
+
+        Args:
+            shape: (H, W) of the slice, which the file must match.
+            draw: ignored, since the mask is fixed.
+            centered: requested position of zero frequency; see ``Mask``.
+
+        Raises:
+            UserError: the file is invalid, or has another shape.
+        """
         plane, mask = self._load()
         fits = plane == tuple(shape) if plane is not None else mask.shape[self.axis] == shape[self.axis]
         if not fits:
-            found = list(plane) if plane is not None else f"[{mask.numel()}] along axis {self.axis}"
+            size = list(plane) if plane is not None else f"[{mask.numel()}] along axis {self.axis}"
             raise UserError(
-                f"mask {self.path} is {found}, but the slices are {list(shape)}; "
-                "give the dataset the mask's size, or another mask"
+                f"mask {self.path}: expected the size of the slices {list(shape)}, got {size}; "
+                "set the dataset's size to that of the mask, or use another mask"
             )
         if self.centered is None or self.centered == centered:
             return mask
         return torch.fft.fftshift(mask) if centered else torch.fft.ifftshift(mask)
 
     def identity(self) -> dict[str, Any]:
-        """A digest of what the file holds."""
+        """Return a digest of the mask values."""
         _, mask = self._load()
         digest = hashlib.sha256(repr(tuple(mask.shape)).encode() + mask.numpy().tobytes()).hexdigest()[:16]
         return {"kind": "MaskFile", "content": digest, "centered": self.centered}

@@ -1,4 +1,4 @@
-"""Simulated heads as volumes by split: any number of subjects from a seed, with no data to download."""
+"""Dataset of simulated heads: any number of subjects from a seed, without a download."""
 
 from __future__ import annotations
 
@@ -6,44 +6,46 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.errors import nearest
 from i2ikd_mri.phantom_anatomy import Anatomy
 from i2ikd_mri.phantom_slice import draw_phase, draw_slice
-from i2ikd_mri.volumes import SPLITS, Count, position
+from i2ikd_mri.volumes import SPLITS, position
 
 _REVISION = 1
-"""Raised whenever the same options give other pictures, so that no result of the old ones is taken for new."""
+"""Incremented when the same options generate other images, so that results of the two are never mixed."""
 _SPACING, _SPAN, _MIDDLE = 0.035, 0.5, 0.11
-"""Most distance between slices, most extent of a volume, and its mean height, in half fields of view."""
+"""Largest distance between slices, largest extent of a volume, and its mean height, in half fields of view."""
 
 
 class PhantomDataset:
     """Axial slices of simulated heads, proton-density to T2 weighted.
 
-    Scalp, skull with marrow, fluid, a folded cortex, white matter, deep nuclei, ventricles, vessels and, in some
-    subjects, lesions; smooth coil shading, tissue texture, and Gaussian noise in the real and the imaginary part.
-    A subject depends on the seed, its split and its number alone: adding training subjects changes no test subject.
+    The simulation has scalp, skull with marrow, fluid, a folded cortex, white matter, deep nuclei, ventricles, vessels
+    and, in some subjects, lesions; smooth coil shading, tissue texture, and Gaussian noise in the real and the
+    imaginary part.
+    A subject depends only on the seed, its split and its number: adding training subjects changes no test subject.
 
     Args:
-        train: number of training subjects.
-        val: number of validation subjects.
-        test: number of test subjects.
-        slices: neighbouring slices a subject, about 4 mm apart and at most 55 mm in all.
+        train: number of training subjects, at least 1.
+        val: number of validation subjects, at least 1.
+        test: number of test subjects, at least 1.
+        slices: neighbouring slices of a subject, about 4 mm apart and at most 55 mm in total.
         size: (height, width) in pixels; the head fills the smaller extent. Finer grids show the same anatomy sharper.
-        noise: standard deviation of the noise of each part, relative to the subject's brightest noiseless pixel.
+        noise: standard deviation of the noise of each part, 0..1, relative to the brightest noiseless pixel of the
+            subject.
         complex_valued: whether slices have a smooth phase (complex64) or are magnitudes (float32).
-        seed: whose subjects.
+        seed: seed of all subjects, at least 0.
     """
 
     def __init__(
         self,
-        train: Count = 24,
-        val: Count = 4,
-        test: Count = 8,
-        slices: Count = 8,
+        train: PositiveInt = 24,
+        val: PositiveInt = 4,
+        test: PositiveInt = 8,
+        slices: PositiveInt = 8,
         size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (128, 128),
         noise: Annotated[float, Field(ge=0, le=1)] = 0.01,
         complex_valued: bool = False,
@@ -58,13 +60,16 @@ class PhantomDataset:
         self._volumes: dict[str, list[PhantomVolume]] = {}
 
     def volumes(self, split: str) -> Sequence[PhantomVolume]:
-        """Return the subjects of ``train``, ``val`` or ``test``; each is drawn when its first slice is read.
+        """Return the subjects of a split; each is simulated when its first slice is read.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
 
         Raises:
-            UserError: there is no such split.
+            UserError: the split does not exist.
         """
         if split not in SPLITS:
-            raise UserError(f"there is no split {split!r}; {nearest(split, SPLITS)}")
+            raise UserError(f"unknown split {split!r}; {nearest(split, SPLITS)}")
         if split not in self._volumes:
             self._volumes[split] = [
                 PhantomVolume(
@@ -80,7 +85,7 @@ class PhantomDataset:
         return self._volumes[split]
 
     def identity(self) -> dict[str, object]:
-        """Return the options and the revision of the simulation."""
+        """Return the options and the revision of the simulation; part of the digest of a run."""
         return {
             "dataset": "phantom",
             "revision": _REVISION,
@@ -94,7 +99,16 @@ class PhantomDataset:
 
 
 class PhantomVolume:
-    """One simulated subject, drawn once and kept."""
+    """Simulated subject, generated on first access and cached.
+
+    Args:
+        name: name of the volume.
+        seed: entropy of the random generator (seed, split, number).
+        slices: number of slices.
+        size: (height, width) in pixels.
+        noise: standard deviation of the noise; see ``PhantomDataset``.
+        complex_valued: whether slices are complex64 or float32.
+    """
 
     def __init__(
         self,
@@ -117,13 +131,21 @@ class PhantomVolume:
         return self._length
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W]: float32 in 0..1, or complex64 of magnitude 0..1."""
+        """Return ``image`` [H, W]: float32 in 0..1, or complex64 with magnitude in 0..1.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            IndexError: the index is out of range.
+        """
         index = position(index, len(self))
         if self._images is None:
             self._images = self._draw()
         return {"image": self._images[index]}
 
     def _draw(self) -> np.ndarray:
+        """Generate all slices [slices, H, W], read-only."""
         generator = np.random.default_rng(self._seed)
         anatomy = Anatomy.draw(generator)
         spacing = min(_SPACING, _SPAN / max(1, self._length - 1))
@@ -134,10 +156,11 @@ class PhantomVolume:
         noise = self._noise * generator.standard_normal((2, *images.shape), dtype=np.float32)
         measured = images + noise[0] + np.complex64(1j) * noise[1]
         measured /= np.abs(measured).max()
-        if self._complex_valued:  # the noise is as likely in any direction, so it may be turned with the image
+        if self._complex_valued:
+            # The noise is isotropic in the complex plane, so that a rotation keeps its distribution.
             phase = np.stack([draw_phase(anatomy, float(z), self._size) for z in heights])
-            kept = (measured * np.exp(1j * phase)).astype(np.complex64)
+            result = (measured * np.exp(1j * phase)).astype(np.complex64)
         else:
-            kept = np.abs(measured).astype(np.float32)
-        kept.setflags(write=False)
-        return kept
+            result = np.abs(measured).astype(np.float32)
+        result.setflags(write=False)
+        return result

@@ -1,4 +1,4 @@
-"""One simulated subject: the random measures of a head, and where its structures lie.
+"""Simulated subject: random dimensions of a head, and positions of its structures.
 
 Lengths are in half fields of view (about 110 mm): x to the right, y to the front, z upwards; the centre is (0, 0).
 """
@@ -16,7 +16,14 @@ Points = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Blob:
-    """An ellipsoid of one intensity: centre (x, y, z), half axes (x, y, z), tilt in the slice in radians."""
+    """Ellipsoid of one intensity.
+
+    Attributes:
+        centre: (x, y, z).
+        axes: half axes (x, y, z).
+        tilt: rotation in the slice, in radians.
+        value: intensity, about 0..1.
+    """
 
     centre: tuple[float, float, float]
     axes: tuple[float, float, float]
@@ -26,7 +33,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Tissues:
-    """Intensities of a proton-density to T2 weighted image, before the receive coil's shading."""
+    """Intensities, about 0..1, of a proton-density to T2 weighted image before the shading by the receive coil."""
 
     skin: float
     fat: float
@@ -41,14 +48,14 @@ class Tissues:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Everything random about a subject but the measurement noise."""
+    """Random parameters of a subject, without the measurement noise."""
 
     half_width: float
     half_length: float
     egg: float
-    """How much wider the back of the head is than its front."""
+    """Relative difference in width between the back and the front of the head."""
     harmonics: np.ndarray
-    """[K, 2] amplitude and phase of the outline's deviation from an egg."""
+    """[K, 2] amplitude and phase of the deviations of the outline from an egg shape."""
     rotation: float
     shift: tuple[float, float]
     scalp: float
@@ -73,7 +80,11 @@ class Anatomy:
 
     @classmethod
     def draw(cls, generator: np.random.Generator) -> Anatomy:
-        """Draw a subject."""
+        """Draw the parameters of a subject.
+
+        Args:
+            generator: source of randomness; its state determines the subject.
+        """
         tissues = _tissues(generator)
         return cls(
             half_width=generator.uniform(0.66, 0.73),
@@ -102,6 +113,7 @@ class Anatomy:
 
 
 def _tissues(generator: np.random.Generator) -> Tissues:
+    """Draw the intensities of a subject."""
     white = generator.uniform(0.38, 0.50)
     grey = white + generator.uniform(0.14, 0.22)
     return Tissues(
@@ -118,7 +130,7 @@ def _tissues(generator: np.random.Generator) -> Tissues:
 
 
 def _nuclei(generator: np.random.Generator, tissues: Tissues) -> list[Blob]:
-    """Thalamus, putamen, pallidum and caudate head of both sides, a little different on each."""
+    """Draw thalamus, putamen, pallidum and caudate head, slightly different on the two sides."""
     pallidum = tissues.white - 0.06
     table = [
         ((0.105, -0.09, 0.06), (0.075, 0.110, 0.15), -0.45, tissues.nucleus),
@@ -136,7 +148,7 @@ def _nuclei(generator: np.random.Generator, tissues: Tissues) -> list[Blob]:
 
 
 def _lesions(generator: np.random.Generator, tissues: Tissues) -> list[Blob]:
-    """In some subjects, bright spots of the white matter around the ventricles."""
+    """Draw bright spots in the white matter around the ventricles, in 40 % of the subjects."""
     blobs = []
     for _ in range(int(generator.poisson(6)) if generator.random() < 0.4 else 0):
         side = generator.choice([-1.0, 1.0])
@@ -147,14 +159,14 @@ def _lesions(generator: np.random.Generator, tissues: Tissues) -> list[Blob]:
 
 
 def _vessels(generator: np.random.Generator, tissues: Tissues) -> list[Blob]:
-    """Vessels seen end on: flow voids at the midline and in the lateral fissures, thin ones in the white matter."""
+    """Draw vessels in cross-section: flow voids at the midline, in the lateral fissures and in the white matter."""
     blobs = []
     for _ in range(int(generator.integers(14, 26))):
-        where = generator.random()
+        region = generator.random()
         side = generator.choice([-1.0, 1.0])
-        if where < 0.25:
+        if region < 0.25:
             x, y = generator.normal(0, 0.012), generator.choice([0.45, -0.5]) + generator.normal(0, 0.07)
-        elif where < 0.7:
+        elif region < 0.7:
             x, y = side * generator.uniform(0.33, 0.5), generator.uniform(-0.1, 0.28)
         else:
             x, y = side * generator.uniform(0.1, 0.4), generator.uniform(-0.4, 0.4)

@@ -1,4 +1,4 @@
-"""Smooth random functions of space, the raw material of a simulated subject's folds, texture and shading."""
+"""Smooth random functions of space, from which folds, texture and shading of a simulated subject are computed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scipy import ndimage
 _MARGIN = 3
 """Grid points repeated on either side of a periodic axis, as far as a cubic spline reaches."""
 _LOWEST, _HIGHEST = -0.6, 0.8
-"""The stretch of z that the fields are made for, in half fields of view."""
+"""Range of z that the fields cover, in half fields of view."""
 
 
 @dataclass(frozen=True)
 class SmoothField:
-    """Noise of unit variance on a grid over (z, first, second), read by a smoothing cubic spline.
+    """Noise of unit variance on a grid over (z, first, second), interpolated by a smoothing cubic spline.
 
     Attributes:
         grid: [Z, M, N] values.
@@ -28,7 +28,16 @@ class SmoothField:
     step: tuple[float, float]
 
     def __call__(self, first: np.ndarray, second: np.ndarray, z: float) -> np.ndarray:
-        """Return the values [H, W] at coordinates ``first`` and ``second`` [H, W] at height ``z``."""
+        """Interpolate the field.
+
+        Args:
+            first: [H, W], first in-plane coordinate.
+            second: [H, W], second in-plane coordinate.
+            z: height in half fields of view, clipped to the range of the grid.
+
+        Returns:
+            Values [H, W].
+        """
         last = self.grid.shape[0] - 1
         position = np.clip((z - _LOWEST) / (_HIGHEST - _LOWEST), 0.0, 1.0) * last
         base = min(int(position), last - 1)
@@ -38,7 +47,7 @@ class SmoothField:
 
 
 def _smooth_step(below: np.ndarray, above: np.ndarray, share: float) -> np.ndarray:
-    """Mix two planes so that the variance stays 1 between them and the change has no corner."""
+    """Interpolate between two planes with weights whose squares sum to 1, so that the variance stays 1."""
     angle = 0.5 * np.pi * share
     return (np.cos(angle) * below + np.sin(angle) * above).astype(np.float32)
 
@@ -46,13 +55,16 @@ def _smooth_step(below: np.ndarray, above: np.ndarray, share: float) -> np.ndarr
 def polar_field(
     generator: np.random.Generator, angular: tuple[float, float], radial: float, height: float
 ) -> SmoothField:
-    """Noise over (angle in radians -pi..pi, radius 0..1), periodic in the angle.
+    """Generate noise over (angle in radians -pi..pi, radius 0..1), periodic in the angle.
 
     Args:
-        generator: where the randomness comes from.
+        generator: source of randomness.
         angular: lowest and highest number of cycles in a full turn.
         radial: highest number of cycles from the centre to radius 1.
-        height: correlation length in z.
+        height: correlation length in z, in half fields of view.
+
+    Returns:
+        A field of unit variance, whose coordinates are (angle, radius).
     """
     angles, radii, heights = 96, 24, _planes(height)
     spectrum = np.fft.rfftn(generator.standard_normal((heights, radii, angles)), axes=(1, 2))
@@ -68,7 +80,16 @@ def polar_field(
 
 
 def disc_field(generator: np.random.Generator, length: float, height: float) -> SmoothField:
-    """Noise over (x, y) in -1.1..1.1 with correlation length ``length``, and ``height`` in z."""
+    """Generate noise over (x, y) in -1.1..1.1.
+
+    Args:
+        generator: source of randomness.
+        length: correlation length in the plane, in half fields of view.
+        height: correlation length in z, in half fields of view.
+
+    Returns:
+        A field of unit variance, whose coordinates are (x, y).
+    """
     step = min(length / 1.5, 0.4)
     points = int(np.ceil(2.2 / step)) + 2 * _MARGIN + 1
     grid = generator.standard_normal((_planes(height), points, points))
@@ -78,8 +99,10 @@ def disc_field(generator: np.random.Generator, length: float, height: float) -> 
 
 
 def _planes(height: float) -> int:
+    """Return the number of planes in z for a correlation length."""
     return max(2, int(np.ceil((_HIGHEST - _LOWEST) / height)) + 1)
 
 
 def _unit(grid: np.ndarray) -> np.ndarray:
+    """Normalise to mean 0 and variance 1."""
     return ((grid - grid.mean()) / grid.std()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Draws one slice of a simulated subject, with soft edges of about one pixel, as a band-limited scanner would."""
+"""Rendering of one slice of a simulated subject, with edges about one pixel wide, as in band-limited acquisition."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from scipy import ndimage
 from i2ikd_mri.phantom_anatomy import Anatomy, Blob
 
 Segment = tuple[tuple[float, float], tuple[float, float], float]
-"""Two ends (x, y) and a radius."""
+"""Two end points (x, y) and a radius."""
 
 
 def draw_slice(anatomy: Anatomy, z: float, size: tuple[int, int]) -> np.ndarray:
-    """Return the noiseless magnitude [H, W] float32 of the slice at height ``z``; air is 0, the brightest near 1.
+    """Render the noiseless magnitude of a slice.
 
-    Row 0 is the forehead. The head fills the smaller of the two fields of view.
+    Row 0 is at the forehead. The head fills the smaller of the two fields of view.
+
+    Args:
+        anatomy: the subject.
+        z: height of the slice in half fields of view.
+        size: (H, W) in pixels.
+
+    Returns:
+        [H, W] float32: 0 in air, about 1 at the brightest pixel.
     """
     x, y, pixel = _grid(size)
     x, y = _place(anatomy, x, y, z)
@@ -42,12 +50,22 @@ def draw_slice(anatomy: Anatomy, z: float, size: tuple[int, int]) -> np.ndarray:
 
 
 def draw_phase(anatomy: Anatomy, z: float, size: tuple[int, int]) -> np.ndarray:
-    """Return the smooth phase [H, W] float32 of the slice in radians."""
+    """Compute the smooth phase of a slice.
+
+    Args:
+        anatomy: the subject.
+        z: height of the slice in half fields of view.
+        size: (H, W) in pixels.
+
+    Returns:
+        [H, W] float32, in radians.
+    """
     x, y, _ = _grid(size)
     return 0.9 * anatomy.phase(x, y, z).astype(np.float32)
 
 
 def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return x [H, W], y [H, W] and the side of a pixel, in half fields of view."""
     height, width = size
     pixel = 1.0 / min(height / 2, width / 2 / 0.84)
     rows = ((height - 1) / 2 - np.arange(height, dtype=np.float32)) * pixel
@@ -57,7 +75,7 @@ def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _place(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
-    """Turn, shift and gently bend the coordinates, so that no subject is symmetric."""
+    """Rotate, shift and slightly warp the coordinates, so that no subject is symmetric."""
     x, y = x - anatomy.shift[0], y - anatomy.shift[1]
     cosine, sine = np.cos(anatomy.rotation), np.sin(anatomy.rotation)
     x, y = cosine * x + sine * y, cosine * y - sine * x
@@ -66,7 +84,7 @@ def _place(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float) -> tuple[np
 
 
 def _depth(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
-    """Distance inwards from the head's surface, along the ray from the centre; negative in air."""
+    """Return the distance inwards from the surface of the head, along the ray from the centre; negative in air."""
     taper = np.sqrt(max(0.05, 1 - ((z - 0.02) / 0.85) ** 2))
     radius = np.sqrt(x * x + y * y) + 1e-6
     along = y / anatomy.half_length
@@ -99,9 +117,9 @@ def _draw_brain(
 def _sulci(
     anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float, depth: np.ndarray, pixel: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the nearest sulcus, and the half width of its fluid.
+    """Return the distance to the nearest sulcus, and the half width of its fluid.
 
-    Sulci are the zero level of a random function that turns quickly around the head and slowly inwards; they end
+    Sulci are the zero level of a random function that varies fast with the angle and slowly with the radius; they end
     at a random depth. The value divided by its slope is the distance, to first order.
     """
     angle, radius = np.arctan2(y, x), np.sqrt(x * x + y * y)
@@ -116,8 +134,8 @@ def _sulci(
 
 
 def _fissures(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the longitudinal and lateral fissures, and the half width of the nearest one's fluid."""
-    rise = float(np.clip((z - 0.22) / 0.14, 0, 1))  # above the corpus callosum the hemispheres part altogether
+    """Return the distance to the nearest of the longitudinal and lateral fissures, and the half width of its fluid."""
+    rise = float(np.clip((z - 0.22) / 0.14, 0, 1))  # above the corpus callosum the hemispheres are separate
     side = np.abs(x)
     front, back = 0.36 * (1 - rise), -0.40 * (1 - rise)
     middle = np.minimum(_to_segment(x, y, ((0, front), (0, 1), 0)), _to_segment(x, y, ((0, back), (0, -1), 0)))
@@ -132,7 +150,7 @@ def _fissures(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float) -> tuple
 
 
 def _ventricles(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
-    """Depth inside the ventricles: the lateral ones on both sides and, low down, the third in the midline."""
+    """Return the depth inside the two lateral ventricles and, in low slices, the third ventricle in the midline."""
     up = float(np.clip(z / 0.28, 0, 1))
     size = anatomy.ventricle * float(np.sqrt(max(0.0, 1 - max(0.0, (z - 0.12) / 0.24) ** 2)))
     body = float(np.clip(2.2 * up - 0.6, 0, 1))
@@ -153,7 +171,7 @@ def _ventricles(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, z: float) -> np.
 
 
 def _to_taper(x: np.ndarray, y: np.ndarray, segment: Segment, taper: float) -> np.ndarray:
-    """Depth inside a rounded wedge whose radius falls to ``taper`` of itself at the second end."""
+    """Return the depth inside a rounded wedge whose radius is scaled by ``taper`` at the second end."""
     (ax, ay), (bx, by), radius = segment
     dx, dy = bx - ax, by - ay
     along = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
@@ -161,7 +179,7 @@ def _to_taper(x: np.ndarray, y: np.ndarray, segment: Segment, taper: float) -> n
 
 
 def _round_union(one: np.ndarray, other: np.ndarray, fillet: float) -> np.ndarray:
-    """Depth inside either of two shapes, the notch between them filled."""
+    """Return the depth inside the union of two shapes, with the notch between them filled."""
     overlap = np.maximum(fillet - np.abs(one - other), 0)
     return np.maximum(one, other) + overlap * overlap / (4 * fillet)
 
@@ -169,19 +187,19 @@ def _round_union(one: np.ndarray, other: np.ndarray, fillet: float) -> np.ndarra
 def _draw_sinus(
     anatomy: Anatomy, image: np.ndarray, x: np.ndarray, y: np.ndarray, brain: np.ndarray, edge: float
 ) -> np.ndarray:
-    """The sagittal sinus: a dark wedge in the midline at the back, under the skull."""
+    """Paint the sagittal sinus, a dark wedge in the midline at the back, under the skull."""
     wedge = 0.028 - np.abs(x) - 0.45 * np.maximum(brain, 0)
-    here = _inside(wedge, edge) * _inside(brain, edge) * (y < 0)
-    return _paint(image, anatomy.tissues.vessel, here)
+    share = _inside(wedge, edge) * _inside(brain, edge) * (y < 0)
+    return _paint(image, anatomy.tissues.vessel, share)
 
 
 def _to_segment(x: np.ndarray, y: np.ndarray, segment: Segment) -> np.ndarray:
-    """Distance to the straight line between the two ends."""
+    """Return the distance to the straight line between the two ends."""
     return -_to_taper(x, y, (segment[0], segment[1], 0.0), 1.0)
 
 
 def _paint_blob(image: np.ndarray, blob: Blob, x: np.ndarray, y: np.ndarray, z: float, edge: float) -> np.ndarray:
-    """Paint an ellipsoid in place, touching only the pixels around it."""
+    """Paint an ellipsoid in place, changing only the pixels around it."""
     above = (z - blob.centre[2]) / blob.axes[2]
     if abs(above) >= 1:
         return image
@@ -199,10 +217,11 @@ def _paint_blob(image: np.ndarray, blob: Blob, x: np.ndarray, y: np.ndarray, z: 
 
 
 def _inside(distance: np.ndarray, edge: float) -> np.ndarray:
-    """Share of a pixel that is inside: 0 at ``-edge / 2``, 1 at ``edge / 2``, smooth between."""
+    """Return the share of a pixel that is inside: 0 at ``-edge / 2``, 1 at ``edge / 2``, smooth between."""
     share = np.clip(distance / edge + 0.5, 0, 1)
     return share * share * (3 - 2 * share)
 
 
 def _paint(image: np.ndarray, value: float, share: np.ndarray) -> np.ndarray:
+    """Blend ``value`` into an image with the weights ``share`` (0..1)."""
     return image + share * (value - image)

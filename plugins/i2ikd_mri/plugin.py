@@ -1,4 +1,4 @@
-"""What this package registers: undersampling masks, readers of files, and datasets."""
+"""Hooks that register undersampling masks, file readers and datasets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def register_kinds(register_kind: RegisterKind) -> None:
 
 @i2ikd.hookimpl
 def register_masks(register: Register) -> None:
-    """Undersampling masks."""
+    """Register the undersampling masks."""
     register(
         "variable-density",
         "i2ikd_mri.masks:VariableDensity",
@@ -30,7 +30,7 @@ def register_masks(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_readers(register: Register) -> None:
-    """Readers of one file."""
+    """Register the file readers."""
     register(
         "kdmri-hdf5",
         "i2ikd_mri.readers.kdmri:KdMriReader",
@@ -46,7 +46,7 @@ def register_readers(register: Register) -> None:
     register(
         "image",
         "i2ikd_mri.readers.image:ImageReader",
-        summary="one picture or array per file",
+        summary="one image or array per file",
         suffixes=".png .tif .tiff .npy",
     )
     register(
@@ -59,6 +59,6 @@ def register_readers(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_datasets(register: Register) -> None:
-    """Sources of volumes."""
+    """Register the datasets."""
     register("folder", "i2ikd_mri.folder:FolderDataset", summary="a folder of files with train, val and test inside")
-    register("phantom", "i2ikd_mri.phantom:PhantomDataset", summary="simulated anatomy, made on the spot")
+    register("phantom", "i2ikd_mri.phantom:PhantomDataset", summary="simulated heads, generated from a seed")

@@ -1,4 +1,4 @@
-"""Full precision for arithmetic that autocast would round: Fourier transforms, interpolation."""
+"""Full precision for arithmetic that autocast would round, such as Fourier transforms and interpolation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from torch import Tensor
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Return a context in which autocast is off on the device of ``tensor``."""
+    """Return a context manager that disables autocast on the device of a tensor.
+
+    Args:
+        tensor: any tensor; only its device is used.
+    """
     kind = tensor.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

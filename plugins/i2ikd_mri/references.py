@@ -1,4 +1,4 @@
-"""Components that a task names in its options: a bare name, or a table of a name and options."""
+"""Option types for components named in a task: a name, or a table of a name and options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from i2ikd import Reference
 
 
 def named(value: Any, default: str) -> Any:
-    """``"x"`` is ``{name = "x"}``, and a table without a name is the default with these options.
+    """Convert ``"x"`` to ``{name = "x"}``, and complete a table without a name with ``default``.
+
+    Args:
+        value: a name, a table, or any other value, which is returned unchanged for the validation that follows.
+        default: name of the component that a table without a name configures.
 
     >>> named("phantom", "folder")
     {'name': 'phantom'}

@@ -1,4 +1,4 @@
-"""One file without a split: opened for inference as a dataset opens its own, and written back as a volume."""
+"""Input and output of single files for inference: opened with the options of a dataset, written as a volume."""
 
 from __future__ import annotations
 
@@ -20,80 +20,91 @@ def open_file(source: VolumeSource, path: Path) -> Volume:
     """Open a file with the reader, size and scale of a dataset.
 
     Args:
-        source: the dataset; one that reads no files (a phantom) leaves the file to the defaults of ``folder``.
-        path: the file, or a folder of pictures.
+        source: the dataset; for one that reads no files (``phantom``), the defaults of ``folder`` are used.
+        path: the file, or a folder whose PNG and TIFF files are the slices of one volume.
+
+    Returns:
+        The volume, with all of its slices.
 
     Raises:
-        UserError: the file is missing or no reader knows it.
+        UserError: the file is missing, or no reader has its suffix.
     """
     if not path.exists():
-        raise UserError(f"{path}: there is no such file")
+        raise UserError(f"{path}: no such file")
     opener: Callable[[Path], Volume] = _opening(source, path).open
     return opener(path)
 
 
 def is_volume(source: VolumeSource, path: Path) -> bool:
-    """Whether ``open_file`` is meant for ``path``, as far as its name, or what is in the folder, tells."""
+    """Whether ``open_file`` accepts ``path``, judged by its suffix or, for a folder, by the files in it.
+
+    Args:
+        source: the dataset.
+        path: a file or folder.
+    """
     accepts: Callable[[Path], bool] = _opening(source, path).accepts
     return accepts(path)
 
 
 def _opening(source: VolumeSource, path: Path) -> Any:
+    """Return the dataset if it opens single files, otherwise a ``folder`` dataset."""
     return source if hasattr(source, "open") and hasattr(source, "accepts") else create("dataset", "folder", root=path)
 
 
 def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -> None:
-    """Write a volume in the form that the ending of ``path`` says.
+    """Write a volume in the format of the suffix of ``path``.
 
     Args:
         volume: float32 [H, W, slices].
         path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.npy``
-            [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one slice, or no ending: a
+            [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one slice, or no suffix: a
             folder of PNGs ``slice-000.png``. PNGs have 8 bits and are scaled by the maximum of the volume.
-        source: what it was made from; a NIfTI volume lends its slice axis and affine to a NIfTI result.
+        source: the input volume; a NIfTI output takes the slice axis and the affine of a NIfTI input.
 
     Raises:
-        UserError: another ending, a picture for more than one slice, or a path that cannot be written.
+        UserError: the suffix is not supported, a PNG is requested for more than one slice, or ``path`` cannot be
+            written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        ending = path.suffix.lower()
-        if ending in (".h5", ".hdf5"):
+        suffix = path.suffix.lower()
+        if suffix in (".h5", ".hdf5"):
             with h5py.File(path, "w") as file:
                 file.create_dataset("reconstruction", data=volume, compression="gzip")
         elif path.name.lower().endswith((".nii", ".nii.gz")):
             nibabel.save(_nifti(volume, source), path)
-        elif ending == ".npy":
+        elif suffix == ".npy":
             np.save(path, np.moveaxis(volume, -1, 0), allow_pickle=False)
-        elif ending in (".tif", ".tiff"):
+        elif suffix in (".tif", ".tiff"):
             tifffile.imwrite(path, np.ascontiguousarray(np.moveaxis(volume, -1, 0)), photometric="minisblack")
-        elif ending == ".png":
+        elif suffix == ".png":
             _write_picture(volume, path)
-        elif not ending:
+        elif not suffix:
             _write_pictures(volume, path)
         else:
             raise UserError(
-                f"{path}: a volume is written to .h5, .nii, .nii.gz, .npy, .tif, .png (one slice), or a folder of PNGs "
-                "(no ending)"
+                f"{path}: expected a suffix of .h5, .nii, .nii.gz, .npy, .tif, .png (one slice), or none for a folder "
+                f"of PNGs, got {suffix!r}"
             )
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
 
 
 def _nifti(volume: np.ndarray, source: Volume | None) -> nibabel.Nifti1Image:
+    """Build a NIfTI image with slice axis and affine of the input, or the identity."""
     stored = source.stored if isinstance(source, PreparedVolume) else source
     affine = getattr(stored, "affine", None)
     if stored is None or affine is None:
         return nibabel.Nifti1Image(volume, np.eye(4))
     axis = int(getattr(stored, "axis", 2))
-    turned = np.moveaxis(volume, -1, axis)
+    oriented = np.moveaxis(volume, -1, axis)
     old = [*stored[0]["image"].shape]
-    old.insert(axis, turned.shape[axis])
-    return nibabel.Nifti1Image(turned, np.asarray(affine) @ _regridded(old, turned.shape))
+    old.insert(axis, oriented.shape[axis])
+    return nibabel.Nifti1Image(oriented, np.asarray(affine) @ _regridded(old, oriented.shape))
 
 
 def _regridded(old: list[int], new: tuple[int, ...]) -> np.ndarray:
-    """Affine from the voxels of a resampled grid to those of the old one; the voxels n // 2 are at one place."""
+    """Return the affine from voxels of a resampled grid to those of the old one; voxels n // 2 coincide."""
     matrix = np.eye(4)
     for axis, (before, after) in enumerate(zip(old, new)):
         matrix[axis, axis] = before / after
@@ -104,8 +115,8 @@ def _regridded(old: list[int], new: tuple[int, ...]) -> np.ndarray:
 def _write_picture(volume: np.ndarray, path: Path) -> None:
     if volume.shape[-1] != 1:
         raise UserError(
-            f"{path}: a volume of {volume.shape[-1]} slices is more than one picture; write to {path.with_suffix('')} "
-            "for a folder of them"
+            f"{path}: expected a volume of 1 slice for a PNG, got {volume.shape[-1]} slices; write to "
+            f"{path.with_suffix('')} for a folder of PNGs"
         )
     Image.fromarray(_eight_bits(volume)[..., 0]).save(path)
 
@@ -118,5 +129,6 @@ def _write_pictures(volume: np.ndarray, folder: Path) -> None:
 
 
 def _eight_bits(volume: np.ndarray) -> np.ndarray:
+    """Scale by the maximum of the volume and convert to uint8."""
     peak = float(volume.max()) or 1.0
     return np.round(np.clip(volume / peak, 0, 1) * 255).astype(np.uint8)

@@ -1,30 +1,30 @@
-"""The samples of one split of a task on slices: made once and kept, or seen in random views."""
+"""Samples of one split of a task on slices: deterministic and cached, or randomly augmented."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from i2ikd import Sample, SampleDataset, SampleKey, UserError
+from i2ikd import BoundedCache, Sample, SampleDataset, SampleKey, UserError
 from i2ikd_mri.augmentations import augment
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slices import Slice, Slices
 
 
 class SliceSamples(SampleDataset):
-    """Slices as samples. Deterministic samples are kept in memory as far as the budget goes.
+    """Samples simulated from slices. Deterministic samples are cached within the limit of ``memory``.
 
     Args:
-        slices: where the images come from.
-        augmentations: random views of the image, made before anything else.
-        memory: the budget.
-        name: what tells this split from others in ``memory``.
+        slices: the fully sampled slices.
+        augmentations: names of the random augmentations, applied to the image before the simulation.
+        memory: cache shared by all splits.
+        name: prefix of the keys of this split in ``memory``.
     """
 
-    def __init__(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> None:
+    def __init__(self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str) -> None:
         self._slices = slices
         self._augmentations = tuple(augmentations)
         self._memory = memory
@@ -33,32 +33,50 @@ class SliceSamples(SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        """Subject, volume and slice of every sample."""
+        """Subject, volume and slice index of every sample."""
         return self._slices.keys
 
     @abstractmethod
     def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
-        """Make a sample from a fully sampled image [H, W]; ``draw`` tells random choices apart."""
+        """Simulate a sample from a fully sampled image.
+
+        Args:
+            image: [H, W], real or complex.
+            key: volume and slice index of the sample.
+            draw: seeds of random choices (sample index, augmentation seed).
+        """
 
     def from_slice(self, found: Slice, index: int) -> Sample:
-        """Make the deterministic sample of a slice; simulated from its image unless overridden."""
+        """Return the deterministic sample of a slice, by default simulated from its image.
+
+        Args:
+            found: the slice.
+            index: its index in the split.
+
+        Raises:
+            UserError: the slice has no fully sampled image.
+        """
         return self._simulate(self._image(found), found, index, (index,))
 
     def sample(self, index: int, seed: int | None) -> Sample:
-        """Return sample ``index`` as seen with ``seed``.
+        """Return a sample.
+
+        Args:
+            index: index of the sample in the split.
+            seed: augmentation seed; ``None``: the deterministic sample.
 
         Raises:
-            UserError: the slice cannot be used; the message names it.
+            UserError: the slice is invalid; the message names it.
         """
         if seed is not None and self.varies:
             return self._random(index, seed % 2**63)
-        kept: Sample | None = self._memory.get((self._name, "sample", index))
-        if kept is None:
+        cached: Sample | None = self._memory.get((self._name, "sample", index))
+        if cached is None:
             found = self._slices[index]
-            kept = self.from_slice(found, index)
-            self._memory.keep((self._name, "sample", index), kept, _extra_bytes(kept, found))
-        # The parts are shared with what is kept, the dictionary is not: a caller may add to it.
-        return Sample(kept.input, kept.target, dict(kept.conditions), kept.key)
+            cached = self.from_slice(found, index)
+            self._memory.put((self._name, "sample", index), cached, _extra_bytes(cached, found))
+        # The tensors are shared with the cached sample, the dictionary is not: a caller may add to it.
+        return Sample(cached.input, cached.target, dict(cached.conditions), cached.key)
 
     def _random(self, index: int, seed: int) -> Sample:
         random = np.random.default_rng([index, seed])
@@ -77,15 +95,15 @@ class SliceSamples(SampleDataset):
 
     def _image(self, found: Slice) -> Tensor:
         if found.image is None:
-            raise UserError(f"{found.where}: there is no fully sampled image to make a sample from")
+            raise UserError(f"{found.where}: expected a fully sampled image to simulate a sample from, got none")
         return found.image
 
 
 def _extra_bytes(sample: Sample, found: Slice) -> int:
-    """Bytes that keeping a sample costs beyond those of its slice, which some of its tensors are views of."""
-    known = {_storage(field) for field in (found.image, found.kspace, found.undersampled) if field is not None}
+    """Return the bytes of a sample that are not shared with its slice, of which some tensors are views."""
+    shared = {_storage(field) for field in (found.image, found.kspace, found.undersampled) if field is not None}
     tensors = [t for t in (sample.input, sample.target, *sample.conditions.values()) if t is not None]
-    return sum(t.numel() * t.element_size() for t in tensors if _storage(t) not in known)
+    return sum(t.numel() * t.element_size() for t in tensors if _storage(t) not in shared)
 
 
 def _storage(tensor: Tensor) -> int:

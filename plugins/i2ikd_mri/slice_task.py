@@ -1,4 +1,4 @@
-"""What the MRI tasks share: slices of a dataset by split, views, losses, single files."""
+"""Base class of the MRI tasks: slices of a dataset by split, augmentations, losses, single files."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd import Reference, SampleDataset, Task, UserError, VolumeSource, create
+from i2ikd import BoundedCache, Reference, SampleDataset, Task, UserError, VolumeSource, create
 from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slices import Slices
 
 
 class SliceTask(Task):
-    """A task whose samples are made from fully sampled slices.
+    """Task whose samples are simulated from fully sampled slices.
 
     Args:
-        dataset: a registered dataset by name (``folder`` when none is given), with its options.
-        mode: ``real`` takes the magnitude of complex slices, ``complex`` keeps them.
-        loss: ``l1`` or ``mse``.
-        stored: whether the undersampled pair that a file stores is read.
-        memory_mb: how much of slices and samples is kept in memory.
+        dataset: name of a registered dataset, with its options; a table without a name configures ``folder``.
+        mode: ``real`` takes the magnitude of complex slices, ``complex`` keeps real and imaginary parts.
+        loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
+        stored: whether undersampled images and k-space stored in the files are read.
+        memory_mb: limit of the slices and samples cached in memory, in MiB.
     """
 
     name: ClassVar[str]
@@ -46,29 +45,43 @@ class SliceTask(Task):
         self.mode = mode
         self.criterion = loss
         self.stored = stored
-        self._memory = SliceCache(memory_mb)
+        self._memory = BoundedCache[Any](memory_mb, policy="refuse")
         self._splits: dict[str, Slices] = {}
 
     @abstractmethod
-    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
-        """Return samples made from ``slices``, which ``memory`` keeps under ``name``."""
+    def samples(
+        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
+    ) -> SampleDataset:
+        """Return samples simulated from slices.
+
+        Args:
+            slices: the slices of one split.
+            augmentations: names of the random augmentations, applied in training.
+            memory: cache shared by all splits.
+            name: prefix of the keys of this split in ``memory``.
+        """
 
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of a split.
 
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            augmentations: names of ``AUGMENTATIONS``.
+
         Raises:
-            UserError: an unknown view or split.
+            UserError: the augmentation or the split does not exist.
         """
         unknown = [name for name in augmentations if name not in AUGMENTATIONS]
         if unknown:
-            raise UserError(f"{self.name} has no view {unknown[0]!r}; it has {', '.join(sorted(AUGMENTATIONS))}")
+            choices = ", ".join(sorted(AUGMENTATIONS))
+            raise UserError(f"{self.name}: unknown augmentation {unknown[0]!r}; choose from {choices}")
         if split not in self._splits:
             volumes = self._source.volumes(split)
             self._splits[split] = Slices(volumes, self.mode, self.stored, self._memory, split)
         return self.samples(self._splits[split], augmentations, self._memory, split)
 
     def identity(self) -> dict[str, Any]:
-        """Task, dataset and loss."""
+        """Return task, dataset and loss; part of the digest of a run."""
         return {
             "task": self.name,
             "dataset": {"name": self._dataset.name, **self._source.identity()},
@@ -76,45 +89,72 @@ class SliceTask(Task):
         }
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean absolute or mean squared difference."""
+        """Compute the reconstruction loss.
+
+        Args:
+            output: [B, C, H, W].
+            target: [B, C, H, W].
+
+        Returns:
+            Mean absolute (``l1``) or mean squared (``mse``) difference, a scalar.
+        """
         function = torch.nn.functional.l1_loss if self.criterion == "l1" else torch.nn.functional.mse_loss
         return function(output, target)
 
     def to_display(self, image: Tensor) -> np.ndarray:
-        """Return the image [H, W], float32: of one channel as it is, of a real and an imaginary one the magnitude.
+        """Convert an image for metrics and figures.
 
-        A negative value in an image of one channel is an error that the scores must see; KD-MRI scores it so, too.
+        Negative values of one channel stay, so that metrics count them as errors, as in KD-MRI's evaluation.
+
+        Args:
+            image: [1, H, W], or [2, H, W] with real and imaginary part.
+
+        Returns:
+            [H, W], float32: the channel, or the magnitude of two.
         """
         if image.shape[0] == 1:
             return image[0].detach().float().cpu().numpy()
         return torch.linalg.vector_norm(image.detach().float(), dim=0).cpu().numpy()
 
     def describe(self) -> dict[str, str]:
-        """Dataset and size of the first test slice."""
+        """Return dataset and size of the first test slice, for the head of a table."""
         target = self.dataset("test")[0].target
         assert target is not None, "a test slice has a target"
         height, width = target.shape[-2:]
         return {"dataset": self._dataset.name, "size": f"{height} x {width}"}
 
     def reads(self, path: Path, suffixes: Sequence[str]) -> bool:
-        """Whether ``path`` is a file that the dataset's reader knows by name, or a folder of nothing but pictures."""
+        """Whether a path is a volume for ``sample_from_file``.
+
+        Args:
+            path: a file, accepted by its suffix, or a folder, accepted if it holds PNG and TIFF files only.
+            suffixes: unused; the suffixes of the readers of the dataset count.
+        """
         return is_volume(self._source, path)
 
     def sample_from_file(self, path: Path) -> SampleDataset:
-        """Open one file, of which nothing is kept in memory; slices that are all zero are taken.
+        """Open one file for inference, without a memory cache; slices that are all zero are accepted.
+
+        Args:
+            path: the file, or a folder of images that are the slices of one volume.
 
         Raises:
             UserError: the file cannot be read.
         """
-        memory = SliceCache(0)
+        memory = BoundedCache[Any](0, policy="refuse")
         slices = Slices([open_file(self._source, path)], self.mode, self.stored, memory, "file", empty=True)
         return self.samples(slices, (), memory, "file")
 
     def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
         """Write magnitudes to HDF5 (``reconstruction`` [H, W, slices]), NIfTI, NumPy, TIFF, PNG, or a folder of PNGs.
 
+        Args:
+            outputs: one image [C, H, W] for each slice.
+            source: the input file, whose affine a NIfTI output takes.
+            path: the output file; see ``write_volume``.
+
         Raises:
-            UserError: an ending that is none of these.
+            UserError: the suffix of ``path`` is not supported, or it cannot be written.
         """
         volume = np.stack([self.to_display(output) for output in outputs], -1)
         write_volume(volume, path, open_file(self._source, source))

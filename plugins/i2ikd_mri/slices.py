@@ -1,29 +1,28 @@
-"""The slices of one split: read once, checked, and kept in memory as far as the budget goes."""
+"""Slices of one split: read once, checked, and cached within a memory limit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd import SampleKey, UserError, Volume
-from i2ikd_mri.slice_cache import SliceCache
+from i2ikd import BoundedCache, SampleKey, UserError, Volume
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice as it was read.
+    """One slice of a file.
 
     Attributes:
         image: [H, W], float32 in real mode, complex64 in complex mode; ``None`` where the file has no fully sampled
             image (new data).
-        kspace: [H, W] complex64, the file's undersampled k-space, if it was asked for and is there.
-        undersampled: [H, W] float32 or complex64, the file's zero-filled image, likewise.
-        where: which slice of which volume, for messages.
+        kspace: [H, W] complex64, the undersampled k-space of the file, if requested and stored.
+        undersampled: [H, W] float32 or complex64, the zero-filled image of the file, if requested and stored.
+        where: file and slice, the prefix of messages.
     """
 
     image: Tensor | None
@@ -33,28 +32,28 @@ class Slice:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W)."""
+        """Height and width in pixels."""
         field = self.image if self.image is not None else self.kspace
         assert field is not None, "a slice has an image or a k-space"
         return field.shape[0], field.shape[1]
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of all fields in bytes."""
         fields = (self.image, self.kspace, self.undersampled)
         return sum(f.numel() * f.element_size() for f in fields if f is not None)
 
 
 class Slices:
-    """The slices of one split, in order, slices of one volume side by side.
+    """Sequence of the slices of one split; slices of one volume are neighbours.
 
     Args:
-        volumes: where they come from.
-        mode: ``real`` takes the magnitude of complex images, ``complex`` keeps them.
-        stored: whether the file's undersampled pair is read.
-        memory: the budget.
-        name: what tells this split from others in ``memory``.
-        empty: whether slices that are all zero are taken, as the ends of a new volume may be.
+        volumes: the volumes of the split.
+        mode: ``real`` takes the magnitude of complex images, ``complex`` converts images to complex64.
+        stored: whether undersampled image and k-space of the files are read.
+        memory: cache shared by all splits.
+        name: prefix of the keys of this split in ``memory``.
+        empty: whether slices that are all zero are accepted, as they occur at the ends of a new volume.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Slices:
         volumes: Sequence[Volume],
         mode: Literal["real", "complex"],
         stored: bool,
-        memory: SliceCache,
+        memory: BoundedCache[Any],
         name: str,
         empty: bool = False,
     ) -> None:
@@ -81,15 +80,18 @@ class Slices:
     def __getitem__(self, index: int) -> Slice:
         """Return a slice.
 
+        Args:
+            index: index in the split.
+
         Raises:
-            UserError: it cannot be used; the message names the volume and the slice.
+            UserError: the slice is invalid; the message names the volume and the slice.
         """
-        kept: Slice | None = self._memory.get((self._name, "slice", index))
-        if kept is None:
+        cached: Slice | None = self._memory.get((self._name, "slice", index))
+        if cached is None:
             volume, number = self._places[index]
-            kept = self._check(self._volumes[volume], number)
-            self._memory.keep((self._name, "slice", index), kept, kept.size)
-        return kept
+            cached = self._check(self._volumes[volume], number)
+            self._memory.put((self._name, "slice", index), cached, cached.size)
+        return cached
 
     def _check(self, volume: Volume, number: int) -> Slice:
         where = f"{getattr(volume, 'path', volume.name)}, slice {number}"
@@ -101,12 +103,12 @@ class Slices:
             _refuse_empty({"image": image, "kspace": kspace}, where)
         if image is None and kspace is None:
             raise UserError(
-                f"{where}: neither a fully sampled image nor an undersampled k-space; "
-                f"there is {', '.join(sorted(fields)) or 'nothing'}"
+                f"{where}: expected a fully sampled image or an undersampled k-space, "
+                f"got {', '.join(sorted(fields)) or 'no field'}"
             )
         for name, field in (("kspace", kspace), ("undersampled", undersampled)):
             if field is not None and image is not None and field.shape != image.shape:
-                raise UserError(f"{where}: {name} is {list(field.shape)}, the image is {list(image.shape)}")
+                raise UserError(f"{where}: expected {name} of size {list(image.shape)}, got {list(field.shape)}")
         if image is not None:
             image = image.to(torch.complex64) if self._mode == "complex" else _magnitude(image)
         return Slice(image, None if kspace is None else kspace.to(torch.complex64), undersampled, where)
@@ -136,6 +138,6 @@ def _refuse_empty(fields: Mapping[str, Tensor | None], where: str) -> None:
     for name, field in fields.items():
         if field is not None and not field.any():
             raise UserError(
-                f"{where}: {name} is all zero: there is nothing to learn from it, and a score divides by 0; "
-                "leave the slice out (a folder's option slices.limit keeps those in the middle)"
+                f"{where}: {name} is all zero, so that it holds no training signal and metrics divide by 0; "
+                "exclude the slice (the folder option slices.limit selects slices in the middle)"
             )

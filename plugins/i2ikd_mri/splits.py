@@ -1,4 +1,4 @@
-"""Which volume belongs to which split, so that no subject is in two."""
+"""Assignment of volumes to splits such that no subject is in two of them."""
 
 from __future__ import annotations
 
@@ -13,42 +13,64 @@ from i2ikd_mri.readers.image import FolderVolume
 from i2ikd_mri.volumes import SPLITS
 
 _DONORS = (("val", "train"), ("test", "val"))
-"""A split without a folder, and the one that a part of is held out for it; in this order."""
+"""A split without a folder, and the split whose subjects are held out for it; in the order of processing."""
 _COPIES = re.compile(r"acc_\d+x")
-"""KD-MRI's folders of one volume at several accelerations: part of a volume's path, not of its subject."""
+"""KD-MRI's folders of one volume at several accelerations, which are part of the path but not of the subject."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file (or a folder of slices) that is a volume."""
+    """File, or folder of slices, that holds a volume.
+
+    Attributes:
+        path: the file or folder.
+        name: its path below the split's folder, without the suffix, with ``/``.
+    """
 
     path: Path
     name: str
-    """Its path below the split's folder, without the suffix, with ``/``."""
 
     def files(self) -> Sequence[Path]:
-        """Return the files that hold the volume."""
+        """Return the files of the volume: one, or one for each slice."""
         return FolderVolume(self.path).files() if self.path.is_dir() else [self.path]
 
     def subject(self, pattern: str | None) -> str:
-        """Return whom the volume is of: what ``pattern`` finds in the name, else the name's first part."""
-        found = re.search(pattern, self.name) if pattern else None
-        if found:
-            return found.group(1) if found.re.groups else found.group(0)
+        """Return the subject of the volume.
+
+        Args:
+            pattern: regular expression; its first group, or its whole match, in the name is the subject. Without a
+                match or pattern, the first part of the name is the subject.
+        """
+        match = re.search(pattern, self.name) if pattern else None
+        if match:
+            return match.group(1) if match.re.groups else match.group(0)
         parts = [part for part in self.name.split("/") if not _COPIES.fullmatch(part)]
         return parts[0] if parts else self.name
 
 
 def by_hash(subjects: Iterable[str]) -> list[str]:
-    """Return the subjects in an order that looks random and depends on their names alone."""
+    """Return the distinct subjects in a pseudo-random order that depends only on their names (SHA-256).
+
+    Args:
+        subjects: names, which may repeat.
+    """
     return sorted(set(subjects), key=lambda name: (hashlib.sha256(name.encode()).hexdigest(), name))
 
 
 def hold_out(found: Mapping[str, list[Entry]], share: float, pattern: str | None, root: Path) -> dict[str, list[Entry]]:
-    """Fill each split that has no folder with ``share`` of the subjects of the split before it.
+    """Fill each split without a folder with a share of the subjects of the preceding split.
+
+    Args:
+        found: the volumes of each split that has a folder.
+        share: share of the subjects that is held out, 0..1; 0 changes nothing.
+        pattern: see ``Entry.subject``.
+        root: the folder, the prefix of messages.
+
+    Returns:
+        The volumes of each split.
 
     Raises:
-        UserError: there are fewer than two subjects to share.
+        UserError: the preceding split has fewer than two subjects.
     """
     splits = dict(found)
     for split, donor in _DONORS:
@@ -56,8 +78,8 @@ def hold_out(found: Mapping[str, list[Entry]], share: float, pattern: str | None
             order = by_hash(entry.subject(pattern) for entry in splits[donor])
             if len(order) < 2:
                 raise UserError(
-                    f"{root}: {donor!r} has {len(order)} subject, of which no part can be held out for {split!r}; "
-                    f"add subjects, or a folder for {split!r}"
+                    f"{root}: expected at least 2 subjects in {donor!r} to hold out a part for {split!r}, got "
+                    f"{len(order)}; add subjects, or a folder for {split!r}"
                 )
             held = set(order[: _count(share, len(order), len(order) - 1)])
             splits[split] = [e for e in splits[donor] if e.subject(pattern) in held]
@@ -72,23 +94,27 @@ def divide(
 
     Args:
         entries: all volumes.
-        fractions: of the subjects, for train, val and test; they sum to 1. No split with a share stays empty.
+        fractions: shares of the subjects for train, val and test, which sum to 1. A split with a share above 0 receives
+            at least one subject.
         pattern: see ``Entry.subject``.
-        root: the folder, for a message.
+        root: the folder, the prefix of messages.
+
+    Returns:
+        The volumes of each split that is not empty.
 
     Raises:
         UserError: the fractions do not sum to 1, or there are fewer subjects than splits.
     """
     if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0 or not fractions[0]:
-        raise UserError(f"fractions = {list(fractions)}: they should be shares of train, val and test that sum to 1")
+        raise UserError(f"fractions: expected shares of train, val and test that sum to 1, got {list(fractions)}")
     order = by_hash(entry.subject(pattern) for entry in entries)
-    wanted = sum(share > 0 for share in fractions)
-    if len(order) < wanted:
+    parts_needed = sum(share > 0 for share in fractions)
+    if len(order) < parts_needed:
         raise UserError(
-            f"{root}: it has no folder for any split and {len(order)} subject(s), too few to divide into {wanted} "
-            f"splits; make folders {', '.join(SPLITS)}, or add subjects"
+            f"{root}: {len(order)} subject(s) without split folders are too few to divide into {parts_needed} splits; "
+            f"add folders {', '.join(SPLITS)}, or add subjects"
         )
-    test = _count(fractions[2], len(order), len(order) - wanted + 1)
+    test = _count(fractions[2], len(order), len(order) - parts_needed + 1)
     val = _count(fractions[1], len(order), len(order) - test - 1)
     parts = {"test": set(order[:test]), "val": set(order[test : test + val]), "train": set(order[test + val :])}
     splits = {split: [e for e in entries if e.subject(pattern) in parts[split]] for split in SPLITS}
@@ -96,11 +122,21 @@ def divide(
 
 
 def _count(share: float, total: int, most: int) -> int:
+    """Return the number of subjects of a share, 1..most, or 0 for a share of 0."""
     return min(most, max(1, round(share * total))) if share else 0
 
 
 def refuse_straddling(splits: Mapping[str, Sequence[Entry]], pattern: str | None, root: Path) -> None:
-    """Raise a ``UserError`` when a subject is in two splits."""
+    """Check that no subject is in two splits.
+
+    Args:
+        splits: the volumes of each split.
+        pattern: see ``Entry.subject``.
+        root: the folder, the prefix of the message.
+
+    Raises:
+        UserError: a subject is in two splits.
+    """
     seen: dict[str, str] = {}
     for split, entries in splits.items():
         for entry in entries:
@@ -109,6 +145,6 @@ def refuse_straddling(splits: Mapping[str, Sequence[Entry]], pattern: str | None
             if other != split:
                 raise UserError(
                     f"{root}: {subject!r} is in both {other!r} and {split!r}; a subject belongs to one split: "
-                    f"remove one, set repeated_names = 'distinct' if they are different people, or set subject to a "
-                    f"regular expression that finds the subject in a path such as {entry.name!r}"
+                    f"remove one, set repeated_names = 'distinct' if they are different subjects, or set subject to a "
+                    f"regular expression that matches the subject in a path such as {entry.name!r}"
                 )

@@ -1,35 +1,41 @@
-"""Volumes as tasks see them: slices checked, scaled, resampled and chosen, read only when asked for."""
+"""Volumes prepared for tasks: slices are selected, checked, scaled and resampled, and read on access."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.source import Volume
 from i2ikd_mri.intensities import Intensities
-from i2ikd_mri.readers.budget import DECODED_BYTES
+from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.resample import resample_slice
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-Count = Annotated[int, Field(ge=1)]
 
 
 class SliceChoice(BaseModel):
-    """Which slices of a volume are used: every ``step``-th one, and of those the ``limit`` in the middle."""
+    """Selection of slices of a volume: every ``step``-th one, and of those the ``limit`` in the middle.
+
+    Attributes:
+        step: distance between two selected slices, at least 1.
+        limit: greatest number of selected slices; ``None``: no limit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    step: Count = 1
-    limit: Count | None = None
+    step: PositiveInt = 1
+    limit: PositiveInt | None = None
 
     def indices(self, length: int) -> Sequence[int]:
-        """Return the positions that are used in a volume of ``length`` slices.
+        """Return the indices of the selected slices.
+
+        Args:
+            length: number of slices of the volume.
 
         >>> list(SliceChoice(step=2, limit=3).indices(12))
         [2, 4, 6]
@@ -42,18 +48,18 @@ class SliceChoice(BaseModel):
 
 
 class PreparedVolume:
-    """A volume whose slices are scaled by one factor, resampled to one size, and chosen.
+    """Volume whose selected slices are scaled by one factor and resampled to one size.
 
     Args:
-        volume: what is stored.
-        name: its name in the dataset, unique there.
-        size: (height, width) to resample to through k-space; ``None`` keeps the stored size. Resampling can leave
-            0..1 by the ripple of a sharp edge.
+        volume: the stored volume.
+        name: its name, unique in the dataset.
+        size: (height, width) in pixels to resample to through k-space; ``None``: the stored size. Resampled values can
+            leave 0..1 by the ripple of a sharp edge.
         normalise: ``volume`` divides every field by the largest magnitude of ``image`` in the whole stored volume
-            (of ``undersampled`` where new data has no image); ``none`` leaves the values. Either way the intensities
-            of the slices that are used are checked (``Intensities``) before the first is returned.
-        slices: which slices are used.
-        subject: whom the volume is of; ``None``: its name.
+            (of ``undersampled`` in data without a fully sampled image); ``none`` keeps the stored values. In both cases
+            the intensities of the selected slices are checked (``Intensities``) before the first slice is returned.
+        slices: selection of slices; ``None``: all of them.
+        subject: subject of the volume; ``None``: its name.
     """
 
     def __init__(
@@ -72,16 +78,21 @@ class PreparedVolume:
         self._normalise = normalise
         self._slices = slices or SliceChoice()
         self._scale = 0.0
-        self._ahead: dict[int, Mapping[str, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self._slices.indices(len(self.stored)))
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return the fields of a slice: ``image`` [H, W] float32 or complex64, and what else is stored.
+        """Return the fields of a slice by name.
+
+        Args:
+            index: index among the selected slices.
+
+        Returns:
+            ``image`` [H, W] float32 or complex64, and further stored fields (``undersampled``, ``kspace``), scaled.
 
         Raises:
-            UserError: the file is wrong, no value is positive, or a stored k-space would have to be resampled.
+            UserError: the file is unreadable, no value is positive, or a stored k-space would have to be resampled.
         """
         scale = self.scale
         place = self._slices.indices(len(self.stored))[index]
@@ -90,57 +101,54 @@ class PreparedVolume:
 
     @property
     def scale(self) -> np.float32:
-        """Divisor of the values; computed on first use, from every stored slice, with a check of the intensities.
+        """Divisor of the values, computed on first use from every stored slice, with a check of the intensities.
 
         Raises:
             UserError: the volume is all zero, or no value is positive.
         """
         if not self._scale:
-            found = self._intensities()
-            found.check(self.name)
+            intensities = self._intensities()
+            intensities.check(self.name)
             self._scale = 1.0
             if self._normalise == "volume":
-                self._scale = self._divisor(found)
+                self._scale = self._divisor(intensities)
         return np.float32(self._scale)
 
-    def _divisor(self, found: Intensities) -> float:
-        if found.largest is None:
+    def _divisor(self, intensities: Intensities) -> float:
+        """Return the largest magnitude, or raise ``UserError`` for a volume without any image."""
+        if intensities.largest is None:
             raise UserError(
-                f"volume {self.name!r}: normalise = 'volume' needs an image, or an undersampled one, to scale by, "
-                "and it has neither; set normalise = 'none'"
+                f"volume {self.name!r}: normalise = 'volume' needs an image, or an undersampled image, and the volume "
+                "has neither; set normalise = 'none'"
             )
-        return found.largest
-
-    def release(self) -> None:
-        """Forget the slices that were read for the scale and not asked for yet."""
-        self._ahead = {}
+        return intensities.largest
 
     def _intensities(self) -> Intensities:
-        """Read every slice that the scale needs, and keep those that will be asked for, within the process's budget."""
-        wanted = self._slices.indices(len(self.stored))
-        found, size = Intensities(), 0
-        for place in range(len(self.stored)) if self._normalise == "volume" else wanted:
-            fields, used = self.stored[place], place in wanted
-            found.add(fields, used)
+        """Read the slices that the scale and the check need, and cache the selected ones."""
+        selected = self._slices.indices(len(self.stored))
+        ahead: dict[int, Mapping[str, np.ndarray]] = {}
+        intensities, size = Intensities(), 0
+        for place in range(len(self.stored)) if self._normalise == "volume" else selected:
+            fields, used = self.stored[place], place in selected
+            intensities.add(fields, used)
             if used:
                 size += _bytes(fields)
-                if size <= DECODED_BYTES.limit:
-                    self._ahead[place] = fields
-        self._account()
-        return found
+                if size <= DECODED.limit:
+                    ahead[place] = fields
+        self._cache(ahead)
+        return intensities
 
     def _taken(self, place: int) -> Mapping[str, np.ndarray] | None:
-        """Return a slice that was read for the scale, which is then kept by whoever asked for it."""
-        fields = self._ahead.pop(place, None)
+        """Remove a slice that was read for the scale from the cache and return it."""
+        ahead: dict[int, Mapping[str, np.ndarray]] = DECODED.get(id(self)) or {}
+        fields = ahead.pop(place, None)
         if fields is not None:
-            self._account()
+            self._cache(ahead)
         return fields
 
-    def _account(self) -> None:
-        DECODED_BYTES.use(self, sum(_bytes(fields) for fields in self._ahead.values()))
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_ahead": {}}
+    def _cache(self, ahead: dict[int, Mapping[str, np.ndarray]]) -> None:
+        """Cache the slices that were read for the scale and not returned yet."""
+        DECODED.put(id(self), ahead, sum(_bytes(fields) for fields in ahead.values()), owner=self)
 
     def _resampled(self, values: np.ndarray, fields: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         if self._size is None or values.shape == self._size:
@@ -148,8 +156,8 @@ class PreparedVolume:
         if "kspace" in fields:
             raise UserError(
                 f"volume {self.name!r} is {values.shape[0]}x{values.shape[1]} and its stored k-space cannot be "
-                f"resampled to {self._size[0]}x{self._size[1]}: leave out size, or leave out the reader's "
-                f"acceleration to simulate the k-space instead of reading it"
+                f"resampled to {self._size[0]}x{self._size[1]}; remove size, or remove the reader option acceleration "
+                f"so that the k-space is simulated"
             )
         return resample_slice(values, self._size)
 
@@ -159,14 +167,17 @@ def _bytes(fields: Mapping[str, np.ndarray]) -> int:
 
 
 def checked_slice(values: np.ndarray, where: str) -> np.ndarray:
-    """Return a slice [H, W] as contiguous float32, or complex64.
+    """Check a slice and convert its type.
 
     Args:
-        values: what was read.
-        where: the file and the place in it, for a message.
+        values: [H, W], boolean, integer, real or complex.
+        where: file and slice, the prefix of messages.
+
+    Returns:
+        [H, W], contiguous, complex64 for complex values and float32 otherwise.
 
     Raises:
-        UserError: not two axes, empty, not numeric, or not finite.
+        UserError: the array does not have two axes, or is empty, not numeric or not finite.
     """
     check_numeric(values.dtype, where)
     if values.ndim != 2 or 0 in values.shape:
@@ -179,27 +190,29 @@ def checked_slice(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def check_numeric(dtype: np.dtype, where: str) -> None:
-    """Raise a ``UserError`` unless the type is boolean, integer, real or complex."""
+    """Check that a type is boolean, integer, real or complex.
+
+    Args:
+        dtype: the type.
+        where: file and slice, the prefix of the message.
+
+    Raises:
+        UserError: the type is none of these.
+    """
     if dtype.kind not in "biufc":
         raise UserError(f"{where}: its values are of type {dtype}; images are numbers")
 
 
 def position(index: int, length: int) -> int:
-    """Return ``index`` counted from the front.
+    """Convert an index that may be negative to 0..length - 1.
+
+    Args:
+        index: -length..length - 1.
+        length: number of slices.
 
     Raises:
-        IndexError: it is outside, which ends an iteration over a volume.
+        IndexError: the index is out of range, which ends an iteration over a volume.
     """
     if not -length <= index < length:
         raise IndexError(f"slice {index} of {length}")
     return index % length
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that counts: ``slice2`` before ``slice10``.
-
-    >>> sorted(["s10", "s2", "a3"], key=natural_key)
-    ['a3', 's2', 's10']
-    """
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.casefold()) for part in parts]

@@ -1,4 +1,4 @@
-"""DC-CNN: cascades of a small CNN and a data-consistency step (Schlemper et al. 2017, arXiv:1704.02422)."""
+"""DC-CNN: cascades of a CNN and a data-consistency step (Schlemper et al. 2017, arXiv:1704.02422)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ import torch
 from i2ikd_mri.data_consistency import DataConsistency, Measurement
 from i2ikd_mri.kernels.checkpointed import checkpointed
 from i2ikd_mri.kernels.convolution import convolution_block
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
 
 
 class Cascade(nn.Module):
-    """One CNN and one data-consistency step. What it gives out is the image after data consistency."""
+    """CNN followed by a data-consistency step; outputs the image after data consistency.
+
+    Args:
+        images: channels of an image: 1 (real) or 2 (complex).
+        depth: number of convolutions, at least 2.
+        channels: channels between the convolutions.
+        kernel: side of the convolutions in pixels, odd.
+        residual: whether the input is added to the output of the CNN.
+        consistency: the data-consistency step, shared by all cascades.
+    """
 
     def __init__(
         self, images: int, depth: int, channels: int, kernel: int, residual: bool, consistency: DataConsistency
@@ -31,7 +40,15 @@ class Cascade(nn.Module):
         self.residual = residual
 
     def forward(self, image: Tensor, measurement: Measurement) -> Tensor:
-        """Improve an image [B, C, H, W] and put what was measured back into it."""
+        """Refine an image and enforce data consistency.
+
+        Args:
+            image: [B, C, H, W].
+            measurement: measured k-space of the batch.
+
+        Returns:
+            Image [B, C, H, W].
+        """
         features = checkpointed(self.layers[0], self.layers[1], image)
         for layer in self.layers[2:]:
             features = layer(features)
@@ -43,44 +60,49 @@ class DCCNN(nn.Module):
 
     KD-MRI's teacher has 5 cascades of depth 5 (141,765 parameters), its student 5 of depth 3 (49,285).
 
-    Module paths: ``cascades.{k}`` gives the image of cascade k after data consistency; ``cascades.{k}.layers.{i}`` its
-    i-th block, after the activation; ``cascades.{k}.layers.{i}.convolution`` the same before the activation.
+    Module paths: ``cascades.{k}`` outputs the image of cascade k after data consistency; ``cascades.{k}.layers.{i}``
+    the features of its i-th block after the activation; ``cascades.{k}.layers.{i}.convolution`` the features before
+    the activation.
 
     Args:
-        cascades: number of cascades.
-        depth: convolutions of each cascade.
+        cascades: number of cascades, at least 1.
+        depth: convolutions of each cascade, at least 2.
         channels: channels between the convolutions.
-        kernel: side of the convolutions, odd.
-        residual: whether each cascade's input is added to what its CNN gives, as KD-MRI's drawing has it and its code
-            does not.
+        kernel: side of the convolutions in pixels, odd.
+        residual: whether the input of each cascade is added to the output of its CNN, as in KD-MRI's figure and unlike
+            KD-MRI's code.
         mode: ``real``: one image channel, real part after data consistency; ``complex``: real and imaginary channels.
-        centered: where zero frequency is in ``kspace`` and ``mask``; as the task has it.
+        centered: position of zero frequency in ``kspace`` and ``mask``: index 0 (``False``) or n // 2 (``True``), as in
+            the task.
+
+    Raises:
+        UserError: ``kernel`` is even, or ``depth`` below 2.
     """
 
     def __init__(
         self,
-        cascades: Annotated[int, Field(ge=1)] = 5,
+        cascades: PositiveInt = 5,
         depth: Annotated[int, Field(ge=2)] = 5,
-        channels: Annotated[int, Field(ge=1)] = 32,
-        kernel: Annotated[int, Field(ge=1)] = 3,
+        channels: PositiveInt = 32,
+        kernel: PositiveInt = 3,
         residual: bool = False,
         mode: Literal["real", "complex"] = "real",
         centered: bool = False,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise UserError(f"dc-cnn: kernel = {kernel} must be odd, so that an image keeps its size")
+            raise UserError(f"dc-cnn: expected an odd kernel, which preserves the image size, got kernel = {kernel}")
         if depth < 2:
-            raise UserError(f"dc-cnn: depth = {depth} must be at least 2")
+            raise UserError(f"dc-cnn: expected depth >= 2, got depth = {depth}")
         self.images = 1 if mode == "real" else 2
         self.consistency = DataConsistency(mode, centered)
-        self._looked_at = False  # the first batch, for its centring
+        self._centring_checked = False  # checked on the first batch
         self.cascades = nn.ModuleList(
             Cascade(self.images, depth, channels, kernel, residual, self.consistency) for _ in range(cascades)
         )
 
     def forward(self, input: Tensor, *, kspace: Tensor, mask: Tensor) -> Tensor:
-        """Reconstruct.
+        """Reconstruct a batch of images.
 
         Args:
             input: zero-filled image [B, 1, H, W] (its real part or its magnitude), or [B, 2, H, W] in complex mode.
@@ -91,18 +113,18 @@ class DCCNN(nn.Module):
             Image of the shape of ``input``; float32, also under autocast (float64 for float64).
 
         Raises:
-            UserError: an input of another number of channels, a mask that does not fit, or a k-space that is centred
-                otherwise than ``centered`` says.
+            UserError: the channels of ``input`` do not match ``mode``, the shapes of mask and k-space do not match, or
+                the k-space of the first batch has the other centring.
         """
         if input.shape[1] != self.images:
             raise UserError(
-                f"dc-cnn in {self.consistency.mode} mode takes images of {self.images} channel(s), not "
-                f"{input.shape[1]}; give the task and the network the same mode"
+                f"dc-cnn: expected an input with {self.images} channel(s) (mode = {self.consistency.mode!r}), got "
+                f"{input.shape[1]}; set the same mode in [task], [teacher] and [student]"
             )
         measurement = self.consistency.measure(kspace, mask, input.dtype)
-        if not self._looked_at and not torch.compiler.is_compiling():
+        if not self._centring_checked and not torch.compiler.is_compiling():
             self.consistency.refuse_other_centring(input, kspace, mask)
-            self._looked_at = True
+            self._centring_checked = True
         image = input
         for cascade in self.cascades:
             image = cascade(image, measurement)

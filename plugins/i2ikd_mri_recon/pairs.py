@@ -1,7 +1,7 @@
-"""Which taps of a DC-CNN teacher go with which of a DC-CNN student.
+"""Pairs of taps of two DC-CNNs.
 
-Cascades are paired in order. Where one network has more of them than the other, as many pairs are made as the smaller
-one has, spread evenly over the larger one, and the last cascades always form a pair.
+Cascades are paired in order. If the numbers of cascades differ, the smaller number is spread evenly over the larger
+one, and the last cascades always form a pair.
 """
 
 from __future__ import annotations
@@ -12,59 +12,87 @@ from typing import cast
 from i2ikd_mri.kernels.convolution import middle
 from torch import nn
 
-from i2ikd import UserError
+from i2ikd import TapPairs, UserError
 from i2ikd_mri_recon.network import DCCNN, Cascade
-
-Pairs = list[tuple[str, str]]
 
 
 def _cascades(network: nn.Module, side: str) -> list[int]:
     """Return the depth of each cascade."""
     if not isinstance(network, DCCNN):
         raise UserError(
-            f"these pairs are for two DC-CNNs, but the {side} is a {type(network).__name__}; name pairs of module paths"
+            f"pairs of DC-CNN: expected two networks DCCNN, but the {side} is a {type(network).__name__}; set pairs of "
+            "module paths"
         )
     return [len(cast(Cascade, cascade).layers) for cascade in network.cascades]
 
 
-def spread(wanted: int, existing: int) -> list[int]:
-    """Choose ``wanted`` of ``existing`` positions, evenly, the last one always.
+def spread(count: int, length: int) -> list[int]:
+    """Select evenly spaced indices, the last one always included.
+
+    Args:
+        count: number of indices, 1..length.
+        length: number of positions.
+
+    Returns:
+        ``count`` increasing indices in 0..length - 1.
 
     >>> spread(3, 5)
     [1, 2, 4]
     """
-    return [((i + 1) * existing + wanted // 2) // wanted - 1 for i in range(wanted)]
+    return [((i + 1) * length + count // 2) // count - 1 for i in range(count)]
 
 
-def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], str]) -> Pairs:
+def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], str]) -> TapPairs:
+    """Pair the cascades; ``path`` maps index and depth of a cascade to a module path."""
     large, small = _cascades(teacher, "teacher"), _cascades(student, "student")
     count = min(len(large), len(small))
     positions = zip(spread(count, len(large)), spread(count, len(small)))
     return [(path(t, large[t]), path(s, small[s])) for t, s in positions]
 
 
-def features(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair the middle blocks, after their activation: conv 3 of 5 with conv 2 of 3, as KD-MRI does.
+def features(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the middle blocks after their activation: conv 3 of 5 with conv 2 of 3, as in KD-MRI.
+
+    Args:
+        teacher: a DC-CNN.
+        student: a DC-CNN.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no DC-CNN.
+        UserError: one of the networks is not a DC-CNN.
     """
     return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{middle(depth)}")
 
 
-def preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair the middle convolutions, before their activation.
+def preactivations(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the middle convolutions before their activation.
+
+    Args:
+        teacher: a DC-CNN.
+        student: a DC-CNN.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no DC-CNN.
+        UserError: one of the networks is not a DC-CNN.
     """
     return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}.layers.{middle(depth)}.convolution")
 
 
-def images(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair the images that the cascades give, after data consistency.
+def images(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the images that the cascades output after data consistency.
+
+    Args:
+        teacher: a DC-CNN.
+        student: a DC-CNN.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no DC-CNN.
+        UserError: one of the networks is not a DC-CNN.
     """
     return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}")

@@ -1,4 +1,4 @@
-"""What this package registers: the reconstruction task, DC-CNN, and which of its taps go together."""
+"""Hooks that register the reconstruction task, DC-CNN, and pairs of its taps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_tasks(register: Register) -> None:
-    """The task."""
+    """Register the task."""
     register(
         "mri-recon",
         "i2ikd_mri_recon.task:MriRecon",
@@ -25,7 +25,7 @@ def register_tasks(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_models(register: Register) -> None:
-    """The network."""
+    """Register the network."""
     register(
         "dc-cnn",
         "i2ikd_mri_recon.network:DCCNN",
@@ -36,7 +36,7 @@ def register_models(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_pairs(register: Register) -> None:
-    """Taps of two DC-CNNs."""
+    """Register pairs of taps of two DC-CNNs."""
     register(
         "dc-cnn",
         "i2ikd_mri_recon.pairs:features",
@@ -56,7 +56,7 @@ def register_pairs(register: Register) -> None:
     register(
         "dc-cnn-images",
         "i2ikd_mri_recon.pairs:images",
-        summary="the image that each cascade gives",
+        summary="the image that each cascade outputs",
         teacher="dc-cnn",
         student="dc-cnn",
         tap_kind="images",

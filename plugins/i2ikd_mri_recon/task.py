@@ -1,4 +1,4 @@
-"""The task: reconstruct fully sampled MRI slices from undersampled single-coil k-space."""
+"""Task ``mri-recon``: reconstruction of fully sampled MRI slices from undersampled single-coil k-space."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 from i2ikd_mri.fourier import inverse_fourier
 from i2ikd_mri.masks import Mask, measured_acceleration
 from i2ikd_mri.references import DatasetRef, MaskRef, named
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_task import SliceTask
 from i2ikd_mri.slices import Slices
 from pydantic import Field
 from torch import Tensor
 
-from i2ikd import Batch, Reference, SampleDataset, UserError, create
+from i2ikd import Batch, BoundedCache, Reference, SampleDataset, UserError, create
 from i2ikd_mri_recon.samples import ReconSamples
 from i2ikd_mri_recon.undersampling import Input, Undersampling
 
@@ -23,17 +22,18 @@ class MriRecon(SliceTask):
     """Reconstruction of single-coil Cartesian MRI.
 
     Args:
-        dataset: a registered dataset by name (``folder`` when none is given), with its options.
-        mask: a registered mask by name (``variable-density`` when none is given), with its options.
-        mode: ``real``: images have one channel; magnitudes of complex data are taken, and the k-space is simulated
-            from them. ``complex``: real and imaginary channels. The network needs the same mode.
-        centered: where zero frequency is in k-space and mask: index 0, or the middle. The network needs the same.
-        input: in real mode, the input is the real part of the zero-filled image, which is where data consistency
-            starts from, or its ``magnitude``, as KD-MRI's code has it. The k-space is the same.
-        loss: ``l1`` or ``mse``.
-        stored: take the undersampled pair that a file stores (``kspace``, ``undersampled``) where there is one. Its
-            mask is the mask ``file`` if that is given, otherwise where the stored k-space is not zero.
-        memory_mb: how much of slices and samples is kept in memory, so that later epochs read no file.
+        dataset: name of a registered dataset, with its options; a table without a name configures ``folder``.
+        mask: name of a registered mask, with its options; a table without a name configures ``variable-density``.
+        mode: ``real``: images have one channel, the magnitude, from which k-space is simulated. ``complex``: images
+            have real and imaginary channels. The networks need the same mode.
+        centered: position of zero frequency in k-space and mask, along each axis of length n: index 0 (``False``) or
+            n // 2 (``True``). The networks need the same centring.
+        input: in real mode, the input is the real part of the zero-filled image, from which data consistency starts, or
+            its ``magnitude``, as in KD-MRI's code. The k-space is the same.
+        loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
+        stored: use the undersampled pair stored in a file (``kspace``, ``undersampled``) if it exists. Its mask is the
+            mask ``file`` if set, otherwise the support of the stored k-space.
+        memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
     """
 
     name = "mri-recon"
@@ -59,19 +59,27 @@ class MriRecon(SliceTask):
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of a split.
 
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            augmentations: names of ``AUGMENTATIONS``.
+
         Raises:
-            UserError: an unknown view or split, or views of stored pairs, which cannot be mirrored or moved.
+            UserError: the augmentation or the split does not exist, or stored pairs would have to be augmented.
         """
         if augmentations and self.stored:
-            raise UserError("random views need simulated k-space: leave the views out, or set task.stored = false")
+            raise UserError(
+                "augmentations need simulated k-space; remove training.augmentations, or set task.stored = false"
+            )
         return super().dataset(split, augmentations)
 
-    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
-        """Return undersampled slices: simulated, or as new data stores them."""
+    def samples(
+        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
+    ) -> SampleDataset:
+        """Return undersampled slices, simulated or stored; see ``SliceTask.samples``."""
         return ReconSamples(slices, self._undersampling, augmentations, self.stored, memory, name)
 
     def identity(self) -> dict[str, Any]:
-        """Dataset, mask, mode, input, centring, loss and whether stored pairs are taken."""
+        """Return dataset, mask, mode, input, centring, loss and use of stored pairs; part of the digest of a run."""
         return {
             **super().identity(),
             "mask": self._undersampling.mask.identity(),
@@ -86,13 +94,13 @@ class MriRecon(SliceTask):
         return {"mode": self.mode, "centered": self.centered}
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
-        """The zero-filled image: in real mode its magnitude, whatever the input; in complex mode both channels."""
+        """Return the zero-filled image [B, C, H, W]: in real mode its magnitude, for either ``input``."""
         if self.mode == "complex":
             return {"zero-filled": batch.input}
         return {"zero-filled": inverse_fourier(batch.conditions["kspace"], self.centered).abs()}
 
     def describe(self) -> dict[str, str]:
-        """Dataset, size of the first test slice, its measured acceleration, the mask, mode and input."""
+        """Return dataset, size, mask, measured acceleration, mode and input, for the head of a table."""
         mask = self.dataset("test")[0].conditions["mask"]
         return {
             **super().describe(),

@@ -1,4 +1,4 @@
-"""From a slice to a sample: undersampled k-space and zero-filled image, simulated or as the file stores them."""
+"""Conversion of a slice to a sample: undersampled k-space and zero-filled image, simulated or stored."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ Input = Literal["real", "magnitude"]
 
 
 class Undersampling:
-    """Measures slices with a mask.
+    """Simulated single-coil acquisition: k-space F(image) * mask and its inverse transform.
+
+    Axes are rows (H) and columns (W); transforms are orthonormal, see ``fourier``.
 
     Args:
-        mask: which k-space samples are measured.
+        mask: the undersampling mask.
         mode: ``real``: one channel, the real part of images; ``complex``: real and imaginary channels.
-        centered: where zero frequency is in k-space and in the mask.
-        own_mask: whether a stored k-space comes with this mask; otherwise its mask is where it is not zero.
-        input: of the zero-filled image, what is the input in real mode: its real part or its magnitude.
+        centered: position of zero frequency in k-space and mask: index 0 (``False``) or n // 2 (``True``).
+        own_mask: whether ``mask`` is also the mask of a stored k-space; otherwise that is its support.
+        input: network input in real mode: the real part or the magnitude of the zero-filled image.
 
     Raises:
-        UserError: the magnitude as an input of two channels.
+        UserError: ``input = "magnitude"`` in complex mode.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Undersampling:
         if mode == "complex" and input == "magnitude":
             raise UserError(
                 "mri-recon: input = 'magnitude' needs mode = 'real', got mode = 'complex', whose input has a real and "
-                "an imaginary channel; leave input out"
+                "an imaginary channel; omit input"
             )
         self.mask = mask
         self.mode = mode
@@ -48,8 +50,12 @@ class Undersampling:
     def mask_for(self, shape: tuple[int, int], draw: Sequence[int]) -> Tensor:
         """Return the mask [H, 1], [1, W] or [H, W] of a sample.
 
+        Args:
+            shape: (H, W) of the slice.
+            draw: seeds of a random mask (sample index, augmentation seed).
+
         Raises:
-            UserError: the mask cannot be made for slices of this shape.
+            UserError: the mask cannot be generated for slices of this shape.
         """
         if not self.mask.fixed:
             return self.mask(shape, draw, self.centered)
@@ -58,21 +64,37 @@ class Undersampling:
         return self._fixed[shape]
 
     def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
-        """Undersample a fully sampled image [H, W]; ``draw`` tells random masks apart."""
+        """Undersample a fully sampled image.
+
+        Args:
+            image: [H, W], real or complex.
+            key: key of the sample.
+            draw: seeds of a random mask (sample index, augmentation seed).
+
+        Returns:
+            Zero-filled input and target [C, H, W], with the conditions ``kspace`` [1, H, W] and ``mask``.
+
+        Raises:
+            UserError: the mask cannot be generated for slices of this shape.
+        """
         mask = self.mask_for((image.shape[0], image.shape[1]), draw)
         kspace = fourier(image, self.centered) * mask
         return self._sample(inverse_fourier(kspace, self.centered), image, kspace, mask, key)
 
     def stored(self, found: Slice, key: SampleKey) -> Sample:
-        """Take the undersampled pair of the file.
+        """Return the undersampled pair stored in the file as a sample.
+
+        Args:
+            found: a slice with a stored k-space.
+            key: key of the sample.
 
         Raises:
-            UserError: the file's k-space and image contradict each other or the mask.
+            UserError: the stored k-space does not match the stored image or the mask.
         """
         assert found.kspace is not None, "a stored pair has a k-space"
         mask = self.mask_for(found.shape, ()) if self.own_mask else support(found.kspace)
         if self.own_mask and bool((found.kspace * (1 - mask)).any()):
-            raise UserError(f"{found.where}: the stored k-space has samples where the mask says that there are none")
+            raise UserError(f"{found.where}: the stored k-space has samples where the mask is 0")
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
             _check_pair(zero_filled, found.undersampled, found.where)
@@ -94,11 +116,14 @@ class Undersampling:
 
 
 def support(kspace: Tensor) -> Tensor:
-    """Tell from zeros which samples of a stored k-space [H, W] were measured.
+    """Derive the mask of a stored k-space from its samples other than 0.
+
+    Args:
+        kspace: [H, W], complex.
 
     Returns:
-        float32 mask: [H, 1] or [1, W] if whole rows or columns are missing and nearly nothing is inside the others
-        (a measured sample may be 0 by chance), else [H, W].
+        float32 mask: [H, 1] or [1, W] if whole rows or columns are 0 and more than 90 % of the samples of the others
+        are not (a measured sample may be 0 by chance), otherwise [H, W].
     """
     measured = (kspace != 0).float()
     for lines in (measured.amax(1, keepdim=True), measured.amax(0, keepdim=True)):
@@ -108,12 +133,12 @@ def support(kspace: Tensor) -> Tensor:
 
 
 def _check_pair(zero_filled: Tensor, undersampled: Tensor, where: str) -> None:
-    """A stored image must be what the stored k-space gives, as its real part, its magnitude, or whole."""
+    """Check that a stored image is the inverse transform of the stored k-space, its real part or its magnitude."""
     candidates = [zero_filled] if undersampled.is_complex() else [zero_filled.real, zero_filled.abs()]
     norm = torch.linalg.vector_norm
     error = min(float(norm(c - undersampled) / norm(undersampled)) for c in candidates)
     if error > 0.05:
         raise UserError(
-            f"{where}: the stored k-space does not give the stored undersampled image (they differ by {error:.0%}); "
-            "it must be orthonormal, with zero frequency as task.centered says; or set task.stored = false"
+            f"{where}: the inverse transform of the stored k-space differs from the stored undersampled image by "
+            f"{error:.0%}; expected orthonormal k-space centred as set by task.centered; or set task.stored = false"
         )

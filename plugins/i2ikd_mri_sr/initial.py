@@ -1,4 +1,4 @@
-"""Initial weights with which deep networks learn from the first step, and start as the image that they improve."""
+"""Initial weights of deep networks that output a correction of their input, 0 at the start."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 
 def start_from_the_input(activated: Iterable[nn.Conv2d], last: nn.Conv2d) -> None:
-    """Draw initial weights.
+    """Draw initial weights in place, such that the network starts as the identity.
 
-    torch's own let the signal shrink to 40 % in every layer: with ten of them, hundreds of steps pass before a network
-    does better than no network.
+    torch's defaults attenuate the signal to 40 % in every layer: with ten layers, hundreds of steps pass before the
+    network improves on its input.
 
     Args:
-        activated: convolutions with a ReLU after them; they keep the signal's variance (He et al., arXiv:1502.01852),
-            as in VDSR's paper.
-        last: the convolution that gives the image to be added; it starts at 0.
+        activated: convolutions followed by a ReLU; their weights preserve the variance of the signal (He et al.,
+            arXiv:1502.01852), as in the paper of VDSR.
+        last: the convolution that outputs the correction; its weights and bias are set to 0.
     """
     for convolution in activated:
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Low resolution as a scanner has it: the central part of k-space is kept, the rest was never measured."""
+"""Simulation of a low-resolution acquisition: only the central part of k-space is measured."""
 
 from __future__ import annotations
 
@@ -14,45 +14,55 @@ Grid = Literal["target", "low"]
 
 
 class LowResolution:
-    """Makes low-resolution magnitude images of fully sampled ones.
+    """Simulate low-resolution magnitude images from fully sampled ones.
+
+    k-space has zero frequency at index n // 2 of an axis of length n; see ``resample``.
 
     Args:
-        factor: how much larger the target is than the low-resolution image, along both axes, more than 1; sizes that
-            it does not divide are rounded. ``None``: ``keep`` says it; 4 where neither is given.
-        keep: (height, width) of the part of k-space that is kept.
-        grid: whether a network sees the image on the target's grid (zero-filled), or on the low-resolution one.
+        factor: ratio of the size of the target to that of the low-resolution image, along both axes, above 1; sizes
+            that it does not divide are rounded. ``None``: set by ``keep``, or 4 without ``keep``.
+        keep: (height, width) of the central part of k-space that is kept.
+        grid: input of the networks: ``target``: the zero-filled image on the grid of the target; ``low``: the image on
+            the low-resolution grid.
 
     Raises:
-        UserError: both a factor and a size.
+        UserError: both ``factor`` and ``keep`` are set.
     """
 
     def __init__(self, factor: float | None, keep: tuple[int, int] | None, grid: Grid) -> None:
         if factor is not None and keep is not None:
-            raise UserError(f"factor = {factor:g} and keep = {list(keep)} say the same thing: leave one of them out")
+            both = f"factor = {factor:g} and keep = {list(keep)}"
+            raise UserError(f"mri-sr: expected either factor or keep, got {both}; remove one of them")
         self.factor = 4.0 if factor is None and keep is None else factor
         self.keep = keep
         self.grid = grid
 
     def kept(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return the size (h, w) of the low-resolution image of a slice of (H, W) pixels.
+        """Return the size of the low-resolution image of a slice.
+
+        Args:
+            shape: (H, W) of the slice in pixels.
+
+        Returns:
+            (h, w) in pixels.
 
         Raises:
-            UserError: there is nothing to enlarge, or the grid ``low`` and a target that is no integer multiple.
+            UserError: the size is not smaller than the slice, or, with the grid ``low``, does not divide it.
         """
         if self.factor is not None:
-            wanted = (max(1, round(shape[0] / self.factor)), max(1, round(shape[1] / self.factor)))
+            size = (max(1, round(shape[0] / self.factor)), max(1, round(shape[1] / self.factor)))
         else:
-            assert self.keep is not None, "either a factor or a size is given"
-            wanted = self.keep
-        words = f"{shape[0]}x{shape[1]}, the part of k-space that is kept {wanted[0]}x{wanted[1]}"
-        if any(small > large for small, large in zip(wanted, shape)) or wanted == shape:
-            raise UserError(f"the slice is {words}: there is nothing to enlarge; keep less, or take a larger factor")
-        if self.grid == "low" and any(large % small for small, large in zip(wanted, shape)):
+            assert self.keep is not None, "either factor or keep is set"
+            size = self.keep
+        sizes = f"slice of {shape[0]}x{shape[1]}, kept k-space of {size[0]}x{size[1]}"
+        if any(small > large for small, large in zip(size, shape)) or size == shape:
+            raise UserError(f"{sizes}: expected a kept part smaller than the slice; lower keep, or raise factor")
+        if self.grid == "low" and any(large % small for small, large in zip(size, shape)):
             raise UserError(
-                f"the slice is {words}: with grid = 'low' it must be an integer multiple; give the dataset a size that "
-                "the factor divides, or take grid = 'target'"
+                f"{sizes}: grid = 'low' expects an integer multiple; set the dataset's size to a multiple of factor, "
+                "or set grid = 'target'"
             )
-        return wanted
+        return size
 
     def low(self, image: Tensor) -> Tensor:
         """Return the magnitude on the low-resolution grid.
@@ -61,27 +71,53 @@ class LowResolution:
             image: [..., H, W], real or complex.
 
         Returns:
-            [..., h, w], real: |F^-1(central part of F(image))|, scaled such that the mean intensity stays.
+            [..., h, w], real: |F^-1(central part of F(image))|, scaled such that the mean intensity is preserved.
+
+        Raises:
+            UserError: see ``kept``.
         """
         return _shrunk(image, self.kept(_plane(image))).abs()
 
     def zero_filled(self, image: Tensor) -> Tensor:
-        """Return the magnitude on the grid of ``image``: all but the central part of k-space is zero."""
+        """Return the magnitude on the grid of ``image``, with k-space set to 0 outside the central part.
+
+        Args:
+            image: [..., H, W], real or complex.
+
+        Returns:
+            [..., H, W], real.
+
+        Raises:
+            UserError: see ``kept``.
+        """
         shape = _plane(image)
         return resample(_shrunk(image, self.kept(shape)), shape).abs()
 
-    def seen(self, image: Tensor) -> Tensor:
-        """Return what a network sees of ``image``."""
+    def network_input(self, image: Tensor) -> Tensor:
+        """Return the input of a network: ``zero_filled`` or ``low``, depending on the grid.
+
+        Args:
+            image: [..., H, W], real or complex.
+
+        Raises:
+            UserError: see ``kept``.
+        """
         return self.zero_filled(image) if self.grid == "target" else self.low(image)
 
     def enlarged(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return the size of the target of a slice that is of low resolution already.
+        """Return the size of the enlarged image of a low-resolution slice.
+
+        Args:
+            shape: (h, w) of the slice in pixels.
+
+        Returns:
+            (H, W) in pixels.
 
         Raises:
-            UserError: only the size of the kept part is known.
+            UserError: ``factor`` is not set.
         """
         if self.factor is None:
-            raise UserError("how much to enlarge a low-resolution file is not known from keep: give factor instead")
+            raise UserError("a low-resolution file is enlarged by factor, but keep is set; set factor instead")
         return round(shape[0] * self.factor), round(shape[1] * self.factor)
 
 

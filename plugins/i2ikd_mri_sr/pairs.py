@@ -1,4 +1,4 @@
-"""Which taps of a teacher go with which of a student: two VDSRs, or two networks with an upsampling tail."""
+"""Pairs of taps of two VDSRs, or of two upsampling-cnns."""
 
 from __future__ import annotations
 
@@ -7,83 +7,125 @@ from typing import TypeVar
 from i2ikd_mri.kernels.convolution import middle
 from torch import nn
 
-from i2ikd import UserError
+from i2ikd import TapPairs, UserError
 from i2ikd_mri_sr.upsampling import UpsamplingCNN
 from i2ikd_mri_sr.vdsr import VDSR
 
-Pairs = list[tuple[str, str]]
 Kind = TypeVar("Kind", VDSR, UpsamplingCNN)
 
 
 def _both(teacher: nn.Module, student: nn.Module, kind: type[Kind]) -> tuple[Kind, Kind]:
+    """Check that both networks are of one class."""
     for side, network in (("teacher", teacher), ("student", student)):
         if not isinstance(network, kind):
             raise UserError(
-                f"these pairs are for two networks {kind.__name__}, but the {side} is a {type(network).__name__}; "
-                "name pairs of module paths"
+                f"pairs of {kind.__name__}: expected two networks {kind.__name__}, but the {side} is a "
+                f"{type(network).__name__}; set pairs of module paths"
             )
     return teacher, student  # type: ignore[return-value]
 
 
-def vdsr(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair the middle blocks, after their activation: conv 6 of 11 with conv 4 of 7, as KD-MRI does.
+def vdsr(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the middle blocks after their activation: conv 6 of 11 with conv 4 of 7, as in KD-MRI.
+
+    Args:
+        teacher: a VDSR.
+        student: a VDSR.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no VDSR.
+        UserError: one of the networks is not a VDSR.
     """
     large, small = (len(network.layers) for network in _both(teacher, student, VDSR))
     return [(f"layers.{middle(large)}", f"layers.{middle(small)}")]
 
 
-def vdsr_preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair the middle convolutions, before their activation.
+def vdsr_preactivations(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the middle convolutions before their activation.
+
+    Args:
+        teacher: a VDSR.
+        student: a VDSR.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no VDSR.
+        UserError: one of the networks is not a VDSR.
     """
     return [(f"{large}.convolution", f"{small}.convolution") for large, small in vdsr(teacher, student)]
 
 
-def vdsr_images(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair what the networks add to their input.
+def vdsr_images(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the corrections that the networks add to their input.
+
+    Args:
+        teacher: a VDSR.
+        student: a VDSR.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no VDSR.
+        UserError: one of the networks is not a VDSR.
     """
     large, small = (len(network.layers) for network in _both(teacher, student, VDSR))
     return [(f"layers.{large - 1}", f"layers.{small - 1}")]
 
 
-def upsampling(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair the middle blocks, and the last ones, whose features are enlarged; one pair where these are the same.
+def upsampling(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the middle blocks and the last blocks, whose features are enlarged; one pair where these coincide.
+
+    Args:
+        teacher: an upsampling-cnn.
+        student: an upsampling-cnn.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no upsampling-cnn.
+        UserError: one of the networks is not an upsampling-cnn.
     """
     large, small = (len(network.layers) for network in _both(teacher, student, UpsamplingCNN))
     places = dict.fromkeys([(large // 2, small // 2), (large - 1, small - 1)])
     return [(f"layers.{t}", f"layers.{s}") for t, s in places]
 
 
-def upsampling_preactivations(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair the convolutions of the same blocks, before their activation.
+def upsampling_preactivations(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the convolutions of the middle and the last blocks before their activation.
+
+    Args:
+        teacher: an upsampling-cnn.
+        student: an upsampling-cnn.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no upsampling-cnn.
+        UserError: one of the networks is not an upsampling-cnn.
     """
     return [(f"{large}.convolution", f"{small}.convolution") for large, small in upsampling(teacher, student)]
 
 
-def upsampling_images(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair what the networks add to the enlarged input.
+def upsampling_images(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the corrections that the networks add to the enlarged input.
+
+    Args:
+        teacher: an upsampling-cnn.
+        student: an upsampling-cnn.
+
+    Returns:
+        Pairs (teacher path, student path).
 
     Raises:
-        UserError: one of the networks is no upsampling-cnn, or they add it to unlike images.
+        UserError: one of the networks is not an upsampling-cnn, or their options ``residual`` differ.
     """
     large, small = _both(teacher, student, UpsamplingCNN)
     if large.residual != small.residual:
         raise UserError(
-            f"what the teacher adds to residual = {large.residual!r} and the student to {small.residual!r} cannot be "
-            "compared; give both one residual"
+            f"pairs of UpsamplingCNN images: expected the same residual, got {large.residual!r} (teacher) and "
+            f"{small.residual!r} (student); set one residual for both"
         )
     return [("tail", "tail")]

@@ -1,4 +1,4 @@
-"""What this package registers: the super-resolution task, its networks, and which of their taps go together."""
+"""Hooks that register the super-resolution task, its networks, and pairs of their taps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_tasks(register: Register) -> None:
-    """The task."""
+    """Register the task."""
     register(
         "mri-sr",
         "i2ikd_mri_sr.task:MriSuperResolution",
-        summary="give slices of low resolution (the centre of k-space) the resolution of fully sampled ones",
+        summary="restore fully sampled slices from low-resolution ones (the centre of k-space)",
         paper="arXiv:2004.05319",
         template="i2ikd_mri_sr:template.toml",
         demo="i2ikd_mri_sr:demo.toml",
@@ -25,7 +25,7 @@ def register_tasks(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_models(register: Register) -> None:
-    """Networks for either grid."""
+    """Register the networks, one for each grid."""
     register(
         "vdsr",
         "i2ikd_mri_sr.vdsr:VDSR",
@@ -42,7 +42,7 @@ def register_models(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_pairs(register: Register) -> None:
-    """Taps of two VDSRs, or of two upsampling-cnns."""
+    """Register pairs of taps of two VDSRs, or of two upsampling-cnns."""
     for name, target, model, tap_kind, summary in (
         ("vdsr", "vdsr", "vdsr", "features", "the middle block, after its activation"),
         (
@@ -52,8 +52,8 @@ def register_pairs(register: Register) -> None:
             "preactivations",
             "the middle convolution, before its activation",
         ),
-        ("vdsr-images", "vdsr_images", "vdsr", "images", "what is added to the input"),
-        ("upsampling-cnn", "upsampling", "upsampling-cnn", "features", "the middle block and the last one"),
+        ("vdsr-images", "vdsr_images", "vdsr", "images", "the correction added to the input"),
+        ("upsampling-cnn", "upsampling", "upsampling-cnn", "features", "the middle and the last block"),
         (
             "upsampling-cnn-preactivations",
             "upsampling_preactivations",
@@ -66,7 +66,7 @@ def register_pairs(register: Register) -> None:
             "upsampling_images",
             "upsampling-cnn",
             "images",
-            "what is added to the enlarged input",
+            "the correction added to the enlarged input",
         ),
     ):
         register(name, f"i2ikd_mri_sr.pairs:{target}", summary=summary, teacher=model, student=model, tap_kind=tap_kind)

@@ -1,49 +1,54 @@
-"""The samples of one split of the super-resolution task."""
+"""Samples of one split of the super-resolution task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from i2ikd_mri.resample import resample
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_samples import SliceSamples
 from i2ikd_mri.slices import Slice, Slices
 from torch import Tensor
 
-from i2ikd import Sample, SampleKey
+from i2ikd import BoundedCache, Sample, SampleKey
 from i2ikd_mri_sr.low_resolution import LowResolution
 
 
 class SuperResolutionSamples(SliceSamples):
-    """Slices with their low-resolution images, which are made after the random views.
+    """Slices with their low-resolution images, which are simulated after the augmentation.
 
     Args:
-        slices: where the images come from.
-        low_resolution: how they lose their resolution.
-        augmentations: random views of the target.
-        memory: the budget.
-        name: what tells this split from others in ``memory``.
+        slices: the fully sampled slices.
+        low_resolution: simulates the low-resolution acquisition.
+        augmentations: names of the random augmentations, applied to the target.
+        memory: cache shared by all splits.
+        name: prefix of the keys of this split in ``memory``.
     """
 
     def __init__(
-        self, slices: Slices, low_resolution: LowResolution, augmentations: Sequence[str], memory: SliceCache, name: str
+        self,
+        slices: Slices,
+        low_resolution: LowResolution,
+        augmentations: Sequence[str],
+        memory: BoundedCache[Any],
+        name: str,
     ) -> None:
         super().__init__(slices, augmentations, memory, name)
         self._low_resolution = low_resolution
 
     def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
-        """Lower the resolution of an image [H, W], real or complex; the target is its magnitude."""
+        """Simulate a low-resolution input [1, h, w] from an image [H, W]; the target [1, H, W] is its magnitude."""
         if not image.is_complex():
             image = magnitude(image)
-        return Sample(self._low_resolution.seen(image)[None], magnitude(image)[None], {}, key)
+        return Sample(self._low_resolution.network_input(image)[None], magnitude(image)[None], {}, key)
 
 
 class LowResolutionSamples(SuperResolutionSamples):
-    """Slices that are of low resolution already: no target is known, and it is all zeros."""
+    """Low-resolution slices without fully sampled targets; targets are all zeros."""
 
     def from_slice(self, found: Slice, index: int) -> Sample:
-        """Put a slice on the grid that a network expects."""
+        """Resample a slice to the grid of the network input; see ``SliceSamples.from_slice``."""
         image = self._image(found)
         size = self._low_resolution.enlarged((image.shape[0], image.shape[1]))
         if self._low_resolution.grid == "target":
@@ -52,5 +57,12 @@ class LowResolutionSamples(SuperResolutionSamples):
 
 
 def magnitude(image: Tensor) -> Tensor:
-    """Return absolute values; an image that has no others is returned as it is, and shares its memory."""
+    """Return the absolute values of an image.
+
+    Args:
+        image: [..., H, W], real or complex.
+
+    Returns:
+        [..., H, W], real; ``image`` itself where it is real and has no negative value.
+    """
     return image.abs() if image.is_complex() or bool((image < 0).any()) else image

@@ -1,4 +1,4 @@
-"""The task: give MRI slices of low resolution the resolution of fully sampled ones."""
+"""Task ``mri-sr``: restore fully sampled MRI slices from low-resolution ones."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Annotated, Any, Literal
 import torch
 from i2ikd_mri.references import DatasetRef
 from i2ikd_mri.single_file import open_file
-from i2ikd_mri.slice_cache import SliceCache
 from i2ikd_mri.slice_task import SliceTask
 from i2ikd_mri.slices import Slices
-from i2ikd_mri.volumes import Count
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from i2ikd import Batch, Reference, SampleDataset, SampleKey, UserError, create
+from i2ikd import Batch, BoundedCache, Reference, SampleDataset, SampleKey, UserError, create
 from i2ikd_mri_sr.bicubic import enlarge
 from i2ikd_mri_sr.low_resolution import LowResolution
 from i2ikd_mri_sr.samples import LowResolutionSamples, SuperResolutionSamples
 
 
 class MriSuperResolution(SliceTask):
-    """Super-resolution of magnitude slices, as in KD-MRI: the central part of k-space is kept, the rest set to zero.
+    """Super-resolution of magnitude slices, as in KD-MRI: k-space outside its central part is set to 0.
 
     Args:
-        dataset: a registered dataset by name (``folder`` when none is given), with its options.
-        factor: how much larger the target is than the low-resolution image, along both axes; 4 when neither this nor
-            ``keep`` is given.
-        keep: instead of a factor, (height, width) of the part of k-space that is kept: [64, 64] of 256x256 is 4x.
+        dataset: name of a registered dataset, with its options; a table without a name configures ``folder``.
+        factor: ratio of the size of the target to that of the low-resolution image, along both axes, above 1; 4 if
+            neither ``factor`` nor ``keep`` is set.
+        keep: instead of a factor, (height, width) of the kept part of k-space: [64, 64] of 256x256 is a factor of 4.
         combine: ``magnitude``: k-space is simulated from the magnitude of a slice; ``complex``: from a complex slice,
-            and the magnitude is taken at low resolution.
-        grid: ``target``: networks see the zero-filled image, which has the target's size; ``low``: they see the small
-            image [1, h, w] and enlarge it themselves.
-        loss: ``l1`` or ``mse``.
-        files: what a single file (``i2ikd infer``) holds: ``full``: fully sampled slices, whose resolution is lowered;
-            ``low``: slices of low resolution, which are enlarged by ``factor``; a ``size`` of the dataset is then not
-            applied.
-        memory_mb: how much of slices and samples is kept in memory, so that later epochs read no file.
+            and the magnitude is computed at low resolution.
+        grid: input of the networks: ``target``: the zero-filled image, of the size of the target; ``low``: the
+            low-resolution image [1, h, w], which the networks enlarge.
+        loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
+        files: content of a single file (``i2ikd infer``): ``full``: fully sampled slices, whose resolution is lowered;
+            ``low``: low-resolution slices, which are enlarged by ``factor``; the dataset's ``size`` is not applied.
+        memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+
+    Raises:
+        UserError: both ``factor`` and ``keep`` are set, or the dataset cannot be created.
     """
 
     name = "mri-sr"
@@ -48,7 +48,7 @@ class MriSuperResolution(SliceTask):
         self,
         dataset: DatasetRef = Reference(name="folder"),  # noqa: B008 (frozen)
         factor: Annotated[float, Field(gt=1)] | None = None,
-        keep: tuple[Count, Count] | None = None,
+        keep: tuple[PositiveInt, PositiveInt] | None = None,
         combine: Literal["magnitude", "complex"] = "magnitude",
         grid: Literal["target", "low"] = "target",
         loss: Literal["l1", "mse"] = "l1",
@@ -60,40 +60,48 @@ class MriSuperResolution(SliceTask):
         self.combine = combine
         self.files = files
 
-    def samples(self, slices: Slices, augmentations: Sequence[str], memory: SliceCache, name: str) -> SampleDataset:
-        """Return low-resolution images with the fully sampled magnitudes as targets."""
+    def samples(
+        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
+    ) -> SampleDataset:
+        """Return low-resolution images with fully sampled magnitudes as targets; see ``SliceTask.samples``."""
         return SuperResolutionSamples(slices, self._low_resolution, augmentations, memory, name)
 
     def identity(self) -> dict[str, Any]:
-        """Dataset, loss, and how and on which grid the resolution is lowered."""
-        made = self._low_resolution
-        keep = list(made.keep) if made.keep else None
+        """Return dataset, loss and options of the low-resolution simulation; part of the digest of a run."""
+        simulation = self._low_resolution
         return {
             **super().identity(),
-            "factor": made.factor,
-            "keep": keep,
+            "factor": simulation.factor,
+            "keep": list(simulation.keep) if simulation.keep else None,
             "combine": self.combine,
-            "grid": made.grid,
+            "grid": simulation.grid,
         }
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
-        """The zero-filled image, and the bicubic enlargement of the low-resolution one; the same in both grids.
+        """Return the zero-filled image and the bicubic enlargement of the low-resolution image, on either grid.
 
-        The one that cannot be had from the input is made from the fully sampled slice, and left out without one.
+        The one that cannot be computed from the input is computed from the fully sampled slice, and omitted for batches
+        without targets.
+
+        Args:
+            batch: samples of one split, without augmentation.
+
+        Returns:
+            Images [B, 1, H, W] by row name: ``zero-filled``, ``bicubic``.
 
         Raises:
-            UserError: samples of complex data in random views, whose slices are not at hand.
+            UserError: the samples are complex and augmented, so that their slices are not available.
         """
-        made, size = self._low_resolution, (batch.target.shape[-2], batch.target.shape[-1])
+        simulation, size = self._low_resolution, (batch.target.shape[-2], batch.target.shape[-1])
         images = self._fully_sampled(batch) if batch.target.any() else None
-        if made.grid == "target":
+        if simulation.grid == "target":
             rows = {"zero-filled": batch.input}
-            return rows if images is None else {**rows, "bicubic": enlarge(made.low(images), size)}
+            return rows if images is None else {**rows, "bicubic": enlarge(simulation.low(images), size)}
         rows = {"bicubic": enlarge(batch.input, size)}
-        return rows if images is None else {"zero-filled": made.zero_filled(images), **rows}
+        return rows if images is None else {"zero-filled": simulation.zero_filled(images), **rows}
 
     def describe(self) -> dict[str, str]:
-        """Dataset, size of the first test slice, how much of its k-space is kept, the factor and the grid."""
+        """Return dataset, size and kept k-space of the first test slice, factor and grid, for the head of a table."""
         target = self.dataset("test")[0].target
         assert target is not None, "a test slice has a target"
         height, width = target.shape[-2:]
@@ -108,31 +116,35 @@ class MriSuperResolution(SliceTask):
         }
 
     def sample_from_file(self, path: Path) -> SampleDataset:
-        """Open one file as the option ``files`` says; nothing is kept in memory, and all-zero slices are taken.
+        """Open one file for inference, with the content set by ``files``; slices that are all zero are accepted.
+
+        Args:
+            path: the file, or a folder of images that are the slices of one volume.
 
         Raises:
-            UserError: the file cannot be read, or how much to enlarge is not known.
+            UserError: the file cannot be read, or ``files`` is ``low`` and ``factor`` is not set.
         """
         if self.files == "full":
             return super().sample_from_file(path)
         options = {name: value for name, value in self._dataset.options.items() if name != "size"}
-        memory, source = SliceCache(0), create("dataset", self._dataset.name, **options)
+        memory, source = BoundedCache[Any](0, policy="refuse"), create("dataset", self._dataset.name, **options)
         slices = Slices([open_file(source, path)], self.mode, False, memory, "file", empty=True)
         return LowResolutionSamples(slices, self._low_resolution, (), memory, "file")
 
     def _fully_sampled(self, batch: Batch) -> Tensor:
-        """Return what the batch was made from: its targets, or the complex slices that they are magnitudes of."""
+        """Return the fully sampled images of a batch: its targets, or the complex slices of these magnitudes."""
         if self.combine == "magnitude":
             return batch.target
         return torch.stack([self._complex_slice(key, target) for key, target in zip(batch.keys, batch.target)])
 
     def _complex_slice(self, key: SampleKey, target: Tensor) -> Tensor:
+        """Return the complex slice [1, H, W] whose magnitude is ``target``."""
         for slices in self._splits.values():
             if key in slices.keys:
                 image = slices[slices.keys.index(key)].image
                 if image is not None and torch.equal(image[None].abs(), target):
                     return image[None]
         raise UserError(
-            f"{key.volume}, slice {key.index}: its complex slice is not at hand, so that the resolution cannot be "
-            "lowered; baselines are for samples of the task's own splits, without random views"
+            f"{key.volume}, slice {key.index}: its complex slice is not available to simulate the baselines; compute "
+            "baselines of samples of the task's splits, without augmentations"
         )

@@ -1,4 +1,4 @@
-"""Networks that work on the low-resolution grid and enlarge at their end (arXiv:1609.05158, arXiv:1707.02921)."""
+"""Networks on the low-resolution grid with a final sub-pixel convolution (arXiv:1609.05158, arXiv:1707.02921)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Annotated, Literal
 
 from i2ikd_mri.kernels.convolution import convolution_block
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
@@ -15,7 +15,13 @@ from i2ikd_mri_sr.initial import start_from_the_input
 
 
 class ResidualBlock(nn.Module):
-    """EDSR's block: ``convolution``, ``activation``, ``projection``, added to what went in; no normalisation."""
+    """EDSR's block: ``convolution``, ``activation``, ``projection``, added to the input; without normalisation.
+
+    Source: Lim et al. 2017, arXiv:1707.02921.
+
+    Args:
+        channels: channels of input and output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -24,27 +30,31 @@ class ResidualBlock(nn.Module):
         self.projection = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map [B, C, h, w] to the same shape."""
+        """Map features [B, C, h, w] to the same shape."""
         change: Tensor = self.projection(self.activation(self.convolution(features)))
         return features + change
 
 
 class UpsamplingCNN(nn.Module):
-    """3x3 convolutions on the low-resolution grid, then a sub-pixel convolution, which starts at 0.
+    """3x3 convolutions on the low-resolution grid, followed by a sub-pixel convolution with initial weights 0.
 
-    For the task ``mri-sr`` with grid = "low" and the same factor. A pixel of the low-resolution grid costs as much as
-    one of the target's grid, and there are factor² times fewer.
+    For the task ``mri-sr`` with grid = "low" and the same factor. The cost of a pixel is the same on both grids, and
+    the low-resolution grid has factor² times fewer pixels.
 
-    Module paths: ``layers.{i}`` gives the i-th block, ``layers.{depth - 1}`` the features that are enlarged;
-    ``layers.{i}.convolution`` what goes into a block's activation; ``tail`` what is added to the enlarged input.
+    Module paths: ``layers.{i}`` outputs the features of the i-th block, ``layers.{depth - 1}`` those that are enlarged;
+    ``layers.{i}.convolution`` the input of a block's activation; ``tail`` the correction of the enlarged input.
 
     Args:
-        factor: how much larger the output is than the input, along both axes.
-        depth: blocks before the sub-pixel convolution, the first of which is always a convolution with ReLU.
-        channels: of every block.
-        blocks: what the others are: ``plain``: convolution and ReLU (ESPCN has tanh); ``residual``: EDSR's block, of
-            two convolutions.
-        residual: what the output is added to: the ``bicubic`` or ``nearest`` enlargement of the input, or ``none``.
+        factor: ratio of the size of the output to that of the input, along both axes, at least 2.
+        depth: blocks before the sub-pixel convolution, at least 1; the first is always a convolution with ReLU.
+        channels: channels of every block.
+        blocks: type of the other blocks: ``plain``: convolution and ReLU (ESPCN uses tanh); ``residual``: EDSR's block
+            of two convolutions.
+        residual: image to which the output is added: the ``bicubic`` or ``nearest`` enlargement of the input, or
+            ``none``.
+
+    Raises:
+        UserError: ``depth`` is below 1.
 
     >>> import torch
     >>> UpsamplingCNN(factor=3, depth=2, channels=4)(torch.zeros(2, 1, 5, 7)).shape
@@ -54,14 +64,14 @@ class UpsamplingCNN(nn.Module):
     def __init__(
         self,
         factor: Annotated[int, Field(ge=2)] = 4,
-        depth: Annotated[int, Field(ge=1)] = 6,
-        channels: Annotated[int, Field(ge=1)] = 64,
+        depth: PositiveInt = 6,
+        channels: PositiveInt = 64,
         blocks: Literal["plain", "residual"] = "plain",
         residual: Literal["bicubic", "nearest", "none"] = "bicubic",
     ) -> None:
         super().__init__()
         if depth < 1:
-            raise UserError(f"upsampling-cnn: depth = {depth} must be at least 1")
+            raise UserError(f"upsampling-cnn: expected depth >= 1, got depth = {depth}")
         self.factor = factor
         self.residual = residual
         self.layers = nn.ModuleList([convolution_block(1, channels)])
@@ -74,13 +84,19 @@ class UpsamplingCNN(nn.Module):
         start_from_the_input([m for path, m in self.layers.named_modules() if path.endswith(".convolution")], last)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Enlarge an image [B, 1, h, w] to [B, 1, factor * h, factor * w].
+        """Enlarge an image.
+
+        Args:
+            input: [B, 1, h, w].
+
+        Returns:
+            [B, 1, factor * h, factor * w].
 
         Raises:
-            UserError: more than one channel.
+            UserError: the input does not have 1 channel.
         """
         if input.shape[1] != 1:
-            raise UserError(f"upsampling-cnn takes images of 1 channel, not {input.shape[1]}")
+            raise UserError(f"upsampling-cnn: expected an input with 1 channel, got {input.shape[1]}")
         features = input
         for layer in self.layers:
             features = layer(features)

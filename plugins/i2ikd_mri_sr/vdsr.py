@@ -1,4 +1,4 @@
-"""VDSR: convolutions of one size whose output is added to the input (Kim et al., CVPR 2016, arXiv:1511.04587)."""
+"""VDSR: a CNN whose output is added to its input (Kim et al., CVPR 2016, arXiv:1511.04587)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated
 
 from i2ikd_mri.kernels.convolution import convolution_block
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
@@ -14,25 +14,30 @@ from i2ikd_mri_sr.initial import start_from_the_input
 
 
 class VDSR(nn.Module):
-    """3x3 convolutions with ReLU on the target's grid, learning what to add to the zero-filled image; nothing at first.
+    """3x3 convolutions with ReLU on the target's grid, whose output is added to the zero-filled image.
 
-    KD-MRI's teacher has 11 convolutions (333,569 parameters), its student 7 (185,857).
+    The last convolution has initial weights 0, so that the network starts as the identity. KD-MRI's teacher has 11
+    convolutions (333,569 parameters), its student 7 (185,857).
 
-    Module paths: ``layers.{i}`` gives the i-th block, after the activation; ``layers.{i}.convolution`` the same before
-    the activation; the last block has none and gives what is added to the input.
+    Module paths: ``layers.{i}`` outputs the features of the i-th block after the activation;
+    ``layers.{i}.convolution`` the features before the activation; the last block has no activation and outputs the
+    correction of the input.
 
     Args:
-        depth: number of convolutions.
-        channels: channels between them.
+        depth: number of convolutions, at least 2.
+        channels: channels between the convolutions.
+
+    Raises:
+        UserError: ``depth`` is below 2.
 
     >>> sum(parameter.numel() for parameter in VDSR(depth=7).parameters())
     185857
     """
 
-    def __init__(self, depth: Annotated[int, Field(ge=2)] = 11, channels: Annotated[int, Field(ge=1)] = 64) -> None:
+    def __init__(self, depth: Annotated[int, Field(ge=2)] = 11, channels: PositiveInt = 64) -> None:
         super().__init__()
         if depth < 2:
-            raise UserError(f"vdsr: depth = {depth} must be at least 2")
+            raise UserError(f"vdsr: expected depth >= 2, got depth = {depth}")
         widths = [1, *[channels] * (depth - 1), 1]
         self.layers = nn.ModuleList(
             convolution_block(inputs, outputs, activated=index < depth - 1)
@@ -42,13 +47,19 @@ class VDSR(nn.Module):
         start_from_the_input(activated, last)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Sharpen an image [B, 1, H, W] of the target's size.
+        """Restore an image of the target's size.
+
+        Args:
+            input: zero-filled image [B, 1, H, W].
+
+        Returns:
+            [B, 1, H, W].
 
         Raises:
-            UserError: more than one channel.
+            UserError: the input does not have 1 channel.
         """
         if input.shape[1] != 1:
-            raise UserError(f"vdsr takes images of 1 channel, not {input.shape[1]}")
+            raise UserError(f"vdsr: expected an input with 1 channel, got {input.shape[1]}")
         features = input
         for layer in self.layers:
             features = layer(features)

@@ -1,1 +1,1 @@
-"""Networks of other libraries as teachers and students: MONAI's and deepinv's, where these are installed."""
+"""Networks of MONAI and deepinv as teachers and students, if these libraries are installed."""

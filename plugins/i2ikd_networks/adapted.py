@@ -1,4 +1,4 @@
-"""A library's network with the calling convention of i2ikd: one image in, one image of the same size out."""
+"""Adapter of a library's network to the calling convention of i2ikd: one image in, one of the same size out."""
 
 from __future__ import annotations
 
@@ -14,54 +14,79 @@ from i2ikd.padding import pad_to_multiple
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How a network is called.
+    """Calling convention of a network.
 
     Attributes:
-        channels: of the images that it takes.
-        multiple: rows and columns are padded to multiples of this.
-        least: and at least to this.
-        residual: whether the image is added to what the network gives.
-        given: what its ``forward`` takes besides the image.
+        channels: channels of the input image.
+        multiple: rows and columns of the input are padded to multiples of this number.
+        least: smallest number of rows and columns after padding.
+        residual: whether the input is added to the output of the network.
+        arguments: arguments of ``forward`` besides the image.
     """
 
     channels: int = 1
     multiple: int = 1
     least: int = 1
     residual: bool = False
-    given: Mapping[str, float] = field(default_factory=dict)
+    arguments: Mapping[str, float] = field(default_factory=dict)
 
 
 class Adapted(nn.Module):
-    """Goes before a library's class among the bases of a new one: everything is the library's, but the call.
+    """Mixin that precedes a library's class among the bases of a new class and overrides ``forward`` only.
 
-    So module paths, which taps are named by, and the names in a ``state_dict`` are those of the library.
+    Module paths, by which taps are named, and the names in a ``state_dict`` remain those of the library.
     """
 
     adaptation = Adaptation()
 
     def forward(self, input: Tensor) -> Tensor:
-        """Map an image [B, in, H, W] of any size to [B, out, H, W]."""
-        how = self.adaptation
-        rows, columns = input.shape[-2:]
-        padded = pad_to_multiple(input, how.multiple, how.least)
-        output = self.as_the_library_has_it(padded)[..., :rows, :columns]
-        return input + output if how.residual else output
+        """Map an image of any size to one of the same size.
 
-    def as_the_library_has_it(self, image: Tensor) -> Tensor:
-        """Map an image of a size that the network can take; another one it may refuse, or give in another size."""
-        return single_image(super().forward(image, **self.adaptation.given))
+        Args:
+            input: [B, in, H, W].
+
+        Returns:
+            [B, out, H, W].
+
+        Raises:
+            UserError: the output of the network is not one image.
+        """
+        adaptation = self.adaptation
+        rows, columns = input.shape[-2:]
+        padded = pad_to_multiple(input, adaptation.multiple, adaptation.least)
+        output = self.forward_unpadded(padded)[..., :rows, :columns]
+        return input + output if adaptation.residual else output
+
+    def forward_unpadded(self, image: Tensor) -> Tensor:
+        """Run the library's ``forward`` without padding.
+
+        Args:
+            image: [B, in, H, W], of a size that the network supports; for other sizes the network may raise an error or
+                return another size.
+
+        Raises:
+            UserError: the output of the network is not one image.
+        """
+        return single_image(super().forward(image, **self.adaptation.arguments))
 
 
 def adapted_class(kind: type[nn.Module]) -> type[Adapted]:
-    """Return the class ``kind`` of a library with the call of ``Adapted``."""
+    """Create a subclass of a library's class with the ``forward`` of ``Adapted``.
+
+    Args:
+        kind: class of a network.
+    """
     return type(kind.__name__, (Adapted, kind), {"__doc__": kind.__doc__, "__module__": kind.__module__})
 
 
 def single_image(output: Any) -> Tensor:
-    """Return the image that a network gives, also as the only item of a list.
+    """Extract the image from the output of a network.
+
+    Args:
+        output: an image [B, C, H, W], or a list or tuple that holds one image.
 
     Raises:
-        UserError: it gives something else.
+        UserError: the output is anything else.
 
     >>> import torch
     >>> single_image([torch.zeros(1, 2, 5, 3)]).shape
@@ -71,7 +96,7 @@ def single_image(output: Any) -> Tensor:
         output = output[0]
     if isinstance(output, Tensor) and output.ndim == 4:
         return output
-    is_distributed = isinstance(output, list | tuple) or (isinstance(output, Tensor) and output.ndim == 5)
-    found = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-    hint = "; where that is deep supervision, switch it off, since only one image is trained" if is_distributed else ""
-    raise UserError(f"it gives {found}, not one image [B, C, H, W]{hint}")
+    several = isinstance(output, list | tuple) or (isinstance(output, Tensor) and output.ndim == 5)
+    kind = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    remedy = "; if this is deep supervision, disable it, since only one image is trained" if several else ""
+    raise UserError(f"expected one output image [B, C, H, W], got {kind}{remedy}")

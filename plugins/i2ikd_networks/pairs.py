@@ -1,4 +1,4 @@
-"""Which tap of a teacher goes with which of a student, whatever their architectures: their last feature maps."""
+"""Pairs of taps of two networks of any architecture: their last feature maps."""
 
 from __future__ import annotations
 
@@ -7,65 +7,71 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2ikd import UserError
+from i2ikd import TapPairs, UserError
 from i2ikd_networks.adapted import Adapted
 
-Pairs = list[tuple[str, str]]
 
+def features(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the inputs of the convolutions that output the images, in most networks at full resolution.
 
-def features(teacher: nn.Module, student: nn.Module) -> Pairs:
-    """Pair what the convolutions read that make the images, in most networks at full resolution.
+    Args:
+        teacher: a network of the models ``monai`` or ``deepinv``.
+        student: a network of the models ``monai`` or ``deepinv``.
+
+    Returns:
+        One pair (teacher path, student path).
 
     Raises:
-        UserError: a network of another plugin, or one in which no module gives that feature map.
+        UserError: a network is of another model, or no module of it outputs that feature map.
     """
     return [(_last_feature(teacher, "teacher"), _last_feature(student, "student"))]
 
 
 def _last_feature(network: nn.Module, side: str) -> str:
-    """Return the path of the module that gives the last feature map.
+    """Return the path of the module that outputs the last feature map.
 
-    That is what the last convolution reads that reads more channels than the image has: some networks end with
-    convolutions of the image itself. Where it reads a sum, the last module before it that gives one of the terms.
+    The last feature map is the input of the last convolution with more input channels than the image, since some
+    networks end with convolutions of the image itself. If that input is a sum, the last module before it that outputs
+    one of the terms is returned.
     """
     if not isinstance(network, Adapted):
         raise UserError(
-            f"these pairs are for networks of the models 'monai' and 'deepinv', but the {side} is a "
-            f"{type(network).__name__}; name pairs of module paths"
+            f"pairs of library networks: expected models 'monai' or 'deepinv', but the {side} is a "
+            f"{type(network).__name__}; set pairs of module paths"
         )
     calls, output = _run(network)
     image_channels = max(network.adaptation.channels, output.shape[1])
     readers = [index for index, call in enumerate(calls) if call.reads_features(image_channels)]
     if readers:
-        wanted = calls[readers[-1]].read
-        before = [call for call in reversed(calls[: readers[-1]]) if call.gave is not None]
+        feature_map = calls[readers[-1]].input
+        before = [call for call in reversed(calls[: readers[-1]]) if call.output is not None]
         paths = [call.path for call in calls]
         once = [call for call in before if paths.count(call.path) == 1]
-        exact = [call for call in once if call.gave is wanted]
-        terms = [call for call in once if _shape(call.gave) == _shape(wanted)]
+        exact = [call for call in once if call.output is feature_map]
+        terms = [call for call in once if _shape(call.output) == _shape(feature_map)]
         if exact or terms:
             return (exact or terms)[0].path
     raise UserError(
-        f"no module of the {side} ({type(network).__name__}) gives its last feature map; name pairs of module paths"
+        f"no module of the {side} ({type(network).__name__}) outputs its last feature map; set pairs of module paths"
     )
 
 
 class _Call:
-    """One run of a module: what it read and what it gave, where these are images."""
+    """One forward call of a module, with its input and output where these are [B, C, H, W] tensors."""
 
     def __init__(self, path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.path = path
         self.convolution = isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-        self.read = _image(inputs[0] if inputs else None)
-        self.gave = _image(output)
+        self.input = _image(inputs[0] if inputs else None)
+        self.output = _image(output)
 
     def reads_features(self, channels: int) -> bool:
-        """Whether it is a convolution of more than an image."""
-        return self.convolution and self.read is not None and self.read.shape[1] > channels
+        """Whether the module is a convolution with more than ``channels`` input channels."""
+        return self.convolution and self.input is not None and self.input.shape[1] > channels
 
 
-def _image(found: Any) -> Tensor | None:
-    return found if isinstance(found, Tensor) and found.ndim == 4 else None
+def _image(value: Any) -> Tensor | None:
+    return value if isinstance(value, Tensor) and value.ndim == 4 else None
 
 
 def _shape(tensor: Tensor | None) -> torch.Size | None:
@@ -74,7 +80,7 @@ def _shape(tensor: Tensor | None) -> torch.Size | None:
 
 @torch.no_grad()
 def _run(network: Adapted) -> tuple[list[_Call], Tensor]:
-    """Run the network once, in eval mode; return the runs of its modules as they ended, and its image."""
+    """Run the network once in eval mode; return the calls of its modules in the order of completion, and its output."""
     calls: list[_Call] = []
 
     def keep(path: str) -> Any:

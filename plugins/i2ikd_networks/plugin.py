@@ -1,4 +1,4 @@
-"""What this package registers: a model per library, and taps of their networks. Neither library is imported here."""
+"""Hooks that register one model for each library, and pairs of taps; neither library is imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_models(register: Register) -> None:
-    """One model per library; its option ``network`` names a class."""
+    """Register one model for each library; its option ``network`` names a class."""
     register(
         "monai",
         "i2ikd_networks.models:monai",
@@ -27,7 +27,7 @@ def register_models(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_pairs(register: Register) -> None:
-    """Taps of any two of them, of one library or of both."""
+    """Register pairs of taps of two networks of one library or of both."""
     for teacher in ("monai", "deepinv"):
         for student in ("monai", "deepinv"):
             register(

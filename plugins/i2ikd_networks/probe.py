@@ -1,4 +1,4 @@
-"""Trying a network out on small images: which sizes it can take, and whether it gives an image of the same size."""
+"""Probing of a network with small images: which sizes it supports, and whether it preserves them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ from i2ikd import UserError
 from i2ikd_networks.adapted import Adapted
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 3, 6, 12, 24, 9, 27, 64)
-"""What strides of 2 (nearly all networks have them) and of 3 multiply to; the last one has the most telling problem."""
+"""Products of strides of 2 (in nearly all networks) and 3; the largest is last, since its error is reported."""
 AMPLE = 64
-"""Rows of an image that no network finds too small, unless its strides multiply to more than half of them."""
+"""Rows of an image that is large enough for networks whose strides multiply to at most half of them."""
 
 
 class Sizes(NamedTuple):
-    """What a network can take: rows and columns that are multiples of one number, and how many at least."""
+    """Input sizes that a network supports.
+
+    Attributes:
+        multiple: rows and columns must be multiples of this number.
+        least: smallest number of rows and columns.
+    """
 
     multiple: int
     least: int
 
 
 def fitting_sizes(network: Adapted, out_channels: int) -> Sizes:
-    """Return the sizes for which the network gives an image of the size of its input.
+    """Determine the input sizes for which the output of a network has the size of its input.
 
-    A copy is run, training on one image (where normalisations need more than one value) and evaluating two. Consecutive
-    multiples as rows and columns show the multiple, since only its divisors divide both. The network and the random
-    numbers are left as they are.
+    A copy of the network is run in training mode on one image (where normalisations need more than one value) and in
+    eval mode on two. Consecutive multiples as rows and columns identify the multiple, since only its divisors divide
+    both. The network and the state of the random number generator are not changed.
+
+    Args:
+        network: the network.
+        out_channels: expected channels of the output.
 
     Raises:
-        UserError: it gives something else than an image, or one of another size whatever it is given.
+        UserError: the output is not one image, has another number of channels, or has another size than the input for
+            all sizes.
     """
     trial = copy.deepcopy(network)
     problem = ""
@@ -47,21 +57,19 @@ def fitting_sizes(network: Adapted, out_channels: int) -> Sizes:
                 while least < rows and _problem(trial.train(), 1, out_channels, (least, least)):
                     least *= 2
                 return Sizes(multiple, least)
-    raise UserError(f"it gives no image of the size of its input, whatever that is; the last that was tried: {problem}")
+    raise UserError(f"expected an output of the size of the input, got another for all sizes; last error: {problem}")
 
 
 def _problem(trial: Adapted, batch: int, out_channels: int, size: tuple[int, int]) -> str:
-    """Say what is wrong with a size; empty when nothing is."""
+    """Return the error for a size; empty if the network supports it."""
     try:
-        output = trial.as_the_library_has_it(torch.zeros(batch, trial.adaptation.channels, *size))
+        output = trial.forward_unpadded(torch.zeros(batch, trial.adaptation.channels, *size))
     except UserError:
         raise
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     if output.shape[:2] != (batch, out_channels):
-        raise UserError(
-            f"it gives {list(output.shape)} where [{batch}, {out_channels}, {size[0]}, {size[1]}] is wanted"
-        )
+        raise UserError(f"expected an output [{batch}, {out_channels}, {size[0]}, {size[1]}], got {list(output.shape)}")
     if output.shape[-2:] != size:
         return f"{output.shape[-2]} x {output.shape[-1]} from {size[0]} x {size[1]}"
     return ""

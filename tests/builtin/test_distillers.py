@@ -12,7 +12,7 @@ from torch import Tensor
 from i2ikd import Batch, Features, TapShapes, UserError
 from i2ikd.builtin.distillers.attention import Attention, channel_energy
 from i2ikd.builtin.distillers.output import Imitation, Target
-from i2ikd.testing import check_distiller
+from i2ikd.testing import check_distiller, check_distiller_precision
 
 SIZE, OTHER = (16, 16), (8, 16)
 
@@ -82,7 +82,18 @@ class TestOutput:
 
     @pytest.mark.parametrize("name", FORMULAS)
     def test_imitation_passes_the_conformance_checks(self, name: str) -> None:
-        check_distiller(lambda: Imitation(loss=name), enlarge_tolerance=1e-3)  # type: ignore[arg-type]
+        check_distiller(lambda: Imitation(loss=name), enlarge_tolerance=1e-3, precision_sizes=())  # type: ignore[arg-type]
+
+    @pytest.mark.numeric
+    @pytest.mark.parametrize("name", FORMULAS)
+    def test_imitation_equals_float64(self, name: str) -> None:
+        """Charbonnier's loss is 1e-3 for equal images."""
+        check_distiller_precision(lambda: Imitation(loss=name), vanishes_at_teacher=name != "charbonnier")  # type: ignore[arg-type]
+
+    @pytest.mark.numeric
+    @pytest.mark.parametrize("name", FORMULAS)
+    def test_target_equals_float64(self, name: str) -> None:
+        check_distiller_precision(lambda: Target(loss=name), vanishes_at_teacher=False)  # type: ignore[arg-type]
 
 
 def map_of(feature: Tensor, combine: str) -> list[list[list[float]]]:
@@ -197,4 +208,9 @@ class TestAttention:
 
     @pytest.mark.parametrize("mode", ["squared", "code"])
     def test_attention_passes_the_conformance_checks(self, mode: str) -> None:
-        check_distiller(lambda: Attention(mode=mode), enlarge=None if mode == "code" else "tile")  # type: ignore[arg-type]
+        check_distiller(lambda: Attention(mode=mode), enlarge=None if mode == "code" else "tile", precision_sizes=())  # type: ignore[arg-type]
+
+    @pytest.mark.numeric
+    @pytest.mark.parametrize("mode", ["squared", "paper", "code"])
+    def test_attention_equals_float64_for_features_of_any_scale(self, mode: str) -> None:
+        check_distiller_precision(lambda: Attention(mode=mode), scale_free=True)  # type: ignore[arg-type]

@@ -249,9 +249,9 @@ class TestExistingFiles:
     [
         ("nowhere.h5", "out.h5", "no such file or folder"),
         ("head.h5", "no/folder/out.h5", "of the output does not exist; create it first"),
-        ("head.h5", "out.jpg", "a volume is written to .h5, .nii"),
-        ("head.h5", "out.png", "a volume of 3 slices is more than one picture"),
-        ("notes.txt", "out.h5", "no reader knows such a file"),
+        ("head.h5", "out.jpg", "expected a suffix of .h5, .nii"),
+        ("head.h5", "out.png", "expected a volume of 1 slice for a PNG, got 3 slices"),
+        ("notes.txt", "out.h5", "no reader for this suffix"),
         ("empty", "out", "the folder contains no file that the task MriRecon reads"),
         ("some", "notes.txt", "is a folder: expected a folder as output, got the file"),
     ],

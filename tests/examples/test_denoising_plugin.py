@@ -1,4 +1,4 @@
-"""The example plugin is built, installed beside i2ikd, and all of it is then in use: nothing of i2ikd was changed."""
+"""The example plugin is built and installed, and all of its components are registered and usable."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUICK = [
 ]
 
 
-def test_it_is_listed_with_everything_that_it_provides(site: Any, tmp_path: Path) -> None:
+def test_it_is_listed_with_all_of_its_components(site: Any, tmp_path: Path) -> None:
     plugins = json.loads(site.i2ikd("plugins", "--json", cwd=tmp_path))
     (found,) = (plugin for plugin in plugins if plugin["name"] == "denoising")
     assert (found["distribution"], found["version"], found["problem"]) == ("i2ikd-denoising", "0.1.0", None)
@@ -46,7 +46,7 @@ def test_its_components_are_listed_among_the_others(site: Any, tmp_path: Path, k
     assert len({row["plugin"] for row in rows.values()}) > 1
 
 
-def test_its_own_tests_pass_its_experiment_is_compared_and_the_student_used(site: Any, tmp_path: Path) -> None:
+def test_its_tests_comparison_inference_and_command_succeed(site: Any, tmp_path: Path) -> None:
     noisy = np.random.default_rng(0).integers(0, 256, (40, 52), np.uint8)
     Image.fromarray(noisy).save(tmp_path / "photo.png")
     overrides = [part for change in QUICK for part in ("-o", change)]

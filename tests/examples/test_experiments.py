@@ -1,4 +1,4 @@
-"""Every bundled experiment is valid, is named like its file, shows its command, and inherits from its family's base."""
+"""Every shipped experiment is valid, named like its file, contains its command, and inherits from its family's base."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_each_family_has_one_base() -> None:
 
 @pytest.mark.parametrize("anatomy", ["brain", "cardiac", "knee"])
 @pytest.mark.parametrize("acceleration", [4, 5, 8])
-def test_the_papers_table_is_available_in_its_settings_and_for_two_cores(anatomy: str, acceleration: int) -> None:
+def test_the_table_of_the_paper_has_full_and_quick_experiments(anatomy: str, acceleration: int) -> None:
     overrides = [f"name={anatomy}-{acceleration}x", f"task.mask.acceleration={acceleration}"]
     paper = read_experiment(FOLDER / f"{anatomy}-4x.toml", overrides)
     quick = read_experiment(FOLDER / f"{anatomy}-4x-quick.toml", overrides)

@@ -1,4 +1,4 @@
-"""``i2ikd new-plugin`` writes a package that installs, passes its own tests and is compared, as it was written."""
+"""``i2ikd new-plugin`` generates a package that installs, passes its tests and is compared without changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
     return line.removeprefix("i2ikd: error: ")
 
 
-def test_the_package_is_in_use_once_it_is_installed(site: Any, tmp_path: Path) -> None:
+def test_the_installed_package_is_registered(site: Any, tmp_path: Path) -> None:
     plugins = json.loads(site.i2ikd("plugins", "--json", cwd=tmp_path))
     (found,) = (plugin for plugin in plugins if plugin["name"] == "fresh-lab")
     assert (found["distribution"], found["problem"]) == ("fresh-lab", None)
@@ -31,7 +31,7 @@ def test_the_package_is_in_use_once_it_is_installed(site: Any, tmp_path: Path) -
     }
 
 
-def test_its_tests_pass_as_written_and_its_experiment_is_compared(site: Any, tmp_path: Path) -> None:
+def test_its_tests_and_comparison_succeed_without_changes(site: Any, tmp_path: Path) -> None:
     overrides = [
         part for change in ("training.epochs=1", "task.size=16", "comparison.latency=false") for part in ("-o", change)
     ]
@@ -82,7 +82,7 @@ def test_a_name_that_is_taken_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.py").write_text("mine")
     assert "exists and is not an empty folder; choose another --out" in refused(

@@ -18,7 +18,7 @@ LEVELS = {"teacher": 33.0, "student": 30.0, "control": 31.0, "kd": 32.0}
 def condensed(levels: dict[str, float]) -> Comparison:
     """Two seeds, three volumes; a level of NaN is an arm whose every slice is undefined."""
     records = [
-        Record(arm, seed, volume, 0, {METRIC: level + 0.3 * seed + shift})
+        Record(arm, seed, volume, volume, 0, {METRIC: level + 0.3 * seed + shift})
         for arm, level in levels.items()
         for seed in (0, 1)
         for volume, shift in (("a", 0.0), ("b", 0.7), ("c", -0.4))

@@ -1,4 +1,4 @@
-"""The Fourier operators are unitary, agree with NumPy, and centre odd and even sizes alike."""
+"""The Fourier operators are unitary, equal NumPy, and use one centring for odd and even sizes."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def test_the_corner_transform_is_numpys(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 6), (7, 5), (4, 9)])
-def test_the_centred_transform_is_the_sum_over_coordinates_that_start_at_minus_half(shape: tuple[int, int]) -> None:
+def test_the_centred_transform_is_the_sum_over_coordinates_from_minus_half(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(0).normal(size=shape)
     rows, columns = (
         np.exp(-2j * np.pi * np.outer(c, c) / n) / np.sqrt(n) for n in shape for c in [np.arange(n) - n // 2]
     )
-    found = fourier(torch.from_numpy(image), centered=True).numpy()
-    np.testing.assert_allclose(found, rows @ image @ columns.T, atol=1e-12)
+    result = fourier(torch.from_numpy(image), centered=True).numpy()
+    np.testing.assert_allclose(result, rows @ image @ columns.T, atol=1e-12)
 
 
-def test_zero_frequency_is_where_the_docstring_says() -> None:
+def test_zero_frequency_is_at_the_documented_index() -> None:
     constant = torch.ones(5, 8, dtype=torch.float64)
     assert int(fourier(constant).abs().argmax()) == 0
     assert int(fourier(constant, centered=True).abs().argmax()) == 2 * 8 + 4

@@ -1,4 +1,4 @@
-"""Pictures and arrays: a file is a slice, a stack or a volume, and what is wrong is said in one line."""
+"""ImageReader: a file is a slice or a stack, a folder is a volume, and errors are one line that names the file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TestImage:
             np.testing.assert_array_equal(volume[0]["image"], values.astype(np.float32))
 
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA"])
-    def test_colours_become_luminance(self, tmp_path: Path, mode: str) -> None:
+    def test_colours_are_converted_to_luminance(self, tmp_path: Path, mode: str) -> None:
         colours = (RNG.random((6, 9, 3)) * 255).astype(np.uint8)
         picture = Image.fromarray(colours).convert(mode)
         picture.save(tmp_path / "c.png")
@@ -50,7 +50,7 @@ class TestImage:
         weights = [0.2125, 0.7154, 0.0721]
         np.testing.assert_allclose(ImageReader()(tmp_path / "c.png")[0]["image"], stored @ weights, rtol=1e-4)
 
-    def test_a_tiff_has_a_slice_a_page(self, tmp_path: Path) -> None:
+    def test_each_page_of_a_tiff_is_a_slice(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "pages.tif", STACK.transpose(2, 0, 1), photometric="minisblack")
         tifffile.imwrite(tmp_path / "colour.tiff", np.stack([self.GREY] * 3, -1), photometric="rgb")
         pages = ImageReader()(tmp_path / "pages.tif")
@@ -96,7 +96,7 @@ class TestImage:
         path.write_bytes(path.read_bytes()[:300])
         message(ImageReader(), path)
 
-    def test_a_folder_is_a_volume_in_counting_order(self, tmp_path: Path) -> None:
+    def test_a_folder_is_a_volume_in_natural_order(self, tmp_path: Path) -> None:
         folder = tmp_path / "patient"
         folder.mkdir()
         for number in (10, 2, 1):
@@ -110,7 +110,7 @@ class TestImage:
         Image.fromarray(self.GREY).save(tmp_path / "a.png")
         Image.fromarray(self.GREY.T.copy()).save(tmp_path / "b.png")
         tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 6, 9), np.uint8), photometric="minisblack")
-        with pytest.raises(UserError, match=r"b\.png: it is \(9, 6\), and a\.png is \(6, 9\)"):
+        with pytest.raises(UserError, match=r"b\.png: expected the shape \(6, 9\) of a\.png, got \(9, 6\)"):
             ImageReader()(tmp_path)[1]
-        with pytest.raises(UserError, match=r"c\.tif: it has 2 pages"):
+        with pytest.raises(UserError, match=r"c\.tif: expected 1 page, .* got 2"):
             ImageReader()(tmp_path)[2]

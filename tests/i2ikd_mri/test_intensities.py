@@ -1,4 +1,4 @@
-"""Which ranges of a volume are refused, and which are warned of, once a volume."""
+"""Intensity ranges of a volume: errors and warnings, once per volume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Normalise = Literal["volume", "none"]
 
 
 class Stored:
-    """A volume in memory [slices, H, W]; reads are counted."""
+    """Volume in memory [slices, H, W] that records the slices read."""
 
     name = "v"
 
@@ -33,7 +33,7 @@ class Stored:
 
 
 def slices_in(low: float, high: float, kind: Any = np.float32) -> np.ndarray:
-    """Four slices, the extremes in two of them."""
+    """Return four slices; two of them contain the extremes."""
     stack = np.random.default_rng(1).uniform(low, high, (4, 6, 5))
     stack[1, 2, 3], stack[2, 0, 1] = low, high
     return stack.astype(kind)
@@ -53,7 +53,7 @@ def test_a_volume_whose_maximum_is_not_positive_is_refused(normalise: Normalise,
 
 
 @BOTH
-def test_a_volume_that_is_all_zero_is_refused_whatever_its_type(normalise: Normalise) -> None:
+def test_a_volume_of_zeros_of_any_type_is_refused(normalise: Normalise) -> None:
     for kind in (np.float32, np.complex64):
         for field in ("image", "undersampled"):
             volume = PreparedVolume(Stored(np.zeros((2, 6, 5), kind), field), "v", normalise=normalise)
@@ -63,7 +63,7 @@ def test_a_volume_that_is_all_zero_is_refused_whatever_its_type(normalise: Norma
 
 @BOTH
 @pytest.mark.parametrize(("low", "warned"), [(-0.06, True), (-2.5, True), (-0.04, False), (0.0, False), (0.1, False)])
-def test_negative_values_beyond_a_twentieth_of_the_maximum_are_warned_of_once(
+def test_negative_values_beyond_a_twentieth_of_the_maximum_cause_one_warning(
     normalise: Normalise, low: float, warned: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for scale in (1.0, 255.0):
@@ -79,13 +79,13 @@ def test_negative_values_beyond_a_twentieth_of_the_maximum_are_warned_of_once(
             assert f"{scale * low:.4g}..{scale:.4g}" in lines[0]
 
 
-def test_what_is_scored_as_a_magnitude_or_not_at_all_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_complex_and_undersampled_images_are_not_checked(capsys: pytest.CaptureFixture[str]) -> None:
     for stack, field in ((slices_in(-3, -1, np.complex64), "image"), (slices_in(-3, -1), "undersampled")):
         np.testing.assert_allclose(PreparedVolume(Stored(stack, field), "v")[1][field], stack[1] / 3, rtol=1e-6)
     assert capsys.readouterr().err == ""
 
 
-def test_ringing_of_the_datasets_own_resampling_is_not_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ringing_of_resampling_causes_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
     stack = np.zeros((1, 24, 20), np.float32)
     stack[0, 6:18, 5:15] = 1
     resampled = PreparedVolume(Stored(stack), "v", size=(11, 9))[0]["image"]
@@ -93,14 +93,14 @@ def test_ringing_of_the_datasets_own_resampling_is_not_warned_of(capsys: pytest.
     assert capsys.readouterr().err == ""
 
 
-def test_slices_that_are_not_used_are_not_judged_and_not_read_for_it() -> None:
+def test_unselected_slices_are_neither_checked_nor_read() -> None:
     stack = slices_in(0, 1)
     stack[[0, 3]] -= 5
     stored = Stored(stack)
     volume = PreparedVolume(stored, "v", normalise="none", slices=SliceChoice(limit=2))
     np.testing.assert_array_equal(volume[1]["image"], stack[2])
     np.testing.assert_array_equal(volume[0]["image"], stack[1])
-    assert stored.reads == [1, 2], "each once: what was read for the check is kept until it is asked for"
+    assert stored.reads == [1, 2], "each once: slices read for the check are cached until their use"
 
 
 def test_a_volume_without_an_image_cannot_be_scaled_by_it() -> None:

@@ -1,4 +1,4 @@
-"""Simulated heads: reproducible, different, in tissues like a head's, smooth across slices, hard to reconstruct."""
+"""Simulated heads: reproducible, distinct, with the tissues of a head, continuous across slices, band-limited."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_slices_are_float32_magnitudes_in_0_to_1(heads: list[np.ndarray]) -> Non
         assert head.max() == pytest.approx(1, abs=1e-6)
 
 
-def test_a_seed_gives_the_same_subjects_and_another_seed_others() -> None:
+def test_subjects_are_a_function_of_the_seed() -> None:
     def first(seed: int) -> np.ndarray:
         return stack(PhantomDataset(slices=2, size=(48, 40), seed=seed).volumes("val")[1])
 
@@ -82,7 +82,7 @@ def test_background_noise_has_the_rayleigh_mean() -> None:
     assert stack(PhantomVolume("v", (0, 0, 0), 1, (96, 96), noise=0.0))[0, :8, :8].max() == 0
 
 
-def test_a_quarter_of_the_lines_loses_much_that_the_rest_cannot_tell() -> None:
+def test_zero_filling_a_quarter_of_the_lines_has_the_psnr_of_real_data() -> None:
     """Zero-filled from the central quarter of the lines, a slice falls to the quality of real brains (20 to 32 dB)."""
     image = PhantomVolume("v", (0, 2, 1), 1, (128, 128), noise=0.01)[0]["image"]
     spectrum = np.fft.fftshift(np.fft.fft2(image), axes=0)
@@ -92,8 +92,8 @@ def test_a_quarter_of_the_lines_loses_much_that_the_rest_cannot_tell() -> None:
     assert 20 < psnr < 32
 
 
-def test_edges_are_soft_enough_for_the_grid() -> None:
-    """The outermost frequencies hold little: the picture is as band-limited as a scanner's."""
+def test_images_are_band_limited() -> None:
+    """The outermost 20 % of the frequencies hold less than 0.5 % of the energy, as in a band-limited acquisition."""
     image = draw_slice(Anatomy.draw(np.random.default_rng(1)), 0.1, (128, 128))
     power = np.abs(np.fft.fftshift(np.fft.fft2(image))) ** 2
     centre = power[64 - 51 : 64 + 51, 64 - 51 : 64 + 51].sum()
@@ -101,7 +101,7 @@ def test_edges_are_soft_enough_for_the_grid() -> None:
 
 
 @pytest.mark.parametrize("size", [(33, 47), (47, 33), (16, 64)])
-def test_any_size_holds_the_whole_head(size: tuple[int, int]) -> None:
+def test_the_whole_head_is_inside_an_image_of_any_size(size: tuple[int, int]) -> None:
     image = PhantomVolume("v", (0, 0, 1), 2, size, noise=0.0)[1]["image"]
     assert image.shape == size
     assert image.max() > 0.5
@@ -109,7 +109,7 @@ def test_any_size_holds_the_whole_head(size: tuple[int, int]) -> None:
     assert edges.max() < 0.2
 
 
-def test_a_finer_grid_shows_the_same_head() -> None:
+def test_a_finer_grid_has_the_same_head() -> None:
     anatomy = Anatomy.draw(np.random.default_rng(2))
     coarse, fine = draw_slice(anatomy, 0.1, (64, 64)), draw_slice(anatomy, 0.1, (192, 192))
     pooled = fine.reshape(64, 3, 64, 3).mean((1, 3))
@@ -127,7 +127,7 @@ def test_complex_slices_have_a_smooth_phase_and_the_same_magnitude() -> None:
     assert np.ptp(np.angle(values)[magnitude > 0.3]) > 0.3
 
 
-def test_a_volume_is_drawn_once_lazily_and_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_volume_is_drawn_once_on_first_access_and_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[float] = []
     monkeypatch.setattr("i2ikd_mri.phantom.draw_slice", lambda a, z, s: drawn.append(z) or draw_slice(a, z, s))
     volume = PhantomDataset(slices=3, size=(32, 32)).volumes("train")[0]
@@ -149,7 +149,7 @@ def test_many_slices_stay_inside_the_head() -> None:
     assert (head.reshape(30, -1).mean(1) > 0.1).all()
 
 
-def test_drawing_is_fast() -> None:
+def test_drawing_takes_less_than_150_ms_a_slice() -> None:
     best = np.inf
     for number in range(3):
         volume = PhantomVolume("v", (9, 0, number), 8, (128, 128), 0.01)
@@ -159,7 +159,7 @@ def test_drawing_is_fast() -> None:
     assert best < 0.15, "expected 0.03 s a slice on an idle core"
 
 
-def test_options_are_checked_and_make_the_identity() -> None:
+def test_options_are_checked_and_part_of_the_identity() -> None:
     source = i2ikd.create("dataset", "phantom", train=2, size=[40, 32])
     assert len(source.volumes("train")) == 2
     assert source.volumes("test")[0][0]["image"].shape == (40, 32)
@@ -168,5 +168,5 @@ def test_options_are_checked_and_make_the_identity() -> None:
     for wrong in ({"size": [8, 32]}, {"noise": -0.1}, {"train": 0}, {"subjects": 3}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             i2ikd.create("dataset", "phantom", **wrong)
-    with pytest.raises(UserError, match="no split 'vall'; did you mean 'val'"):
+    with pytest.raises(UserError, match="unknown split 'vall'; did you mean 'val'"):
         source.volumes("vall")

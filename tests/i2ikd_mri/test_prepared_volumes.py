@@ -1,13 +1,15 @@
-"""A prepared volume reads every slice once: what its scale needed is kept until it is asked for."""
+"""A prepared volume reads every slice once: slices read for the scale are cached until their first access."""
 
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
-from i2ikd_mri.readers.budget import Budget
 from i2ikd_mri.volumes import PreparedVolume, SliceChoice
+
+from i2ikd import BoundedCache
 
 STACK = np.random.default_rng(2).random((6, 5, 5), dtype=np.float32)  # H, W, slices
 
@@ -26,7 +28,7 @@ class CountedStack:
         return {"image": STACK[:, :, index]}
 
 
-def test_the_largest_value_is_sought_once_and_survives_pickling() -> None:
+def test_the_scale_is_computed_once_and_survives_pickling() -> None:
     reads: list[int] = []
     prepared = PreparedVolume(CountedStack(reads), "v")
     for _ in range(3):
@@ -44,11 +46,12 @@ def test_in_the_first_epoch_every_slice_is_read_once() -> None:
     assert sorted(reads) == [0, 1, 2, 3, 4]
 
 
-def test_slices_read_ahead_are_let_go_when_the_budget_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("i2ikd_mri.volumes.DECODED_BYTES", Budget(STACK.nbytes * 3 // 2))
+def test_slices_read_ahead_are_evicted_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = BoundedCache[Any](1.5 * STACK.nbytes / 2**20, policy="evict")
+    monkeypatch.setattr("i2ikd_mri.volumes.DECODED", cache)
     reads: list[int] = []
     volumes = [PreparedVolume(CountedStack(reads), name) for name in "ab"]
     first = [volume[0]["image"] for volume in volumes]
     np.testing.assert_array_equal(first[0], first[1])
     volumes[1][1], volumes[0][1]
-    assert len(reads) == 5 + 5 + 1, "the second volume took the place of the first"
+    assert len(reads) == 5 + 5 + 1, "the slices of the second volume evict those of the first"

@@ -1,4 +1,4 @@
-"""Readers are registered, chosen by a file's suffix, and agree with h5py on real files."""
+"""Readers are registered, selected by suffix, and agree with h5py on real files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import i2ikd
 from i2ikd import Reader, UserError
 
 
-def test_a_stem_loses_the_whole_suffix() -> None:
+def test_a_stem_has_no_part_of_the_suffix() -> None:
     assert stem("a.b.NII.GZ") == "a.b"
     assert stem("volume.mha") == "volume"
     assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5"]
@@ -30,12 +30,12 @@ def test_every_bundled_reader_is_registered(name: str) -> None:
         i2ikd.create("reader", name, axes=1)
 
 
-def test_a_strangers_reader_is_chosen_by_the_suffixes_that_it_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    stated = {"mha": {"suffixes": ".mha .mhd"}, "silent": {}}
-    monkeypatch.setattr("i2ikd_mri.readers.list_components", lambda kind: stated)
+def test_a_reader_of_another_plugin_is_selected_by_its_registered_suffixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = {"mha": {"suffixes": ".mha .mhd"}, "without-suffixes": {}}
+    monkeypatch.setattr("i2ikd_mri.readers.list_components", lambda kind: registered)
     assert candidates("volume.mha") == ["mha"]
     assert stem("volume.mhd") == "volume"
-    assert "silent" not in known_suffixes()
+    assert "without-suffixes" not in known_suffixes()
 
 
 REAL = os.environ.get("I2IKD_TEST_DATA")
@@ -51,7 +51,7 @@ REAL = os.environ.get("I2IKD_TEST_DATA")
     ],
     ids=["brain", "knee", "complex"],
 )
-def test_real_files_read_like_h5py_reads_them(folder: str, reader: Reader, key: str, axis: int) -> None:
+def test_real_files_equal_the_arrays_of_h5py(folder: str, reader: Reader, key: str, axis: int) -> None:
     paths = sorted(Path(str(REAL), folder, "test").glob("*.h5"))
     if not paths:
         pytest.skip(f"I2IKD_TEST_DATA has no file {folder}/test/*.h5")

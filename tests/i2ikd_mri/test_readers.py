@@ -1,24 +1,27 @@
-"""Readers give each slice of a file once, open it once a process, and say in one line what is wrong with it."""
+"""Readers return every slice of a file, open it once in a process, and raise errors of one line."""
 
 from __future__ import annotations
 
+import gc
 import gzip
+import math
 import multiprocessing
 import os
 import pickle
+from operator import methodcaller
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel
 import numpy as np
 import pytest
-from i2ikd_mri.readers.budget import Budget
 from i2ikd_mri.readers.complex_hdf5 import ComplexHdf5Reader
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 from i2ikd_mri.readers.kdmri import KdMriReader, KdMriVolume
 from i2ikd_mri.readers.nifti import NiftiReader
 
-from i2ikd import UserError
+from i2ikd import BoundedCache, UserError
 from i2ikd.source import Volume
 
 RNG = np.random.default_rng(3)
@@ -41,16 +44,16 @@ def kdmri(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The HDF5 files that are opened, in order."""
-    seen: list[str] = []
+    """Names of the opened HDF5 files, in order."""
+    calls: list[str] = []
     real = h5py.File
 
     def counting(path: Path, mode: str) -> h5py.File:
-        seen.append(Path(path).name)
+        calls.append(Path(path).name)
         return real(path, mode)
 
     monkeypatch.setattr("i2ikd_mri.readers.hdf5.h5py.File", counting)
-    return seen
+    return calls
 
 
 def message(reader: object, path: Path, index: int = 0) -> str:
@@ -80,13 +83,13 @@ class TestKdMri:
         assert len(volume) == 1
         np.testing.assert_array_equal(volume[0]["image"], STACK[:, :, 1])
 
-    def test_acceleration_chooses_the_stored_pair(self, kdmri: Path) -> None:
+    def test_acceleration_selects_the_stored_pair(self, kdmri: Path) -> None:
         fields = KdMriReader(acceleration=4)(kdmri)[3]
         np.testing.assert_array_equal(fields["undersampled"], 0.5 * STACK[:, :, 3])
         assert fields["kspace"].dtype == np.complex64
         np.testing.assert_allclose(np.fft.ifft2(fields["kspace"]).real, STACK[:, :, 3], atol=1e-5)
 
-    def test_a_pair_that_is_not_stored_is_named_with_what_is(self, kdmri: Path) -> None:
+    def test_a_missing_pair_is_named_with_the_stored_datasets(self, kdmri: Path) -> None:
         text = message(KdMriReader(acceleration=8), kdmri)
         assert "'img_volus_8x'" in text
         assert "'img_volus_4x', 'kspace_volus_4x', 'volfs'" in text
@@ -109,31 +112,31 @@ class TestKdMri:
 
     def test_a_real_kspace_is_refused(self, tmp_path: Path) -> None:
         path = write_hdf5(tmp_path / "v.h5", volfs=STACK, img_volus_5x=STACK, kspace_volus_5x=STACK)
-        assert "should be complex" in message(KdMriReader(acceleration=5), path)
+        assert "expected complex values" in message(KdMriReader(acceleration=5), path)
 
     @pytest.mark.parametrize(
-        ("values", "said"),
+        ("values", "expected"),
         [
-            (np.float32(3), "shape is ()"),
+            (np.float32(3), "got the shape ()"),
             (np.zeros((4, 0, 2), np.float32), "(4, 0, 2)"),
             (np.zeros((2, 3, 4, 5), np.float32), "[H, W, slices]"),
             (np.array([[b"a", b"b"]]), "images are numbers"),
-            (np.ones((4, 5), np.complex64), "should be real"),
+            (np.ones((4, 5), np.complex64), "expected real values"),
             (np.full((4, 5, 2), np.nan), "not finite"),
             (np.full((4, 5, 2), 1e300), "not finite"),
-            (h5py.Empty("f4"), "shape is none"),
+            (h5py.Empty("f4"), "got the shape none"),
         ],
     )
-    def test_what_is_not_a_volume_is_refused(self, tmp_path: Path, values: np.ndarray, said: str) -> None:
+    def test_an_array_that_is_not_a_volume_is_refused(self, tmp_path: Path, values: np.ndarray, expected: str) -> None:
         text = message(KdMriReader(), write_hdf5(tmp_path / "v.h5", volfs=values))
-        assert said in text
+        assert expected in text
         assert "'volfs'" in text
 
     def test_a_truncated_file_is_refused(self, kdmri: Path) -> None:
         kdmri.write_bytes(kdmri.read_bytes()[:-200])
         assert "truncated" in message(KdMriReader(), kdmri)
 
-    def test_what_is_not_hdf5_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_hdf5_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "v.h5"
         path.write_text("volfs")
         assert "not an HDF5 file" in message(KdMriReader(), path)
@@ -194,38 +197,28 @@ class TestOpenFiles:
         np.testing.assert_array_equal(volume[3]["image"], STACK[:, :, 3])
         assert volume.file.opens == 1
 
-    def test_open_files_stay_within_the_budget(
+    def test_open_files_stay_within_the_limit(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: list[str]
     ) -> None:
-        monkeypatch.setattr("i2ikd_mri.readers.hdf5.OPEN_FILES", Budget(2))
+        cache = BoundedCache[Any](math.inf, policy="evict", max_items=2, on_removal=methodcaller("close"))
+        monkeypatch.setattr("i2ikd_mri.readers.hdf5.OPEN_FILES", cache)
         volumes = [KdMriReader()(write_hdf5(tmp_path / f"{i}.h5", volfs=STACK + i)) for i in range(3)]
         opens.clear()
         for volume in volumes:
             volume[0]
-        assert [v.file._file is not None for v in volumes] == [False, True, True]
+        assert [v.file.is_open for v in volumes] == [False, True, True]
         volumes[1].file.opened()
         volumes[0].file.opened()
         assert opens == ["0.h5", "1.h5", "2.h5", "0.h5"]
-        assert [v.file._file is not None for v in volumes] == [True, True, False]
+        assert [v.file.is_open for v in volumes] == [True, True, False]
 
-    def test_the_budget_keeps_nobody_alive(self) -> None:
-        budget = Budget(10)
-
-        class Holder:
-            released = False
-
-            def release(self) -> None:
-                self.released = True
-
-        first, second = Holder(), Holder()
-        budget.use(first, 6)
-        budget.use(first, 6)
-        assert not first.released
-        del first
-        budget.use(second, 11)
-        budget.use(third := Holder(), 3)
-        assert second.released
-        assert not third.released
+    def test_a_file_is_closed_when_its_volume_is_deleted(self, kdmri: Path) -> None:
+        volume = KdMriReader()(kdmri)
+        handle = volume.file.opened()
+        assert handle.id.valid
+        del volume
+        gc.collect()
+        assert not handle.id.valid
 
 
 def _read_all(volume: KdMriVolume, queue: multiprocessing.Queue) -> None:
@@ -235,7 +228,7 @@ def _read_all(volume: KdMriVolume, queue: multiprocessing.Queue) -> None:
 
 class TestChunks:
     @pytest.mark.parametrize("chunks", [None, (6, 9, 1), (3, 9, 3), (6, 9, 4)])
-    def test_every_layout_gives_the_same_slices(self, tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
+    def test_every_layout_returns_the_same_slices(self, tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
         path = tmp_path / "v.h5"
         with h5py.File(path, "w") as file:
             file.create_dataset("volfs", data=STACK, chunks=chunks)
@@ -252,11 +245,11 @@ class TestChunks:
         with h5py.File(path, "w") as file:
             file.create_dataset("image", data=values, chunks=(chunk, 5, 7), compression="gzip")
         stack = Hdf5Stack(Hdf5File(path), "image", 0)
-        seen = []
+        calls = []
         real = Hdf5Stack._read
-        monkeypatch.setattr(Hdf5Stack, "_read", lambda self, s: seen.append(s) or real(self, s))
+        monkeypatch.setattr(Hdf5Stack, "_read", lambda self, s: calls.append(s) or real(self, s))
         np.testing.assert_allclose([stack[i] for i in range(6)], values, rtol=1e-6)
-        assert len(seen) == reads
+        assert len(calls) == reads
 
     def test_interleaved_slices_of_a_contiguous_dataset_are_read_together(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -264,17 +257,18 @@ class TestChunks:
         with h5py.File(tmp_path / "v.h5", "w") as file:
             file.create_dataset("volfs", data=STACK)
         stack = Hdf5Stack(Hdf5File(tmp_path / "v.h5"), "volfs", 2)
-        seen = []
+        calls = []
         real = Hdf5Stack._read
-        monkeypatch.setattr(Hdf5Stack, "_read", lambda self, s: seen.append(s) or real(self, s))
+        monkeypatch.setattr(Hdf5Stack, "_read", lambda self, s: calls.append(s) or real(self, s))
         for index in (3, 0, 2, 1, 1):
             np.testing.assert_array_equal(stack[index], STACK[:, :, index])
-        assert len(seen) == 1
-        monkeypatch.setattr("i2ikd_mri.readers.hdf5.DECODED_BYTES", Budget(4 * 2 * STACK[:, :, 0].nbytes))
-        seen.clear()
+        assert len(calls) == 1
+        limit_mib = 4 * 2 * STACK[:, :, 0].nbytes / 2**20
+        monkeypatch.setattr("i2ikd_mri.readers.hdf5.DECODED", BoundedCache[Any](limit_mib, policy="evict"))
+        calls.clear()
         small = Hdf5Stack(Hdf5File(tmp_path / "v.h5"), "volfs", 2)
         np.testing.assert_array_equal([small[i] for i in range(len(small))], np.moveaxis(STACK, 2, 0))
-        assert len(seen) == -(-len(small) // 2), "two slices at a time"
+        assert len(calls) == -(-len(small) // 2), "two slices at a time"
 
 
 class TestComplexHdf5:
@@ -290,7 +284,9 @@ class TestComplexHdf5:
         assert "it holds 'slices'" in message(ComplexHdf5Reader(), path)
 
     def test_a_real_image_is_refused(self, tmp_path: Path) -> None:
-        assert "should be complex" in message(ComplexHdf5Reader(), write_hdf5(tmp_path / "c.h5", image=COMPLEX.real))
+        assert "expected complex values" in message(
+            ComplexHdf5Reader(), write_hdf5(tmp_path / "c.h5", image=COMPLEX.real)
+        )
 
 
 class TestNifti:
@@ -302,7 +298,7 @@ class TestNifti:
 
     @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
     @pytest.mark.parametrize("axis", [0, 1, 2])
-    def test_any_axis_can_count_the_slices(self, tmp_path: Path, suffix: str, axis: int) -> None:
+    def test_any_axis_can_be_the_slice_axis(self, tmp_path: Path, suffix: str, axis: int) -> None:
         volume = NiftiReader(axis=axis)(self.write(tmp_path / f"sub-01.T2{suffix}", STACK))
         assert volume.name == "sub-01.T2"
         assert len(volume) == STACK.shape[axis]
@@ -310,7 +306,7 @@ class TestNifti:
             np.testing.assert_array_equal(volume[index]["image"], STACK.take(index, axis))
         np.testing.assert_array_equal(volume.affine, self.AFFINE)
 
-    def test_scaled_integers_are_scaled_back(self, tmp_path: Path) -> None:
+    def test_scaled_integers_are_converted_to_values(self, tmp_path: Path) -> None:
         image = nibabel.Nifti1Image((STACK * 1000).astype(np.int16), self.AFFINE)
         image.header.set_slope_inter(0.5, 10)
         nibabel.save(image, tmp_path / "v.nii")
@@ -343,7 +339,7 @@ class TestNifti:
         path.write_bytes(path.read_bytes()[:5000])
         assert "truncated" in message(NiftiReader(), path, 9)
 
-    def test_what_is_not_nifti_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_nifti_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "v.nii"
         path.write_bytes(bytes(500))
         assert "not a NIfTI" in message(NiftiReader(), path)

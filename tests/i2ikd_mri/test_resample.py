@@ -1,4 +1,4 @@
-"""Resampling through k-space keeps means, frequencies and the kind of image, for odd and even sizes."""
+"""Resampling through k-space preserves mean, frequencies and dtype, for odd and even sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZES = [((8, 6), (4, 12)), ((7, 6), (5, 9)), ((8, 5), (9, 4)), ((6, 6), (6, 3))
 
 
 def _naive(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Frequency by frequency: copy those that both grids have."""
+    """Copy the frequencies that both grids have, one by one."""
     old = np.fft.fft2(image) / image.size
     new = np.zeros(size, dtype=complex)
     for u in range(-(size[0] // 2), size[0] - size[0] // 2):
@@ -28,27 +28,27 @@ def _shifted_origin(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("old", "new"), SIZES)
-def test_a_complex_image_keeps_the_frequencies_that_both_grids_have(old: tuple[int, int], new: tuple[int, int]) -> None:
+def test_a_complex_image_has_the_frequencies_common_to_both_grids(old: tuple[int, int], new: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
     image = random.normal(size=old) + 1j * random.normal(size=old)
-    found = resample_slice(image, new)
-    assert found.dtype == np.complex128
-    np.testing.assert_allclose(_shifted_origin(found), _naive(_shifted_origin(image), new), atol=1e-12)
+    result = resample_slice(image, new)
+    assert result.dtype == np.complex128
+    np.testing.assert_allclose(_shifted_origin(result), _naive(_shifted_origin(image), new), atol=1e-12)
 
 
 @pytest.mark.parametrize(("old", "new"), SIZES)
-def test_a_magnitude_image_stays_real_and_keeps_its_mean(old: tuple[int, int], new: tuple[int, int]) -> None:
+def test_a_magnitude_image_stays_real_with_the_same_mean(old: tuple[int, int], new: tuple[int, int]) -> None:
     image = np.random.default_rng(0).uniform(1, 2, size=old)
-    found = resample_slice(image, new)
-    assert found.dtype == np.float64
-    assert found.shape == new
-    np.testing.assert_allclose(found.mean(), image.mean(), atol=1e-12)
-    np.testing.assert_allclose(_shifted_origin(found), _naive(_shifted_origin(image), new).real, atol=1e-12)
+    result = resample_slice(image, new)
+    assert result.dtype == np.float64
+    assert result.shape == new
+    np.testing.assert_allclose(result.mean(), image.mean(), atol=1e-12)
+    np.testing.assert_allclose(_shifted_origin(result), _naive(_shifted_origin(image), new).real, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(9, 7), (12, 10), (8, 11)])
 def test_a_smooth_wave_is_sampled_on_the_new_grid(size: tuple[int, int]) -> None:
-    """The centre pixel n // 2 stays the centre pixel, on either grid."""
+    """Pixel n // 2 of either grid has the same position."""
 
     def wave(shape: tuple[int, int]) -> torch.Tensor:
         y, x = ((torch.arange(n, dtype=torch.float64) - n // 2) / n for n in shape)

@@ -1,4 +1,4 @@
-"""DC-CNN equals a loop in NumPy, in every mode, and its taps change nothing."""
+"""DC-CNN equals a naive loop in NumPy in every mode, also with taps."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def test_it_equals_a_naive_loop(mode: Mode, kind: str, residual: bool, centered:
     network = DCCNN(2, 3, 4, 5 if kind == "rows" else 3, residual, mode, centered).double()
     image, conditions = _case(mode, kind, size)
     with torch.no_grad():
-        found = network(image, **conditions).numpy()
+        result = network(image, **conditions).numpy()
     for sample in range(2):
         kspace, mask = (conditions[name][sample, 0].numpy() for name in ("kspace", "mask"))
         expected = _naive(network, image[sample].numpy(), kspace, mask, residual)
-        np.testing.assert_allclose(found[sample], expected, atol=1e-12)
+        np.testing.assert_allclose(result[sample], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(("depth", "count"), [(5, 141_765), (3, 49_285)])
@@ -104,7 +104,7 @@ def test_multiply_adds_of_a_fresh_network_are_those_of_every_later_slice(mode: M
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_taps_change_nothing_and_see_activations_and_images(memory_format: torch.memory_format) -> None:
+def test_taps_capture_activations_and_images_and_change_no_output(memory_format: torch.memory_format) -> None:
     network = DCCNN(2, 3, 4).to(memory_format=memory_format)  # type: ignore[call-overload]
     image, conditions = _single("real", "rows", (9, 6))
     plain = network(image, **conditions)
@@ -120,7 +120,7 @@ def test_taps_change_nothing_and_see_activations_and_images(memory_format: torch
     assert torch.equal(network(image, **conditions), plain)
 
 
-def test_the_mask_belongs_to_the_sample() -> None:
+def test_each_sample_has_its_own_mask() -> None:
     network = DCCNN(2, 3, 4).double()
     image, conditions = _case("real", "rows", (9, 6))
     assert not torch.equal(conditions["mask"][0], conditions["mask"][1])
@@ -139,12 +139,12 @@ def test_kspace_where_nothing_was_measured_is_ignored() -> None:
 
 @pytest.mark.parametrize("mode", ["real", "complex"])
 def test_data_consistency_stays_in_single_precision_under_autocast(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[torch.dtype] = []
+    dtypes: list[torch.dtype] = []
     name = "rfftn" if mode == "real" else "fftn"
     original = getattr(torch.fft, name)
 
     def spy(tensor: Tensor, **options: Any) -> Tensor:
-        seen.append(tensor.dtype)
+        dtypes.append(tensor.dtype)
         return original(tensor, **options)
 
     monkeypatch.setattr(torch.fft, name, spy)
@@ -153,7 +153,7 @@ def test_data_consistency_stays_in_single_precision_under_autocast(mode: Mode, m
     with torch.autocast("cpu", dtype=torch.bfloat16), Taps(network, ["cascades.1.layers.0"]) as taps:
         output = network(image, **conditions)
         assert taps.take(["cascades.1.layers.0"])[0].dtype == torch.bfloat16
-    assert seen == [torch.float32 if mode == "real" else torch.complex64] * 3
+    assert dtypes == [torch.float32 if mode == "real" else torch.complex64] * 3
     assert output.dtype == torch.float32
     output.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
@@ -164,13 +164,13 @@ def _single(mode: Mode, kind: str, size: tuple[int, int]) -> tuple[Tensor, dict[
     return image.float(), {"kspace": conditions["kspace"].to(torch.complex64), "mask": conditions["mask"].float()}
 
 
-def test_gradients_equal_those_of_torchs_own_formula() -> None:
-    """Against the same network whose data consistency is written with full transforms."""
+def test_gradients_equal_those_of_autograd() -> None:
+    """The reference is the same network with data consistency by full complex transforms."""
     torch.manual_seed(0)
     network = DCCNN(2, 3, 4).double()
     image, conditions = _case("real", "rows", (7, 6))
     network(image, **conditions).abs().mean().backward()
-    found = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    result = [p.grad.clone() for p in network.parameters() if p.grad is not None]
     network.zero_grad()
     for cascade in network.cascades:
         for layer in cascade.layers:
@@ -180,19 +180,23 @@ def test_gradients_equal_those_of_torchs_own_formula() -> None:
         )
         image = torch.fft.ifft2(mixed, norm="ortho").real
     image.abs().mean().backward()
-    for mine, parameter in zip(found, network.parameters(), strict=True):
-        torch.testing.assert_close(mine, parameter.grad, atol=1e-13, rtol=1e-9)
+    for gradient, parameter in zip(result, network.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, atol=1e-13, rtol=1e-9)
 
 
-def test_a_network_of_the_other_mode_says_so() -> None:
+def test_an_input_of_the_other_mode_is_refused() -> None:
     image, conditions = _single("complex", "rows", (8, 6))
-    with pytest.raises(UserError, match="real mode takes images of 1 channel"):
+    with pytest.raises(UserError, match=r"dc-cnn: expected an input with 1 channel\(s\) \(mode = 'real'\), got 2"):
         DCCNN(1, 2, 4)(image, **conditions)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"kernel": 4}, "must be odd"), ({"depth": 1}, "depth = 1"), ({"cascade": 5}, "did you mean 'cascades'")],
+    [
+        ({"kernel": 4}, "expected an odd kernel.*got kernel = 4"),
+        ({"depth": 1}, "depth = 1"),
+        ({"cascade": 5}, "did you mean 'cascades'"),
+    ],
 )
 def test_wrong_options_are_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):

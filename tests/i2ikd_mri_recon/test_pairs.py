@@ -1,4 +1,4 @@
-"""The registered pairs name modules that exist: the middle of each cascade, whatever the depths."""
+"""The registered pairs name existing modules in the middle of each cascade, for all depths."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_path_exists_and_features_are_never_the_image(name: str, depths: t
             assert all(hasattr(modules[path], "activation") for path in paths)
 
 
-def test_unequal_cascades_are_spread_evenly_and_end_together() -> None:
+def test_unequal_numbers_of_cascades_are_spread_evenly_with_a_pair_of_the_last() -> None:
     five, three = DCCNN(5, 2, 4), DCCNN(3, 2, 4)
     expected = [("cascades.1", "cascades.0"), ("cascades.2", "cascades.1"), ("cascades.4", "cascades.2")]
     assert _pairs("dc-cnn-images", five, three) == expected

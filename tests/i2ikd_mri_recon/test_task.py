@@ -1,4 +1,4 @@
-"""The reconstruction task: samples are what the definition says, deterministic, and bad data is named."""
+"""The reconstruction task: samples equal their definition, are deterministic, and errors name the slice."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_files_of_one_subject_share_it_in_their_keys(tmp_path: Path) -> None:
     assert [sample.key for sample in task.dataset("test")] == list(task.dataset("test").keys)
 
 
-def test_a_complex_sample_has_two_channels_and_a_centred_kspace_when_asked(tmp_path: Path) -> None:
+def test_a_complex_sample_has_two_channels_and_a_centred_kspace_when_set(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     image = (random.normal(size=(1, 7, 10)) + 1j * random.normal(size=(1, 7, 10))).astype(np.complex64)
     for split in ("train", "val", "test"):
@@ -89,8 +89,8 @@ def test_a_complex_sample_has_two_channels_and_a_centred_kspace_when_asked(tmp_p
     np.testing.assert_allclose(magnitude.target[0], np.abs(image[0]), rtol=1e-5)
 
 
-def test_a_network_without_correction_gives_back_what_was_measured(root: Path) -> None:
-    """Task and network agree on every convention: with all weights 0 the output is the zero-filled image."""
+def test_a_network_with_zero_weights_outputs_the_zero_filled_image(root: Path) -> None:
+    """Task and network use the same conventions: with all weights 0 the output is the zero-filled image."""
     for mode in ("real", "complex"):
         for centered in (False, True):
             task = _task(root, mode=mode, centered=centered)
@@ -101,7 +101,7 @@ def test_a_network_without_correction_gives_back_what_was_measured(root: Path) -
             torch.testing.assert_close(network(batch.input, **batch.conditions), batch.input, atol=1e-6, rtol=0)
 
 
-def test_a_fixed_mask_is_one_and_a_random_one_follows_sample_and_seed(root: Path) -> None:
+def test_a_fixed_mask_is_shared_and_a_random_one_depends_on_sample_and_seed(root: Path) -> None:
     fixed = _task(root).dataset("train")
     assert not fixed.varies
     assert torch.equal(fixed[0].conditions["mask"], fixed.sample(4, 7).conditions["mask"])
@@ -113,7 +113,7 @@ def test_a_fixed_mask_is_one_and_a_random_one_follows_sample_and_seed(root: Path
     assert len({tuple(m.flatten().tolist()) for m in masks}) > 4
 
 
-def test_views_are_made_before_undersampling_and_follow_the_seed(root: Path) -> None:
+def test_augmentations_precede_undersampling_and_depend_on_the_seed(root: Path) -> None:
     task = _task(root)
     samples = task.dataset("train", ["flip", "shift", "intensity", "mix"])
     assert samples.varies
@@ -125,7 +125,7 @@ def test_views_are_made_before_undersampling_and_follow_the_seed(root: Path) -> 
     assert torch.equal(samples[2].target, task.dataset("train")[2].target)
 
 
-def test_slices_are_read_once_within_the_budget(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_are_read_once_within_the_memory_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     for limit, expected in ((2048, 6), (0, 18)):
         task = _task(root, memory_mb=limit)
@@ -142,7 +142,7 @@ def test_slices_are_read_once_within_the_budget(root: Path, monkeypatch: pytest.
         assert len(reads) == expected
 
 
-def test_a_stored_pair_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_stored_pair_is_used_unchanged(tmp_path: Path) -> None:
     image = _volume(0, (12, 10, 1))
     mask = np.zeros((12, 1), np.float32)
     mask[[0, 1, 4, 11]] = 1
@@ -166,15 +166,17 @@ def test_a_stored_pair_is_taken_as_it_is(tmp_path: Path) -> None:
     assert torch.equal(named.dataset("test")[0].conditions["mask"], sample.conditions["mask"])
     np.save(tmp_path / "mask.npy", np.repeat(1 - mask, 10, 1))
     wrong = _task(tmp_path, reader=reader, stored=True, mask={"name": "file", "path": tmp_path / "mask.npy"})
-    with pytest.raises(UserError, match=r"slice 0: the stored k-space has samples where the mask"):
+    with pytest.raises(UserError, match=r"slice 0: the stored k-space has samples where the mask is 0"):
         wrong.dataset("test")[0]
-    with pytest.raises(UserError, match="does not give the stored undersampled image"):
+    with pytest.raises(
+        UserError, match="inverse transform of the stored k-space differs from the stored undersampled image"
+    ):
         _task(tmp_path, reader=reader, stored=True, centered=True).dataset("test")[0]
-    with pytest.raises(UserError, match="random views need simulated k-space"):
+    with pytest.raises(UserError, match=r"augmentations need simulated k-space; remove training\.augmentations"):
         task.dataset("train", ["flip"])
 
 
-def test_scores_look_at_real_images_as_they_are_and_at_the_magnitude_of_complex_ones() -> None:
+def test_metrics_use_real_images_unchanged_and_the_magnitude_of_complex_ones() -> None:
     image = torch.tensor([[[3.0, -5.0]], [[4.0, 12.0]]])
     task = i2ikd.create("task", "mri-recon", dataset="phantom")
     np.testing.assert_allclose(task.to_display(image), [[5, 13]])
@@ -202,7 +204,7 @@ def test_the_input_is_the_real_part_or_the_magnitude_and_the_baseline_is_the_mag
         np.testing.assert_allclose(batches[name].input[0, 0], expected, atol=1e-6)
         (row,) = tasks[name].baseline(batches[name]).items()
         assert row[0] == "zero-filled" and row[1].dtype == torch.float32
-        np.testing.assert_allclose(tasks[name].view(row[1][0]), abs(zero_filled), atol=1e-6)
+        np.testing.assert_allclose(tasks[name].to_display(row[1][0]), abs(zero_filled), atol=1e-6)
         assert torch.equal(batches[name].conditions["kspace"], batches["real"].conditions["kspace"])
         assert torch.equal(batches[name].target, batches["real"].target)
 
@@ -235,7 +237,7 @@ def test_losses(root: Path) -> None:
     assert _task(root, loss="mse").loss(output, target) == 5
 
 
-def test_the_identity_is_json_without_paths_and_tells_settings_apart(root: Path) -> None:
+def test_the_identity_is_json_without_paths_and_depends_on_the_settings(root: Path) -> None:
     texts = [
         json.dumps(_task(root, **options).identity())
         for options in ({}, {"mask": {"seed": 1}}, {"mask": "equispaced"}, {"loss": "mse"}, {"centered": True},
@@ -269,7 +271,9 @@ def test_a_bad_slice_is_named(tmp_path: Path, value: float, message: str) -> Non
 def test_a_mask_of_another_shape_is_named_with_the_slice(root: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mask.npy", np.eye(9))
     samples = _task(root, mask={"name": "file", "path": tmp_path / "mask.npy"}).dataset("test")
-    with pytest.raises(UserError, match=r"subject3, slice 0: .*\[9, 9\], but the slices are \[12, 10\]"):
+    with pytest.raises(
+        UserError, match=r"subject3, slice 0: .*expected the size of the slices \[12, 10\], got \[9, 9\]"
+    ):
         samples[0]
 
 
@@ -284,7 +288,7 @@ def test_wrong_options_are_refused(root: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             _task(root, **options)
-    with pytest.raises(UserError, match="no view 'flipp'"):
+    with pytest.raises(UserError, match="unknown augmentation 'flipp'"):
         _task(root).dataset("train", ["flipp"])
 
 
@@ -304,8 +308,8 @@ def test_a_file_is_inferred_and_written_back(root: Path, tmp_path: Path) -> None
         np.testing.assert_array_equal(file["reconstruction"][..., 1], samples[1].input[0].abs())
 
 
-def test_new_data_without_a_fully_sampled_image_takes_the_stored_kspace() -> None:
-    """A volume that has nothing but k-space gives samples with an empty target."""
+def test_new_data_without_a_fully_sampled_image_uses_the_stored_kspace() -> None:
+    """Samples of a volume with k-space only have a target of zeros."""
     mask = torch.zeros(8, 1)
     mask[[0, 1, 5]] = 1
     kspace = (torch.randn(8, 6, dtype=torch.complex64) * mask).numpy()
@@ -336,7 +340,7 @@ def test_new_data_without_a_fully_sampled_image_takes_the_stored_kspace() -> Non
 
 @pytest.mark.parametrize(("mode", "form"), [("real", "real"), ("real", "magnitude"), ("complex", "real")])
 @pytest.mark.parametrize("centered", [False, True])
-def test_a_network_that_looks_for_zero_frequency_elsewhere_is_refused(mode: str, form: str, centered: bool) -> None:
+def test_a_network_of_the_other_centring_is_refused(mode: str, form: str, centered: bool) -> None:
     dataset = {"name": "phantom", "train": 1, "val": 1, "test": 1, "slices": 1, "size": [24, 20]}
     task = i2ikd.create("task", "mri-recon", dataset=dataset, mode=mode, centered=centered, input=form)
     sample = task.dataset("test")[0]
@@ -346,8 +350,12 @@ def test_a_network_that_looks_for_zero_frequency_elsewhere_is_refused(mode: str,
         for flag in (centered, not centered)
     )
     same(sample.input[None], **batch)
-    where = "in the middle" if centered else "at index 0"
-    with pytest.raises(UserError, match=f"^centered = {str(not centered).lower()}, but .* zero frequency {where}; set"):
+    expected, got = ("index 0", "index n // 2") if centered else ("index n // 2", "index 0")
+    option, remedy = (f"centered = {str(flag).lower()}" for flag in (not centered, centered))
+    message = (
+        rf"expected a k-space with zero frequency at {expected} \({option}\), got {got}; set {remedy} in \[teacher\]"
+    )
+    with pytest.raises(UserError, match=message):
         other(sample.input[None], **batch)
     unrelated = torch.rand_like(sample.input[None])
-    other(unrelated, **batch)  # whose image it is cannot be told
+    other(unrelated, **batch)  # an image that matches neither centring is accepted

@@ -1,4 +1,4 @@
-"""Bicubic enlargement equals Pillow's, on the grid that cropping k-space leaves."""
+"""Bicubic enlargement equals Pillow's on the pixel grid of a cropped k-space."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SIZES = [((6, 5), (12, 15)), ((5, 7), (15, 28)), ((4, 9), (16, 13)), ((3, 3), (3
 
 
 def _pillow(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize with repeated borders and a box that puts pixel n // 2 in place."""
+    """Resize with replicated borders and a box that aligns pixel n // 2 of both grids."""
     pad = 4
-    picture = Image.fromarray(np.pad(image, pad, mode="edge").astype(np.float32))
+    padded = Image.fromarray(np.pad(image, pad, mode="edge").astype(np.float32))
     box = [0.0] * 4
     for axis, (small, large) in enumerate(zip(image.shape, size)):
         step = small / large
         start = pad + small // 2 - large // 2 * step + 0.5 - 0.5 * step
         box[1 - axis], box[3 - axis] = start, start + small
-    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=tuple(box)))
+    return np.asarray(padded.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=tuple(box)))
 
 
 @pytest.mark.parametrize(("small", "large"), SIZES)
-def test_it_is_pillows_in_the_right_place(small: tuple[int, int], large: tuple[int, int]) -> None:
+def test_it_equals_pillow_on_the_aligned_grid(small: tuple[int, int], large: tuple[int, int]) -> None:
     image = np.random.default_rng(0).normal(size=small)
     np.testing.assert_allclose(enlarge(torch.from_numpy(image), large), _pillow(image, large), atol=1e-5)
 
@@ -37,14 +37,14 @@ def test_a_quadratic_is_reproduced_inside(factor: int, length: int) -> None:
         x = (torch.arange(n, dtype=torch.float64) - n // 2) / n
         return (3 * x**2 - x + 0.2)[None]
 
-    found, expected = enlarge(curve(length), (1, factor * length)), curve(factor * length)
+    result, expected = enlarge(curve(length), (1, factor * length)), curve(factor * length)
     inside = slice(2 * factor, -2 * factor)
-    torch.testing.assert_close(found[:, inside], expected[:, inside])
+    torch.testing.assert_close(result[:, inside], expected[:, inside])
 
 
 @pytest.mark.parametrize(("size", "factor"), [((24, 36), 3), ((30, 20), 2), ((28, 36), 4)])
-def test_a_smooth_wave_comes_back_where_it_was(size: tuple[int, int], factor: int) -> None:
-    """Shrinking through k-space and enlarging moves nothing; a shift by half a small pixel would be 10 times as far."""
+def test_a_smooth_wave_is_restored_at_its_position(size: tuple[int, int], factor: int) -> None:
+    """Shrinking through k-space and enlarging shifts nothing; half a small pixel would be 10 times the tolerance."""
     y, x = ((torch.arange(n, dtype=torch.float64) - n // 2) / n for n in size)
     image = 2 + torch.cos(2 * torch.pi * y)[:, None] * torch.sin(2 * torch.pi * x + 0.4)[None]
     back = enlarge(LowResolution(factor, None, "low").low(image), size)
@@ -53,7 +53,7 @@ def test_a_smooth_wave_comes_back_where_it_was(size: tuple[int, int], factor: in
     assert difference < 0.02
 
 
-def test_autocast_and_batches_keep_full_precision() -> None:
+def test_autocast_and_batches_have_full_precision() -> None:
     image = torch.rand(2, 1, 5, 6)
     expected = enlarge(image, (10, 18))
     with torch.autocast("cpu", dtype=torch.bfloat16):

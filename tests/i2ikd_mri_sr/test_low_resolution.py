@@ -1,4 +1,4 @@
-"""Low-resolution images equal a sum over the frequencies that are kept, for any sizes, on either grid."""
+"""Low-resolution images equal a sum over the kept frequencies, for any sizes, on either grid."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def test_it_is_the_sum_of_the_kept_waves_on_either_grid(
     size: tuple[int, int], kept: tuple[int, int], kind: str
 ) -> None:
     image = _image(size, kind)
-    made = LowResolution(None, kept, "target")
-    given = torch.from_numpy(image)
-    np.testing.assert_allclose(made.low(given), _naive(image, kept, kept), atol=1e-12)
-    np.testing.assert_allclose(made.zero_filled(given), _naive(image, kept, size), atol=1e-12)
-    assert torch.equal(made.seen(given), made.zero_filled(given))
+    simulation = LowResolution(None, kept, "target")
+    image_tensor = torch.from_numpy(image)
+    np.testing.assert_allclose(simulation.low(image_tensor), _naive(image, kept, kept), atol=1e-12)
+    np.testing.assert_allclose(simulation.zero_filled(image_tensor), _naive(image, kept, size), atol=1e-12)
+    assert torch.equal(simulation.network_input(image_tensor), simulation.zero_filled(image_tensor))
 
 
 def test_single_precision_and_stacks_of_slices() -> None:
     image = torch.rand(2, 3, 12, 8)
-    made = LowResolution(2, None, "low")
-    assert made.seen(image).dtype == torch.float32
-    assert made.seen(image).shape == (2, 3, 6, 4)
-    torch.testing.assert_close(made.seen(image)[1, 2], made.low(image[1, 2]))
+    simulation = LowResolution(2, None, "low")
+    assert simulation.network_input(image).dtype == torch.float32
+    assert simulation.network_input(image).shape == (2, 3, 6, 4)
+    torch.testing.assert_close(simulation.network_input(image)[1, 2], simulation.low(image[1, 2]))
 
 
 def test_kd_mri_keeps_64_of_256() -> None:
@@ -57,7 +57,7 @@ def test_kd_mri_keeps_64_of_256() -> None:
     assert LowResolution(None, (64, 64), "low").kept((256, 256)) == (64, 64)
 
 
-def test_a_factor_that_does_not_divide_is_rounded_on_the_targets_grid_and_refused_on_the_low_one() -> None:
+def test_a_factor_that_does_not_divide_the_size_is_rounded_on_the_target_grid_and_refused_on_the_low_one() -> None:
     assert LowResolution(4, None, "target").kept((150, 241)) == (38, 60)
     assert LowResolution(1.5, None, "target").kept((8, 3)) == (5, 2)
     assert LowResolution(3, None, "low").kept((15, 21)) == (5, 7)
@@ -65,12 +65,12 @@ def test_a_factor_that_does_not_divide_is_rounded_on_the_targets_grid_and_refuse
         LowResolution(4, None, "low").kept((150, 241))
 
 
-def test_what_cannot_be_enlarged_is_refused() -> None:
-    with pytest.raises(UserError, match="leave one of them out"):
+def test_sizes_that_cannot_be_enlarged_are_refused() -> None:
+    with pytest.raises(UserError, match="expected either factor or keep"):
         LowResolution(4, (64, 64), "target")
     for kept in ((8, 8), (9, 4)):
-        with pytest.raises(UserError, match=r"8x8.*nothing to enlarge"):
+        with pytest.raises(UserError, match=r"8x8.*expected a kept part smaller than the slice"):
             LowResolution(None, kept, "target").kept((8, 8))
-    with pytest.raises(UserError, match="give factor instead"):
+    with pytest.raises(UserError, match="set factor instead"):
         LowResolution(None, (4, 4), "target").enlarged((4, 4))
     assert LowResolution(2.5, None, "target").enlarged((4, 7)) == (10, 18)

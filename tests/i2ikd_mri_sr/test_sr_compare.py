@@ -1,4 +1,4 @@
-"""A whole comparison in miniature, on either grid."""
+"""A complete comparison with tiny networks, on either grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks have the papers' sizes, start from the image that they improve, and pass the conformance check."""
+"""The networks have the sizes of the papers, start as the identity, and pass the conformance check."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _convolution(inputs: int, outputs: int) -> int:
     return 9 * inputs * outputs + outputs
 
 
-def _drawn(name: str, **options: Any) -> nn.Module:
-    """A network whose last convolution is not 0 any more."""
+def _randomised(name: str, **options: Any) -> nn.Module:
+    """Build a network with random weights in its last convolution, too."""
     network: nn.Module = i2ikd.create("model", name, **options)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -37,20 +37,20 @@ def test_vdsr_has_kd_mris_parameters() -> None:
 
 
 @pytest.mark.parametrize("blocks", ["plain", "residual"])
-def test_upsampling_cnn_has_the_convolutions_that_it_says(blocks: str) -> None:
+def test_upsampling_cnn_has_the_parameters_of_its_convolutions(blocks: str) -> None:
     network = i2ikd.create("model", "upsampling-cnn", factor=3, depth=4, channels=5, blocks=blocks)
     inner = 3 * _convolution(5, 5) * (2 if blocks == "residual" else 1)
     assert _parameters(network) == _convolution(1, 5) + inner + _convolution(5, 9)
 
 
-def test_vdsr_starts_as_its_input() -> None:
+def test_vdsr_starts_as_the_identity() -> None:
     image = torch.randn(2, 1, 7, 9)
     assert torch.equal(i2ikd.create("model", "vdsr", depth=3, channels=4)(image), image)
-    assert not torch.allclose(_drawn("vdsr", depth=3, channels=4)(image), image)
+    assert not torch.allclose(_randomised("vdsr", depth=3, channels=4)(image), image)
 
 
 @pytest.mark.parametrize(("name", "options"), [("vdsr", {"depth": 21}), ("upsampling-cnn", {"depth": 20})])
-def test_the_signal_keeps_its_size_through_many_layers(name: str, options: dict[str, int]) -> None:
+def test_the_signal_keeps_its_scale_through_many_layers(name: str, options: dict[str, int]) -> None:
     torch.manual_seed(0)
     network = i2ikd.create("model", name, **options)
     with torch.no_grad(), Taps(network, ["layers.0", "layers.19"]) as taps:
@@ -72,7 +72,7 @@ def test_upsampling_cnn_starts_as_the_enlarged_input(factor: int) -> None:
         assert torch.equal(network(image), output)
 
 
-def test_the_tail_gives_each_pixel_its_own_square_of_the_output() -> None:
+def test_the_tail_maps_each_pixel_to_a_square_of_the_output() -> None:
     network = i2ikd.create("model", "upsampling-cnn", factor=2, depth=1, channels=3, residual="none")
     network.tail.convolution.bias.data = torch.arange(4.0)
     expected = torch.tensor([[0.0, 1, 0, 1, 0, 1], [2, 3, 2, 3, 2, 3]])
@@ -89,7 +89,7 @@ def test_the_tail_gives_each_pixel_its_own_square_of_the_output() -> None:
 )
 def test_conforms(name: str, options: dict[str, Any], scale: int) -> None:
     batch = Batch(torch.rand(2, 1, 6, 9), torch.rand(2, 1, 6 * scale, 9 * scale))
-    check_model(lambda: _drawn(name, **options), batch)
+    check_model(lambda: _randomised(name, **options), batch)
 
 
 @pytest.mark.parametrize("name", ["vdsr", "upsampling-cnn"])
@@ -98,5 +98,5 @@ def test_wrong_options_and_images_are_refused(name: str) -> None:
         i2ikd.create("model", name, depth=0)
     with pytest.raises(UserError, match="did you mean 'channels'"):
         i2ikd.create("model", name, chanels=3)
-    with pytest.raises(UserError, match="1 channel, not 2"):
+    with pytest.raises(UserError, match="expected an input with 1 channel, got 2"):
         i2ikd.create("model", name, channels=3)(torch.zeros(1, 2, 4, 4))

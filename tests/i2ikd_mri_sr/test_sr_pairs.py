@@ -1,4 +1,4 @@
-"""The registered pairs name modules that exist and fire: the middle of each network, whatever the depths."""
+"""The registered pairs name existing modules in the middle of each network, for all depths."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_upsampling_cnns_are_paired_in_the_middle_and_before_the_tail() -> None:
 
 
 @pytest.mark.parametrize("blocks", ["plain", "residual"])
-def test_taps_of_upsampling_cnns_lie_on_the_low_grid_and_images_on_the_targets(blocks: str) -> None:
+def test_taps_of_upsampling_cnns_are_on_the_low_grid_and_images_on_the_target_grid(blocks: str) -> None:
     networks = UpsamplingCNN(3, 5, 6, blocks), UpsamplingCNN(3, 3, 4, blocks)
     for name, channels in (("upsampling-cnn", (6, 4)), ("upsampling-cnn-preactivations", (6, 4))):
         for network, count, paths in zip(networks, channels, zip(*_pairs(name, *networks))):
@@ -58,5 +58,5 @@ def test_other_networks_are_refused() -> None:
         _pairs("vdsr", VDSR(2, 2), UpsamplingCNN())
     with pytest.raises(UserError, match="the teacher is a Conv2d"):
         _pairs("upsampling-cnn-images", nn.Conv2d(1, 1, 3), UpsamplingCNN())
-    with pytest.raises(UserError, match="give both one residual"):
+    with pytest.raises(UserError, match="set one residual for both"):
         _pairs("upsampling-cnn-images", UpsamplingCNN(), UpsamplingCNN(residual="none"))

@@ -1,4 +1,4 @@
-"""The super-resolution task: samples and baselines are what the definition says, on either grid."""
+"""The super-resolution task: samples and baselines equal their definition on either grid."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_low_grid_has_the_same_mean_and_a_small_input(root: Path) -> None:
     torch.testing.assert_close(sample.input.mean(), sample.target.mean(), rtol=1e-2, atol=0)
 
 
-def test_complex_data_lose_resolution_before_or_after_the_magnitude_is_taken(complex_root: Path) -> None:
+def test_complex_data_lose_resolution_before_or_after_the_magnitude_is_computed(complex_root: Path) -> None:
     with h5py.File(complex_root / "test" / "test.h5") as file:
         image = file["image"][1]
     phase = _complex(complex_root, factor=2).dataset("test")[1]
@@ -126,12 +126,12 @@ def test_baselines_are_the_same_on_both_grids(complex_root: Path, combine: str) 
 
 def test_baselines_of_complex_data_need_their_slices(complex_root: Path) -> None:
     task = _complex(complex_root)
-    seen = task.dataset("train", ["intensity"]).sample(1, 3)
-    with pytest.raises(UserError, match="train, slice 1: its complex slice is not at hand"):
-        task.baseline(Batch.collate([seen]))
+    augmented = task.dataset("train", ["intensity"]).sample(1, 3)
+    with pytest.raises(UserError, match="train, slice 1: its complex slice is not available"):
+        task.baseline(Batch.collate([augmented]))
 
 
-def test_views_are_made_before_the_resolution_is_lowered_and_follow_the_seed(root: Path) -> None:
+def test_augmentations_precede_the_low_resolution_and_depend_on_the_seed(root: Path) -> None:
     task = _task(root, factor=2)
     samples = task.dataset("train", ["flip", "shift", "intensity", "mix"])
     one, same, other = (samples.sample(2, seed) for seed in (5, 5, 6))
@@ -149,7 +149,7 @@ def test_conforms(grid: str, kind: str) -> None:
     check_task(i2ikd.create("task", "mri-sr", dataset=dataset, grid=grid, combine=kind))
 
 
-def test_the_identity_tells_settings_apart_and_the_description_says_them(root: Path) -> None:
+def test_identity_and_description_depend_on_the_settings(root: Path) -> None:
     settings: list[dict[str, Any]] = [
         {},
         {"factor": 2},
@@ -176,7 +176,7 @@ def test_a_slice_that_does_not_fit_is_named(root: Path) -> None:
         _task(root, factor=1)
 
 
-def test_slices_and_samples_are_kept_within_the_budget(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_and_samples_are_cached_within_the_memory_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, expected in ((2048, 6), (0, 18)):
         task, reads = _task(root, memory_mb=limit), list[int]()
         kind = type(task._source.volumes("train")[0])
@@ -200,10 +200,8 @@ def test_a_fully_sampled_file_is_inferred_and_written_back(root: Path, tmp_path:
 
 
 @pytest.mark.parametrize("grid", ["target", "low"])
-def test_a_file_of_low_resolution_gives_the_input_that_its_full_one_would_give(
-    root: Path, tmp_path: Path, grid: str
-) -> None:
-    """Where the kept part is odd, nothing is lost between the two; the dataset's size is not applied to the file."""
+def test_a_low_resolution_file_has_the_input_of_its_full_resolution_file(root: Path, tmp_path: Path, grid: str) -> None:
+    """With an odd kept part both are identical; the size of the dataset is not applied to the file."""
     full = _volume(9, (12, 20, 1))
     _save(tmp_path / "full.h5", full)
     expected = _task(root, factor=4, grid=grid).sample_from_file(tmp_path / "full.h5")[0]
@@ -218,7 +216,7 @@ def test_a_file_of_low_resolution_gives_the_input_that_its_full_one_would_give(
 
 
 @pytest.mark.parametrize("file", ["template.toml", "demo.toml"])
-def test_the_experiments_that_are_shipped_are_valid(file: str) -> None:
+def test_template_and_demo_are_valid(file: str) -> None:
     document = tomllib.loads(resources.files("i2ikd_mri_sr").joinpath(file).read_text(encoding="utf-8"))
     _check(check_experiment(document, file))
 
@@ -230,7 +228,7 @@ def test_the_papers_experiments_are_valid(file: str) -> None:
 
 
 def _check(experiment: Any) -> None:
-    """Build everything that an experiment names but its data."""
+    """Create all components of an experiment except its data."""
     assert [arm.name for arm in experiment.arms] == ["student", "control", "kd-mri"]
     assert isinstance(i2ikd.create("task", experiment.task.name, **experiment.task.options), MriSuperResolution)
     networks = [i2ikd.create("model", n.model, **n.options) for n in (experiment.teacher, experiment.student)]

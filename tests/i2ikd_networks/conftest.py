@@ -1,4 +1,4 @@
-"""No network is reached, and small networks of both libraries, where these are installed."""
+"""Fixtures: no access to the internet, and small networks of both libraries if installed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Build = Callable[..., nn.Module]
 
 @pytest.fixture(autouse=True)
 def offline(no_network: None) -> None:
-    """No test here reaches the network."""
+    """Block access to the internet in all tests of this folder."""
 
 
 @pytest.fixture
 def build() -> Build:
-    """Build a network of a library, which is skipped where it is not installed, from a fixed seed."""
+    """Return a function that builds a network of a library from a fixed seed, and skips without the library."""
 
     def make(model: str, network: str, /, **settings: Any) -> nn.Module:
         pytest.importorskip(model)

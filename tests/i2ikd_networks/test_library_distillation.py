@@ -1,4 +1,4 @@
-"""Distillation from a network of one library to one of another: other architecture, channels and feature sizes."""
+"""Distillation between networks of different libraries, architectures, channels and feature sizes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEACHER = (
 )
 STUDENT = 'student = {{ model = "deepinv", network = "DnCNN", in_channels = {0}, options = {{ depth = 3, nf = 5 }} }}'
 PAIRS = 'pairs = [["model.1", "nl_list.1"]]'
-"""What the decoder of a U-Net reads, at half of the image's size, and the last activation of the student."""
+"""Input of the decoder of a U-Net, at half of the image size, and the last activation of the student."""
 SIZE = 'task.dataset = {name="phantom", train=2, val=1, test=1, slices=2, size=[34, 26]}'
 TASKS = {
     "mri-recon": (2, ['task.mode="complex"']),
@@ -51,7 +51,7 @@ def feature(network: nn.Module, path: str) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_attention_of_a_unet_teaches_a_chain_of_convolutions(laboratory: Any, task: str) -> None:
+def test_attention_of_a_unet_is_distilled_into_a_chain_of_convolutions(laboratory: Any, task: str) -> None:
     context = laboratory.context(*settings(task), PAIRS)
     context.check(context.experiment.arms)
     run = laboratory.train(context, "kd-mri")
@@ -71,22 +71,22 @@ def test_a_finished_students_weights_are_those_of_the_library(laboratory: Any) -
 
     context = laboratory.context(*settings("mri-recon"))
     run = laboratory.train(context, "kd-mri")
-    theirs = DnCNN(in_channels=2, out_channels=2, depth=3, nf=5, pretrained=None).eval()
-    theirs.load_state_dict(laboratory.weights(run))
+    library_network = DnCNN(in_channels=2, out_channels=2, depth=3, nf=5, pretrained=None).eval()
+    library_network.load_state_dict(laboratory.weights(run))
     image = torch.rand(2, 2, 34, 26)
     with torch.no_grad():
-        assert torch.equal(i2ikd.load(run.folder.path)(image), theirs(image))
+        assert torch.equal(i2ikd.load(run.folder.path)(image), library_network(image))
 
 
-def test_a_teacher_is_given_weights_that_the_library_saved(laboratory: Any, identical: Any, tmp_path: Path) -> None:
+def test_a_teacher_loads_weights_saved_by_the_library(laboratory: Any, identical: Any, tmp_path: Path) -> None:
     from monai.networks.nets import UNet
 
     torch.manual_seed(5)
-    theirs = UNet(2, 2, 2, channels=(4, 8, 8), strides=(2, 2), num_res_units=1)
-    torch.save(theirs.state_dict(), tmp_path / "unet.pt")
+    library_network = UNet(2, 2, 2, channels=(4, 8, 8), strides=(2, 2), num_res_units=1)
+    torch.save(library_network.state_dict(), tmp_path / "unet.pt")
     context = laboratory.context(*settings("mri-recon"), f'teacher.weights="{tmp_path / "unet.pt"}"')
     laboratory.train(context, "kd-mri")
-    assert identical(laboratory.weights(context.teacher_run(0)), theirs.state_dict())
+    assert identical(laboratory.weights(context.teacher_run(0)), library_network.state_dict())
 
 
 def test_two_modules_are_distilled_from_python(build: Build) -> None:
@@ -108,24 +108,24 @@ class TestRegisteredPairs:
         ("deepinv", "UNet", {"channels_per_scale": [5, 8]}, "Up_conv2", (5, 34, 26)),
         ("deepinv", "DRUNet", {"nc": [6, 8, 8, 8], "nb": 1}, "m_up1", (6, 48, 32)),
     ])  # fmt: skip
-    def test_are_what_the_last_convolution_reads(
+    def test_are_the_inputs_of_the_last_convolutions(
         self, build: Build, model: str, network: str, options: dict[str, Any], path: str, shape: tuple[int, ...]
     ) -> None:
-        made = build(model, network, in_channels=2, options=options)
+        network = build(model, network, in_channels=2, options=options)
         pairs = i2ikd.get("pairs", f"{model}-deepinv" if model == "monai" else "deepinv")
         other = build("deepinv", "DnCNN", in_channels=2, options={"depth": 3, "nf": 4})
-        assert pairs(made, other) == [(path, "nl_list.1")]
-        assert all(module.training for module in made.modules())
-        assert feature(made.eval(), path) == shape
+        assert pairs(network, other) == [(path, "nl_list.1")]
+        assert all(module.training for module in network.modules())
+        assert feature(network.eval(), path) == shape
 
-    def test_are_taken_when_an_experiment_names_none(self, laboratory: Any) -> None:
+    def test_are_the_default_of_an_experiment(self, laboratory: Any) -> None:
         context = laboratory.context(*settings("mri-recon"))
         named = laboratory.context(*settings("mri-recon"), PAIRS)
         runs = [laboratory.train(found, "kd-mri") for found in (context, named)]
         first, second = (laboratory.weights(run) for run in runs)
         assert all(torch.equal(first[name], second[name]) for name in first)
 
-    def test_are_not_for_other_networks(self, build: Build) -> None:
-        ours = build("deepinv", "DnCNN", options={"depth": 3, "nf": 4})
-        with pytest.raises(UserError, match="the student is a Conv2d; name pairs of module paths"):
-            i2ikd.get("pairs", "deepinv")(ours, nn.Conv2d(1, 1, 3))
+    def test_refuse_other_networks(self, build: Build) -> None:
+        network = build("deepinv", "DnCNN", options={"depth": 3, "nf": 4})
+        with pytest.raises(UserError, match="the student is a Conv2d; set pairs of module paths"):
+            i2ikd.get("pairs", "deepinv")(network, nn.Conv2d(1, 1, 3))

@@ -1,4 +1,4 @@
-"""Naming a network of another library: what there is, what is missing, and what is refused, in one line."""
+"""Selection of a network of another library by name: errors of one line for all that cannot be used."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def refused(model: str, message: str, **settings: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_plugin_is_sound() -> None:
+def test_the_plugin_conforms() -> None:
     testing.check_plugin(plugin)
 
 
-def test_models_are_offered_without_the_import_of_anything() -> None:
+def test_models_are_listed_without_importing_a_library() -> None:
     code = "import i2ikd, sys; print(*i2ikd.list_components('model')); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     models, modules = (set(line.split()) for line in run.stdout.splitlines())
@@ -40,7 +40,7 @@ def test_models_are_offered_without_the_import_of_anything() -> None:
     ("monai", "MONAI", "monai.networks.nets"),
     ("deepinv", "deepinv", "deepinv.models"),
 ])  # fmt: skip
-def test_a_library_that_is_not_there_is_asked_for(
+def test_a_library_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, model: str, title: str, namespace: str
 ) -> None:
     monkeypatch.setitem(sys.modules, model, None)
@@ -53,54 +53,54 @@ class TestMonai:
     def library(self) -> None:
         pytest.importorskip("monai")
 
-    def test_a_misspelt_network_or_option_is_answered_with_the_nearest(self) -> None:
+    def test_a_misspelt_network_or_option_names_the_nearest(self) -> None:
         refused("monai", "MONAI has no network 'SegResnet'; did you mean 'SegResNet'", network="SegResnet")
-        refused("monai", "BasicUNet: there is no 'feature'; did you mean 'features'", options={"feature": [4]})
+        refused("monai", "BasicUNet: unknown argument 'feature'; did you mean 'features'", options={"feature": [4]})
         refused("monai", "unknown option 'netwrok'; did you mean 'network'", netwrok="UNet")
 
-    def test_names_that_are_not_of_the_public_namespace_are_unknown(self) -> None:
+    def test_names_outside_the_public_namespace_are_unknown(self) -> None:
         for name in ("monai.networks.nets.UNet", "unet.UNet", "__builtins__", "resnet18", "warnings"):
             refused("monai", "MONAI has no network", network=name)
 
-    def test_options_that_a_network_cannot_do_without_are_named(self) -> None:
-        refused("monai", "options of UNet: channels, strides must be given", network="UNet")
-        refused("monai", "UNet: strides must be given", network="UNet", options={"channels": [4, 8]})
+    def test_missing_required_options_are_named(self) -> None:
+        refused("monai", "options of UNet: channels, strides must be set", network="UNet")
+        refused("monai", "UNet: strides must be set", network="UNet", options={"channels": [4, 8]})
 
     def test_dimensions_channels_and_weights_are_not_options(self) -> None:
         for name in ("spatial_dims", "out_channels"):
-            refused("monai", f"{name!r} is not set there", options={name: 3})
+            refused("monai", f"{name!r} cannot be set", options={name: 3})
         options = {"backbone": "efficientnet-b0", "pretrained": True}
         refused("monai", "'pretrained' cannot be set.*weights =", network="FlexibleUNet", options=options)
 
-    def test_what_a_class_says_of_wrong_options_is_passed_on(self) -> None:
+    def test_the_error_of_a_constructor_is_reported(self) -> None:
         options = {"channels": [4, 8, 16], "strides": [2]}
         refused("monai", "UNet cannot be built: ValueError: .*strides", network="UNet", options=options)
 
-    def test_a_residual_network_gives_as_many_channels_as_it_takes(self) -> None:
+    def test_a_residual_network_has_as_many_output_as_input_channels(self) -> None:
         refused("monai", r"output channels \(1\) as input channels \(2\)", in_channels=2, out_channels=1)
 
     @pytest.mark.parametrize(
         ("network", "options", "reason"),
         [
-            ("DenseNet121", {}, r"a tensor \[1, 1\], not one image \[B, C, H, W\]$"),
+            ("DenseNet121", {}, r"expected one output image \[B, C, H, W\], got a tensor \[1, 1\]$"),
             (
                 "BasicUNetPlusPlus",
                 {"features": [8] * 6, "deep_supervision": True},
-                "a list, not one image .*deep supervision, switch it off",
+                "expected one output image .* got a list; if this is deep supervision, disable it",
             ),
-            ("AutoencoderKL", AUTOENCODER, "a tuple, not one image"),
-            ("DiffusionModelUNet", {}, "it needs timesteps besides the image"),
-            ("UNETR", UNETR, "no image of the size of its input, whatever that is; .* must match"),
-            ("DynUNet", HALVING, "no image of the size of its input.* 64 x 96 from 128 x 192"),
-            ("VoxelMorph", {}, "built without a number of channels"),
+            ("AutoencoderKL", AUTOENCODER, "expected one output image .* got a tuple"),
+            ("DiffusionModelUNet", {}, "it requires timesteps besides the image"),
+            ("UNETR", UNETR, "expected an output of the size of the input, got another for all sizes; .* must match"),
+            ("DynUNet", HALVING, "expected an output of the size of the input.* 64 x 96 from 128 x 192"),
+            ("VoxelMorph", {}, "has no argument for the number of channels"),
         ],
     )
-    def test_what_is_no_image_to_image_network_is_refused_with_the_reason(
+    def test_a_network_that_is_not_image_to_image_is_refused_with_the_reason(
         self, network: str, options: dict[str, Any], reason: str
     ) -> None:
         refused("monai", f"{network} .*{reason}", network=network, options=options)
 
-    def test_deep_supervision_that_only_training_shows_is_refused(self) -> None:
+    def test_deep_supervision_in_training_mode_is_refused(self) -> None:
         options = {
             "kernel_size": [3, 3, 3, 3],
             "strides": [1, 2, 2, 2],
@@ -108,7 +108,7 @@ class TestMonai:
             "filters": [4, 4, 8, 8],
             "deep_supervision": True,
         }
-        refused("monai", "DynUNet .*a tensor .*deep supervision, switch it off", network="DynUNet", options=options)
+        refused("monai", "DynUNet .*got a tensor .*deep supervision, disable it", network="DynUNet", options=options)
 
 
 class TestDeepinv:
@@ -116,21 +116,25 @@ class TestDeepinv:
     def library(self) -> None:
         pytest.importorskip("deepinv")
 
-    def test_a_misspelt_network_or_option_is_answered_with_the_nearest(self) -> None:
+    def test_a_misspelt_network_or_option_names_the_nearest(self) -> None:
         refused("deepinv", "deepinv has no network 'DNCNN'; did you mean 'DnCNN'", network="DNCNN")
-        refused("deepinv", "DnCNN: there is no 'dept'; did you mean 'depth'", options={"dept": 4})
+        refused("deepinv", "DnCNN: unknown argument 'dept'; did you mean 'depth'", options={"dept": 4})
 
     def test_nothing_is_downloaded_and_no_file_is_read(self) -> None:
         for value in ("download", "weights.pth", None):
             refused("deepinv", "'pretrained' cannot be set", network="DRUNet", options={"pretrained": value})
-        refused("deepinv", "'device' is not set there", options={"device": "cuda"})
+        refused("deepinv", "'device' cannot be set", options={"device": "cuda"})
 
     @pytest.mark.parametrize("network", ["Client", "DEAL", "DiffusersDenoiserWrapper", "BM3D"])
-    def test_what_takes_no_channels_is_no_network_of_ours(self, network: str) -> None:
-        refused("deepinv", f"{network} is built without a number of channels.*DRUNet", network=network)
+    def test_a_class_without_a_channels_argument_is_refused(self, network: str) -> None:
+        refused("deepinv", f"{network} has no argument for the number of channels.*DRUNet", network=network)
 
-    def test_what_needs_more_than_an_image_is_refused(self) -> None:
-        refused("deepinv", "PDNet_PrimalBlock cannot be used: it needs Atu besides", network="PDNet_PrimalBlock")
+    def test_a_network_with_further_inputs_is_refused(self) -> None:
+        refused("deepinv", "PDNet_PrimalBlock cannot be used: it requires Atu besides", network="PDNet_PrimalBlock")
 
     def test_a_third_dimension_is_refused(self) -> None:
-        refused("deepinv", "DnCNN cannot be used: .*no image", options={"dim": 3, "depth": 3, "nf": 2})
+        refused(
+            "deepinv",
+            "DnCNN cannot be used: .*expected an output of the size of the input",
+            options={"dim": 3, "depth": 3, "nf": 2},
+        )

@@ -1,1 +1,1 @@
-"""Denoising of photographs for i2ikd: a task with its data, network, distillation loss, metric, reader and command."""
+"""Denoising of photographs for i2ikd: task, data, network, distillation loss, metric, reader and command."""

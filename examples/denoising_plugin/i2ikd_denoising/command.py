@@ -1,4 +1,4 @@
-"""``i2ikd denoise-show``: a photograph clean, noisy, and denoised by a trained network."""
+"""Command ``i2ikd denoise-show``: a photograph clean, noisy, and denoised by a trained network."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def show(photograph: str, run: Path | None, noise: float, output: Path) -> None:
 
     files = {file.partition(".")[0]: file for split in SPLITS.values() for file in split}
     if photograph not in files:
-        raise UserError(f"there is no photograph {photograph!r}; there are {', '.join(sorted(files))}")
+        raise UserError(f"unknown photograph {photograph!r}; choose from {', '.join(sorted(files))}")
     if output.exists():
-        raise UserError(f"{output} exists; give another file")
+        raise UserError(f"{output} exists; choose another file")
     clean = torch.from_numpy(shipped(files[photograph]))[None, None]
     noisy = clean + noise * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     panels = [clean, noisy]

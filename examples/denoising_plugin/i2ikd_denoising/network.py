@@ -1,4 +1,4 @@
-"""A denoising network without batch normalisation, which is told the noise level."""
+"""Denoising network without batch normalisation, with the noise level as an input."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
 
 
 class DenoisingCNN(nn.Module):
-    """3x3 convolutions with ReLU that give the noise, which is subtracted; the noise level is a second input channel.
+    """3x3 convolutions with ReLU that estimate the noise, which is subtracted from the input.
 
-    Residual as in DnCNN (Zhang et al. 2017, arXiv:1608.03981), noise level as in FFDNet (arXiv:1710.04026), without the
-    batch normalisation of either: an output depends on its own image alone, in training too.
+    The noise level is a second input channel, as in FFDNet (arXiv:1710.04026); the residual is that of DnCNN (Zhang et
+    al. 2017, arXiv:1608.03981). Without their batch normalisation, an output depends on its own image only, also in
+    training.
 
-    Module paths: ``layers.{i}`` is the i-th convolution with its activation; the last has none.
+    Module paths: ``layers.{i}`` is the i-th convolution with its activation; the last convolution has no activation.
 
     Args:
-        depth: number of convolutions.
-        channels: channels between them.
+        depth: number of convolutions, at least 2.
+        channels: channels between the convolutions.
     """
 
-    def __init__(self, depth: Annotated[int, Field(ge=2)] = 8, channels: Annotated[int, Field(ge=1)] = 32) -> None:
+    def __init__(self, depth: Annotated[int, Field(ge=2)] = 8, channels: PositiveInt = 32) -> None:
         super().__init__()
         widths = [2, *[channels] * (depth - 1), 1]
         self.layers = nn.Sequential(
@@ -36,16 +37,19 @@ class DenoisingCNN(nn.Module):
         )
 
     def forward(self, input: Tensor, noise_level: Tensor) -> Tensor:
-        """Clean an image.
+        """Denoise an image.
 
         Args:
             input: [B, 1, H, W].
             noise_level: [B, 1, H, W], standard deviation of the noise at every pixel.
 
+        Returns:
+            [B, 1, H, W].
+
         Raises:
-            UserError: more than one channel.
+            UserError: the input does not have 1 channel.
         """
         if input.shape[1] != 1:
-            raise UserError(f"denoising-cnn takes images of 1 channel, not {input.shape[1]}")
+            raise UserError(f"denoising-cnn: expected an input with 1 channel, got {input.shape[1]}")
         noise: Tensor = self.layers(torch.cat([input, noise_level], 1))
         return input - noise

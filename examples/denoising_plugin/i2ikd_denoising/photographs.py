@@ -1,4 +1,4 @@
-"""The photographs that are inside scikit-image's wheel, cut into crops; nothing is ever downloaded."""
+"""Dataset of crops of the photographs in the wheel of scikit-image; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from i2ikd import UserError
 from i2ikd_denoising.reader import read_grey
@@ -27,17 +27,23 @@ SPLITS = {
     "val": ("coffee.png", "moon.png"),
     "test": ("chelsea.png", "coins.png", "page.png", "rocket.jpg"),
 }
-"""A photograph is in one split, whole."""
+"""Files of each split; all crops of a photograph are in one split."""
 
 
 @cache
 def shipped(file: str) -> np.ndarray:
-    """Return a photograph of scikit-image [H, W], float32 in 0..1.
+    """Read a photograph in the wheel of scikit-image.
 
-    The file is opened where scikit-image was installed: its own functions would download what is not there.
+    The installed file is opened directly, since the functions of scikit-image download files that are missing.
+
+    Args:
+        file: name of the file.
+
+    Returns:
+        [H, W], float32 in 0..1.
 
     Raises:
-        UserError: this scikit-image does not have it.
+        UserError: the installed scikit-image does not contain the file.
     """
     resource = files("skimage.data").joinpath(file)
     if not resource.is_file():
@@ -47,7 +53,13 @@ def shipped(file: str) -> np.ndarray:
 
 
 class Crops:
-    """One photograph as a volume, whose slices are crops on a regular grid."""
+    """Volume of one photograph, whose slices are crops on a regular grid.
+
+    Args:
+        file: name of the file of the photograph.
+        crop: side of the crops in pixels.
+        crops: greatest number of crops.
+    """
 
     def __init__(self, file: str, crop: int, crops: int) -> None:
         self.name = file.partition(".")[0]
@@ -65,7 +77,7 @@ class Crops:
         return {"image": shipped(self._file)[top : top + self._crop, left : left + self._crop]}
 
     def _places(self) -> list[tuple[int, int]]:
-        """Choose corners evenly among those of all crops that do not overlap."""
+        """Return the corners of evenly spaced crops that do not overlap."""
         if not self._corners:
             height, width = shipped(self._file).shape
             corners = [
@@ -75,8 +87,8 @@ class Crops:
             ]
             if not corners:
                 raise UserError(
-                    f"photographs: {self.name} has {height}x{width} pixels, too few for a crop of {self._crop}; take a "
-                    f"crop of at most {min(height, width)}"
+                    f"photographs: {self.name} has {height}x{width} pixels, too few for a crop of {self._crop}; set "
+                    f"crop to at most {min(height, width)}"
                 )
             chosen = np.linspace(0, len(corners) - 1, min(self._crops, len(corners))).round().astype(int)
             self._corners = [corners[place] for place in chosen]
@@ -84,19 +96,19 @@ class Crops:
 
 
 class Photographs:
-    """Photographs of things, animals and people, grey, in 0..1.
+    """Greyscale photographs of everyday scenes, in 0..1.
 
     Args:
-        crop: side of the crops, in pixels.
-        crops: at most how many of a photograph.
-        photographs: at most how many of each split, for quick runs.
+        crop: side of the crops in pixels, at least 8.
+        crops: greatest number of crops of a photograph.
+        photographs: greatest number of photographs of each split, for quick runs; ``None``: all of them.
     """
 
     def __init__(
         self,
         crop: Annotated[int, Field(ge=8)] = 64,
-        crops: Annotated[int, Field(ge=1)] = 12,
-        photographs: Annotated[int, Field(ge=1)] | None = None,
+        crops: PositiveInt = 12,
+        photographs: PositiveInt | None = None,
     ) -> None:
         self._crop = crop
         self._crops = crops
@@ -105,14 +117,17 @@ class Photographs:
     def volumes(self, split: str) -> Sequence[Crops]:
         """Return the photographs of a split.
 
+        Args:
+            split: ``train``, ``val`` or ``test``.
+
         Raises:
-            UserError: no such split.
+            UserError: the split does not exist.
         """
         if split not in SPLITS:
-            raise UserError(f"photographs: there is no split {split!r}; there are {', '.join(SPLITS)}")
+            raise UserError(f"photographs: unknown split {split!r}; choose from {', '.join(SPLITS)}")
         return [Crops(file, self._crop, self._crops) for file in SPLITS[split][: self._limit]]
 
     def identity(self) -> dict[str, object]:
-        """Which photographs are in which split, and how they are cut."""
+        """Return the photographs of each split and the options of the crops; part of the digest of a run."""
         names = {split: [volume.name for volume in self.volumes(split)] for split in SPLITS}
         return {"photographs": names, "crop": self._crop, "crops": self._crops}

@@ -1,4 +1,4 @@
-"""What this package registers. Targets are texts, so that ``i2ikd --help`` and ``i2ikd list`` import none of them."""
+"""Hooks that register the components. Targets are strings, so that ``i2ikd --help`` and ``i2ikd list`` import none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_tasks(register: Register) -> None:
-    """The task, with the experiments for ``i2ikd init`` and ``i2ikd demo``."""
+    """Register the task, with the experiments of ``i2ikd init`` and ``i2ikd demo``."""
     register(
         "denoising",
         "i2ikd_denoising.task:Denoising",
@@ -24,17 +24,17 @@ def register_tasks(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_datasets(register: Register) -> None:
-    """Where photographs come from."""
+    """Register the dataset."""
     register(
         "photographs",
         "i2ikd_denoising.photographs:Photographs",
-        summary="crops of the photographs that scikit-image ships",
+        summary="crops of the photographs in the wheel of scikit-image",
     )
 
 
 @i2ikd.hookimpl
 def register_readers(register: Register) -> None:
-    """The files of a new photograph."""
+    """Register the file reader."""
     register(
         "photograph",
         "i2ikd_denoising.reader:PhotographReader",
@@ -45,22 +45,22 @@ def register_readers(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_models(register: Register) -> None:
-    """The network."""
+    """Register the network."""
     register(
         "denoising-cnn",
         "i2ikd_denoising.network:DenoisingCNN",
-        summary="convolutions with a residual that are told the noise level",
+        summary="residual CNN with the noise level as an input",
         paper="DnCNN, arXiv:1608.03981; FFDNet, arXiv:1710.04026",
     )
 
 
 @i2ikd.hookimpl
 def register_pairs(register: Register) -> None:
-    """The taps that are compared when an experiment names none."""
+    """Register the pairs of taps used when an experiment sets none."""
     register(
         "denoising-cnn",
         "i2ikd_denoising.pairs:middle",
-        summary="the middle activation of each",
+        summary="the middle activation of each network",
         teacher="denoising-cnn",
         student="denoising-cnn",
         tap_kind="features",
@@ -69,18 +69,18 @@ def register_pairs(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_distillers(register: Register) -> None:
-    """The distillation loss."""
+    """Register the distillation loss."""
     register(
         "edge-map",
         "i2ikd_denoising.edges:EdgeMaps",
-        summary="where the edges are in the features",
+        summary="edges in the features of both networks",
         formula="e(F) = |grad mean_c F|; mean |e_S / mean e_S - e_T / mean e_T|",
     )
 
 
 @i2ikd.hookimpl
 def register_metrics(register: Register) -> None:
-    """The metric."""
+    """Register the metric."""
     register(
         "gradient-psnr-slice-unit",
         "i2ikd_denoising.metric:GradientPsnr",
@@ -90,7 +90,7 @@ def register_metrics(register: Register) -> None:
 
 @i2ikd.hookimpl
 def register_commands(register: Register) -> None:
-    """The command."""
+    """Register the command."""
     register(
         "denoise-show",
         "i2ikd_denoising.command:show",

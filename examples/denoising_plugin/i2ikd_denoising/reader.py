@@ -1,4 +1,4 @@
-"""Photographs as grey images: one file is a volume of one slice."""
+"""Reader of photographs as greyscale images; one file is a volume of one slice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ LUMINANCE = np.array([0.2125, 0.7154, 0.0721], np.float32)
 
 
 class Photograph:
-    """One photograph; its file is read when the slice is asked for."""
+    """Volume of one photograph; the file is read on access.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem
@@ -28,7 +32,7 @@ class Photograph:
         """Return ``image`` [H, W], float32 in 0..1.
 
         Raises:
-            UserError: the file is no picture.
+            UserError: the file is missing or not an image.
         """
         if index != 0:
             raise IndexError(index)
@@ -36,28 +40,34 @@ class Photograph:
 
 
 class PhotographReader:
-    """Reads pictures of 8 or 16 bits, grey or coloured, as their luminance in 0..1."""
+    """Reader of images of 8 or 16 bits, greyscale or colour, as their luminance in 0..1."""
 
     suffixes = (".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".png")
 
     def __call__(self, path: Path) -> Photograph:
-        """Return the volume."""
+        """Return the volume of the file ``path``."""
         return Photograph(Path(path))
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """Return the luminance [H, W], float32 in 0..1; an alpha channel is dropped.
+    """Read an image file as luminance; an alpha channel is dropped.
+
+    Args:
+        path: the file.
+
+    Returns:
+        [H, W], float32 in 0..1.
 
     Raises:
-        UserError: the file is missing or no picture.
+        UserError: the file is missing or not an image.
     """
     try:
         with Image.open(path) as picture:
             values = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA", "CMYK", "YCbCr") else picture)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: it cannot be read as a picture: {error}") from None
+        raise UserError(f"{path}: cannot be read as an image: {error}") from None
     largest = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
-    if values.dtype == np.int32:  # how Pillow opens 16 bits of grey in some formats
+    if values.dtype == np.int32:  # the type of 16-bit greyscale in some formats of Pillow
         largest = 2**16 - 1
     grey = values.astype(np.float32) / np.float32(largest)
     if grey.ndim == 2:

@@ -1,4 +1,4 @@
-"""Samples: a noisy crop and the clean one, with the noise level as a condition."""
+"""Samples of a noisy and a clean crop, with the noise level as a condition."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from i2ikd import Sample, SampleDataset, SampleKey, UserError, Volume
 
 
 class NoisyCrops(SampleDataset):
-    """Slices of volumes with noise added. What is drawn is a function of the slice and of the view's seed.
+    """Slices of volumes with added Gaussian noise, a function of the slice and the augmentation seed.
 
     Args:
-        volumes: whose slices are taken.
+        volumes: the volumes of the split.
         noise: standard deviation of the noise.
-        augmentations: ``noise`` draws other noise for every seed, ``flip`` mirrors and turns.
+        augmentations: ``noise`` draws different noise for every seed, ``flip`` mirrors and rotates by 180 degrees.
     """
 
     def __init__(self, volumes: Sequence[Volume], noise: float, augmentations: Sequence[str] = ()) -> None:
@@ -29,11 +29,11 @@ class NoisyCrops(SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        """Photograph and crop."""
+        """Photograph and index of the crop of every sample."""
         return [SampleKey.of(volume, index) for volume, index in self._places]
 
     def sample(self, index: int, seed: int | None) -> Sample:
-        """Return one crop, noisy and clean."""
+        """Return a crop, noisy and clean; ``seed`` is the augmentation seed, ``None`` the deterministic sample."""
         volume, number = self._places[index]
         slice_seed = [zlib.crc32(volume.name.encode()), number]
         drawn = slice_seed if seed is None or not self.varies else [*slice_seed, seed]
@@ -48,7 +48,12 @@ class NoisyCrops(SampleDataset):
 
 
 class NewPhotograph(SampleDataset):
-    """A photograph that is noisy already; the clean one is not known."""
+    """Samples of a noisy photograph without a clean target.
+
+    Args:
+        volume: the photograph.
+        noise: standard deviation of its noise.
+    """
 
     def __init__(self, volume: Volume, noise: float) -> None:
         self._volume = volume
@@ -56,23 +61,29 @@ class NewPhotograph(SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        """Its slices."""
+        """Name and slice index of every sample."""
         return [SampleKey.of(self._volume, index) for index in range(len(self._volume))]
 
     def sample(self, index: int, seed: int | None) -> Sample:
-        """Return the photograph as it is, with a target of zeros."""
+        """Return the photograph, with a target of zeros; ``seed`` is not used."""
         image = np.asarray(self._volume[index]["image"], np.float32)
         return sample(image, np.zeros_like(image), self._noise, self.keys[index])
 
 
 def sample(noisy: np.ndarray, clean: np.ndarray, noise: float, key: SampleKey) -> Sample:
-    """Put images [H, W] together with the noise level, which is a condition [1, H, W].
+    """Build a sample with the noise level as the condition ``noise_level`` [1, H, W].
+
+    Args:
+        noisy: [H, W] float32.
+        clean: [H, W] float32.
+        noise: standard deviation of the noise.
+        key: key of the sample.
 
     Raises:
-        UserError: an image that is not finite.
+        UserError: the noisy image has values that are not finite.
     """
     if not np.isfinite(noisy).all():
-        raise UserError(f"{key.volume}, slice {key.index}: it holds values that are not finite")
+        raise UserError(f"{key.volume}, slice {key.index}: expected finite values, got NaN or infinity")
     level = torch.full((1, *noisy.shape), noise)
     return Sample(_channel(noisy), _channel(clean), {"noise_level": level}, key)
 
@@ -82,7 +93,7 @@ def _channel(image: np.ndarray) -> Tensor:
 
 
 def _mirrored(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Turn by a half and mirror, each at random; the shape stays."""
+    """Rotate by 180 degrees and mirror, each with probability 1/2; the shape is preserved."""
     if random.random() < 0.5:
         image = image[::-1, ::-1]
     return image[:, ::-1] if random.random() < 0.5 else image

@@ -1,4 +1,4 @@
-"""The task: remove noise of a known level from photographs."""
+"""Task ``denoising``: removal of noise of a known level from photographs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from i2ikd_denoising.samples import NewPhotograph, NoisyCrops
 
 
 class Denoising(Task):
-    """Noisy photographs in, clean ones out.
+    """Denoising of photographs.
 
     Args:
-        dataset: a registered dataset by name, with its options; its slices should be in 0..1 and of one size.
-        noise: standard deviation of the Gaussian noise, where white is 1. For new data (``i2ikd infer``): the noise
-            that it has.
-        loss: ``l1`` or ``mse``.
+        dataset: name of a registered dataset, with its options; slices must be in 0..1 and of one size.
+        noise: standard deviation of the Gaussian noise, above 0 and at most 1, where white is 1. For new data
+            (``i2ikd infer``): the noise level of the data.
+        loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
     """
 
     augmentations: ClassVar[frozenset[str]] = frozenset({"noise", "flip"})
@@ -50,16 +50,21 @@ class Denoising(Task):
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the noisy crops of a split.
 
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            augmentations: names of ``Denoising.augmentations``.
+
         Raises:
-            UserError: an unknown split or view.
+            UserError: the augmentation or the split does not exist.
         """
-        for view in augmentations:
-            if view not in self.augmentations:
-                raise UserError(f"denoising has no view {view!r}; it has {', '.join(sorted(self.augmentations))}")
+        for name in augmentations:
+            if name not in self.augmentations:
+                choices = ", ".join(sorted(self.augmentations))
+                raise UserError(f"denoising: unknown augmentation {name!r}; choose from {choices}")
         return NoisyCrops(self._source.volumes(split), self._noise, augmentations)
 
     def identity(self) -> dict[str, Any]:
-        """Dataset, noise and loss."""
+        """Return dataset, noise and loss; part of the digest of a run."""
         return {
             "dataset": {"name": self._dataset.name, **self._source.identity()},
             "noise": self._noise,
@@ -67,43 +72,59 @@ class Denoising(Task):
         }
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean absolute or mean squared difference."""
+        """Compute the reconstruction loss.
+
+        Args:
+            output: [B, 1, H, W].
+            target: [B, 1, H, W].
+
+        Returns:
+            Mean absolute (``l1``) or mean squared (``mse``) difference, a scalar.
+        """
         function = torch.nn.functional.l1_loss if self._loss == "l1" else torch.nn.functional.mse_loss
         return function(output, target)
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
-        """The noisy photograph."""
+        """Return the noisy photograph [B, 1, H, W]."""
         return {"noisy": batch.input}
 
     def describe(self) -> dict[str, str]:
-        """Dataset and noise level."""
+        """Return dataset and noise level, for the head of a table."""
         return {"dataset": self._dataset.name, "noise": f"{self._noise:g}"}
 
     def reads(self, path: Path) -> bool:
-        """Whether ``path`` is a picture; a folder is never one volume."""
+        """Whether ``path`` is a file with a suffix of the reader; a folder is never one volume."""
         return path.is_file() and path.name.lower().endswith(PhotographReader.suffixes)
 
     def sample_from_file(self, path: Path) -> SampleDataset:
         """Open a noisy photograph.
 
+        Args:
+            path: an image file.
+
         Raises:
-            UserError: no such file, or not one of a picture.
+            UserError: the file does not exist, or its suffix is not supported.
         """
         if not self.reads(path):
-            raise UserError(f"{path}: the task denoising reads {' '.join(PhotographReader.suffixes)}")
+            raise UserError(f"{path}: expected a file with a suffix of {' '.join(PhotographReader.suffixes)}")
         return NewPhotograph(PhotographReader()(path), self._noise)
 
     def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
-        """Write a picture of 8 bits in the format that the ending of ``path`` says; values outside 0..1 are clipped.
+        """Write an image of 8 bits in the format of the suffix of ``path``; values outside 0..1 are clipped.
+
+        Args:
+            outputs: one image [1, H, W].
+            source: the input file; not used.
+            path: the output file.
 
         Raises:
-            UserError: an ending that Pillow does not know, or a path that cannot be written.
+            UserError: Pillow does not support the suffix, or ``path`` cannot be written.
         """
         (output,) = outputs
         picture = Image.fromarray(np.round(self.to_display(output).clip(0, 1) * 255).astype(np.uint8))
         try:
             picture.save(path)
         except ValueError as error:
-            raise UserError(f"{path}: no picture can be written with this ending: {error}") from None
+            raise UserError(f"{path}: cannot be written, unsupported suffix: {error}") from None
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error}") from None

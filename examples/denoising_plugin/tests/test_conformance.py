@@ -1,4 +1,4 @@
-"""Everything that the package brings satisfies what i2ikd asks of it."""
+"""All components of the package pass the conformance checks of i2ikd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from i2ikd.testing import check_distiller, check_metric, check_model, check_plug
 SMALL = {"name": "photographs", "crop": 16, "crops": 3, "photographs": 2}
 
 
-def test_the_plugin_registers_and_every_target_is_there() -> None:
+def test_the_plugin_registers_existing_targets() -> None:
     check_plugin(plugin)
 
 

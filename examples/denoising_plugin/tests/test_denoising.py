@@ -1,4 +1,4 @@
-"""What the parts do, in numbers that can be had in another way."""
+"""Values of the components against independent computations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from i2ikd import Taps, UserError
 from i2ikd.config import check_experiment, read_experiment
 
 
-def test_photographs_are_grey_in_unit_range_and_in_one_split() -> None:
+def test_photographs_are_greyscale_in_unit_range_and_in_one_split() -> None:
     names = [file for split in SPLITS.values() for file in split]
     assert len(set(names)) == len(names)
     for name in names:
@@ -43,7 +43,7 @@ def test_crops_do_not_overlap_and_are_parts_of_their_photograph() -> None:
         len(Photographs(crop=200).volumes("train")[-1])
 
 
-def test_the_noise_has_its_level_and_stays_unless_it_is_a_view() -> None:
+def test_the_noise_has_its_level_and_is_fixed_without_augmentation() -> None:
     task = Denoising(dataset={"name": "photographs", "crop": 96, "crops": 2, "photographs": 1}, noise=0.2)
     fixed, varying = task.dataset("train"), task.dataset("train", ["noise"])
     sample = fixed[1]
@@ -56,7 +56,7 @@ def test_the_noise_has_its_level_and_stays_unless_it_is_a_view() -> None:
     assert not torch.equal(noise, (fixed[0].input - fixed[0].target))
 
 
-def test_the_network_gives_its_input_where_its_last_layer_says_nothing() -> None:
+def test_the_network_is_the_identity_with_a_last_layer_of_zeros() -> None:
     network = DenoisingCNN(depth=5, channels=3)
     nn.init.zeros_(network.layers[-1][0].weight)
     nn.init.zeros_(network.layers[-1][0].bias)
@@ -114,29 +114,29 @@ def test_a_photograph_is_read_and_written_in_unit_range(tmp_path: Path) -> None:
         assert not sample.target.any() and (sample.conditions["noise_level"] == np.float32(0.3)).all()
     task.write([sample.input + 2 * (sample.input > 0.5)], tmp_path / "grey.png", tmp_path / "out.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), np.where(grey > 127, 255, grey))
-    with pytest.raises(UserError, match="no picture can be written with this ending"):
+    with pytest.raises(UserError, match="cannot be written, unsupported suffix"):
         task.write([sample.input], tmp_path / "grey.png", tmp_path / "out.xyz")
 
 
-def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG torn")
-    with pytest.raises(UserError, match=r"torn\.png: it cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"torn\.png: cannot be read as an image"):
         PhotographReader()(tmp_path / "torn.png")[0]
-    with pytest.raises(UserError, match=r"notes\.txt: the task denoising reads \.jpg"):
+    with pytest.raises(UserError, match=r"notes\.txt: expected a file with a suffix of \.jpg"):
         Denoising().sample_from_file(tmp_path / "notes.txt")
 
 
-def test_the_command_puts_a_photograph_beside_its_noisy_self(tmp_path: Path) -> None:
+def test_the_command_shows_clean_and_noisy_side_by_side(tmp_path: Path) -> None:
     result = CliRunner().invoke(show, ["coins", "--noise", "0", "--output", str(tmp_path / "row.png")])
     assert result.exit_code == 0 and "coins, clean | noisy" in result.output
     row = np.asarray(Image.open(tmp_path / "row.png"))
     assert row.shape == (303, 2 * 384)
     np.testing.assert_array_equal(row[:, :384], row[:, 384:])
-    with pytest.raises(UserError, match="there is no photograph 'cones'"):
+    with pytest.raises(UserError, match="unknown photograph 'cones'"):
         CliRunner().invoke(show, ["cones", "--output", "x.png"], catch_exceptions=False)
 
 
-def test_every_experiment_that_is_shipped_is_one() -> None:
+def test_every_shipped_experiment_is_valid() -> None:
     package = Path(i2ikd_denoising.__file__).parent
     experiments = [read_experiment(package / name) for name in ("demo.toml", "template.toml")]
     experiments.append(read_experiment(Path(__file__).parents[1] / "experiment.toml"))

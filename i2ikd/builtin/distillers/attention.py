@@ -11,9 +11,14 @@ from torch.nn import functional as F
 
 from i2ikd.distiller import Distiller, Features, Knowledge
 from i2ikd.errors import UserError
+from i2ikd.loss_precision import at_least_float32
 from i2ikd.sample import Batch
 
-EPSILON = 1e-6
+FLOOR = 1e-6
+"""Floor of the root of an energy in a divisor; energies are squares of features, so that their floor is 1e-12."""
+
+RELATIVE_FLOOR = 1e-3
+"""Floor of the root of an energy in mode ``code``, as a share of the root of the mean energy."""
 
 
 class Attention(Distiller):
@@ -22,12 +27,13 @@ class Attention(Distiller):
     For features F [B, C, H, W], averaged over the pairs of taps:
 
     * ``mode = "squared"`` (default; Zagoruyko and Komodakis, arXiv:1612.03928, squared as in their code):
-      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-6); loss = mean_B ||q_S - q_T||_2^2.
+      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-12); loss = mean_B ||q_S - q_T||_2^2.
       Deviation: a sum over pixels; the mean of their code makes the loss decrease with the image size.
     * ``mode = "paper"``: the same with the distance ||q_S - q_T||_2 without the square, as in the paper (equation 2).
     * ``mode = "code"``: reference code of KD-MRI (arXiv:2004.05319): Q = sum_c F^2, divided, per pixel, by its L2 norm
-      over the *batch* (floor 1e-6 instead of 1e-12); loss = mean absolute difference. The loss of a slice depends on
-      the other slices of its batch; for a batch of 1, loss and gradient are 0, so at least 2 slices are required.
+      over the *batch*; loss = mean absolute difference. The norm has a floor of 1e-6 of its mean over the pixels (a
+      thousandth in units of features) and of 1e-12; in their code of 1e-12 alone. The loss of a slice depends on the
+      other slices of its batch; for a batch of 1, loss and gradient are 0, so at least 2 slices are required.
 
     Requires taps; channels may differ. For feature maps of unequal size, the student's map is resized by area
     averaging to the teacher's size.
@@ -51,8 +57,8 @@ class Attention(Distiller):
             batch: unused.
 
         Returns:
-            ``map{i}`` [B, H, W] float32 per tap: normalised per sample, or raw for mode ``code``, whose normalisation
-            depends on the batch.
+            ``map{i}`` [B, H, W] per tap, at least float32: normalised per sample, or raw for mode ``code``,
+            whose normalisation depends on the batch.
         """
         maps = [self._map(feature.detach()) for feature in teacher.taps]
         if not self.relates_samples:
@@ -84,8 +90,8 @@ class Attention(Distiller):
         return torch.stack(losses).mean()
 
     def _map(self, feature: Tensor) -> Tensor:
-        """Return sum_c F^2 (code) or mean_c F^2 as [B, H, W], in float32."""
-        summed = channel_energy(feature.float())
+        """Return sum_c F^2 (code) or mean_c F^2 as [B, H, W], at least float32."""
+        summed = channel_energy(at_least_float32(feature))
         return summed if self.mode == "code" else summed / feature.shape[1]
 
     def _distance(self, student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -94,7 +100,7 @@ class Attention(Distiller):
             return (_normalise_batch(student_map) - _normalise_batch(teacher_map)).abs().mean()
         difference = (_normalise_pixels(student_map) - teacher_map).flatten(1)
         if self.mode == "paper":
-            return torch.linalg.vector_norm(difference, dim=1).mean()
+            return _length(difference, (1,)).mean()
         return difference.square().sum(1).mean()
 
 
@@ -128,11 +134,19 @@ class _ChannelEnergy(torch.autograd.Function):
 
 def _normalise_pixels(maps: Tensor) -> Tensor:
     """Divide each sample of [B, H, W] by its L2 norm over the pixels."""
-    norm = torch.linalg.vector_norm(maps, dim=(1, 2), keepdim=True)
-    return maps / norm.clamp_min(EPSILON)
+    return maps / _length(maps, (1, 2))
 
 
 def _normalise_batch(maps: Tensor) -> Tensor:
     """Divide each pixel of [B, H, W] by its L2 norm over the batch."""
     norm = torch.linalg.vector_norm(maps, dim=0, keepdim=True)
-    return maps / norm.clamp_min(EPSILON)
+    least = RELATIVE_FLOOR**2 * norm.detach().mean()
+    return maps / torch.maximum(norm, least.clamp_min(FLOOR**2))
+
+
+def _length(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return the L2 norm over the axes, with kept dimensions and the floor of an energy.
+
+    ``torch.sum`` adds pairwise; ``vector_norm`` adds sequentially and loses digits over an image.
+    """
+    return values.square().sum(axes, keepdim=True).clamp_min(FLOOR**4).sqrt()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2ikd.distiller import Distiller, Features, Knowledge
+from i2ikd.loss_precision import at_least_float32
 from i2ikd.sample import Batch
 from i2ikd.task import Task
 
@@ -83,7 +84,7 @@ class Target(Distiller):
         Returns:
             A scalar.
         """
-        return self._loss(student.image().float(), batch.target.float())
+        return self._loss(at_least_float32(student.image()), at_least_float32(batch.target))
 
 
 class Imitation(Distiller):
@@ -111,9 +112,9 @@ class Imitation(Distiller):
             batch: unused.
 
         Returns:
-            ``image`` [B, C, H, W] float32.
+            ``image`` [B, C, H, W], at least float32.
         """
-        return {"image": teacher.image().detach().float()}
+        return {"image": at_least_float32(teacher.image().detach())}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
         """Compute rho(y_S - y_T).
@@ -126,4 +127,4 @@ class Imitation(Distiller):
         Returns:
             A scalar.
         """
-        return self._loss(student.image().float(), knowledge["image"])
+        return self._loss(at_least_float32(student.image()), knowledge["image"])

@@ -1,1 +1,1 @@
-"""Convolutions and recomputation tuned for networks with few image channels."""
+"""Convolutions and activation checkpointing for networks with few image channels."""

@@ -1,4 +1,4 @@
-"""Features that are cheaper to compute again than to keep: half of what a small network's training holds in memory."""
+"""Activation checkpointing of a cheap first layer, which halves the activation memory of a small network."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from i2ikd_mri.kernels.convolution import has_hooks
 
 
 def checkpointed(first: nn.Module, second: nn.Module, image: Tensor) -> Tensor:
-    """Return ``second(first(image))``, and in training on a CPU do not keep what is between for the backward pass.
+    """Compute ``second(first(image))``, and recompute the output of ``first`` in the backward pass on a CPU.
 
-    For a ``first`` that costs little and gives much, as a convolution from one channel to 32: its features are computed
-    again from the image when the backward pass comes to them, and are the same bit by bit. ``first`` must be a function
-    of its input and weights alone (no dropout, no statistics). Where a hook listens inside ``first``, under autocast,
-    on other devices and when compiled, everything is kept as usual.
+    For a ``first`` of low cost and large output, such as a convolution from 1 to 32 channels: its features are not
+    stored for the backward pass but recomputed from the image, with bit-identical values. Features are stored as usual
+    if a module of ``first`` has hooks, under autocast, on other devices, when compiled, and when ``second`` changes
+    them in place.
+
+    Args:
+        first: a function of its input and weights alone (no dropout, no batch statistics).
+        second: the module applied to its output.
+        image: [B, C, H, W].
+
+    Returns:
+        The output of ``second``.
     """
     plain = (
         not torch.is_grad_enabled()
@@ -37,46 +45,50 @@ def checkpointed(first: nn.Module, second: nn.Module, image: Tensor) -> Tensor:
         features = first(image)
         version = features._version
         output = second(features)
-    untouched = features._version == version  # otherwise what was saved is not what ``first`` gives
-    between = [one for one in saved if untouched and one.is_of(features)]
-    again = _Again(first, image.detach(), askers=len(between))
-    for one in between:
-        one.source = again
+    # After an in-place change the saved tensor is no longer the output of ``first``.
+    unchanged = features._version == version
+    intermediate = [tensor for tensor in saved if unchanged and tensor.is_of(features)]
+    recomputation = _Recomputation(first, image.detach(), uses=len(intermediate))
+    for tensor in intermediate:
+        tensor.source = recomputation
     saved.clear()
     return output
 
 
 class _Saved:
-    """A tensor that the backward pass needs, or what computes it again."""
+    """Tensor saved for the backward pass, or the recomputation that replaces it."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.source: Tensor | _Again = tensor
+        self.source: Tensor | _Recomputation = tensor
 
     def is_of(self, features: Tensor) -> bool:
+        """Whether the saved tensor shares memory and layout with ``features``."""
         tensor = self.source
         assert isinstance(tensor, Tensor)
-        same_place = tensor.untyped_storage().data_ptr() == features.untyped_storage().data_ptr()
-        return same_place and tensor.shape == features.shape and tensor.stride() == features.stride()
+        same_storage = tensor.untyped_storage().data_ptr() == features.untyped_storage().data_ptr()
+        return same_storage and tensor.shape == features.shape and tensor.stride() == features.stride()
 
     def get(self) -> Tensor:
+        """Return the tensor, recomputed if necessary."""
         return self.source if isinstance(self.source, Tensor) else self.source.get()
 
 
-class _Again:
-    """Computes features once for all who ask for them in a backward pass, and then lets go of them."""
+class _Recomputation:
+    """Recompute features once for all their uses in a backward pass, then free them."""
 
-    def __init__(self, first: nn.Module, image: Tensor, askers: int) -> None:
+    def __init__(self, first: nn.Module, image: Tensor, uses: int) -> None:
         self._first = first
         self._image = image
-        self._askers = askers
-        self._waiting = 0
+        self._uses = uses
+        self._remaining = 0
         self._features: Tensor | None = None
 
     @torch.no_grad()
     def get(self) -> Tensor:
+        """Return the features [B, C, H, W] and free them after their last use."""
         if self._features is None:
-            self._features, self._waiting = self._first(self._image), self._askers
-        features, self._waiting = self._features, self._waiting - 1
-        if self._waiting == 0:
+            self._features, self._remaining = self._first(self._image), self._uses
+        features, self._remaining = self._features, self._remaining - 1
+        if self._remaining == 0:
             self._features = None
         return features

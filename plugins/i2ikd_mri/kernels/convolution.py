@@ -1,4 +1,4 @@
-"""The block that the networks for MRI are made of, and which block of a network is its middle one."""
+"""Convolution block of the MRI networks, and the index of the middle block of a network."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from i2ikd_mri.kernels.thin_convolution import ThinConvolution
 
 
 class ConvolutionBlock(nn.Sequential):
-    """A ``convolution``, then perhaps an ``activation`` (ReLU), in place unless one of the two is listened to.
+    """Sequence of a ``convolution`` and an optional ``activation`` (ReLU).
 
-    A hook on either gets tensors of their own, as from any ``nn.Sequential``; so a tap on ``convolution`` sees what
-    went into ``activation``.
+    The ReLU runs in place unless one of the two modules has hooks. A hook on either module receives an unmodified
+    tensor, as in any ``nn.Sequential``: a tap on ``convolution`` captures the input of ``activation``.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return features [B, outputs, H, W] of ``input`` [B, inputs, H, W]."""
+        """Map ``input`` [B, inputs, H, W] to features [B, outputs, H, W]."""
         plain = [type(part) for part in self][1:] == [nn.ReLU] and isinstance(self[0], nn.Conv2d)
         if plain and not any(has_hooks(part) for part in self):
             return torch.relu_(self[0](input))
@@ -27,13 +27,27 @@ class ConvolutionBlock(nn.Sequential):
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether any hook is on a module itself."""
+    """Whether a module has forward, pre-forward or backward hooks.
+
+    Args:
+        module: the module; hooks of its submodules do not count.
+    """
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return any(hooks)
 
 
 def convolution_block(inputs: int, outputs: int, kernel: int = 3, activated: bool = True) -> ConvolutionBlock:
-    """Return a convolution that keeps the size (zero padding), then a ReLU unless ``activated`` is false."""
+    """Build a convolution that preserves the size (zero padding), followed by a ReLU.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: side of the kernel in pixels, odd.
+        activated: whether the ReLU is present.
+
+    Returns:
+        The block; its convolution is a ``ThinConvolution`` where that is faster on a CPU.
+    """
     kind = ThinConvolution if ThinConvolution.pays(inputs, outputs) else nn.Conv2d
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["convolution"] = kind(inputs, outputs, kernel, padding=kernel // 2)
@@ -43,7 +57,10 @@ def convolution_block(inputs: int, outputs: int, kernel: int = 3, activated: boo
 
 
 def middle(depth: int) -> int:
-    """Return the index of the middle block, and never the last one, which gives an image and not features.
+    """Return the index of the middle of ``depth`` blocks; never the last one, whose output is an image.
+
+    Args:
+        depth: number of blocks, at least 2.
 
     >>> [middle(depth) for depth in (2, 3, 5, 7, 11)]
     [0, 1, 2, 3, 5]

@@ -1,4 +1,4 @@
-"""Convolutions between an image and features: one or two channels on one side, many on the other."""
+"""Convolutions with one or two channels on one side and many on the other, as matrix products on a CPU."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ from torch.nn import functional as F
 
 
 class ThinConvolution(nn.Conv2d):
-    """An ``nn.Conv2d`` that goes through matrix products on a CPU; parameters and weights files are the same.
+    """``nn.Conv2d`` computed with matrix products on a CPU; parameters and state dict are those of ``nn.Conv2d``.
 
-    Where one side has a channel or two, torch's CPU kernels need as long as for many times the operations
-    (``docs/performance.md`` has the figures). Each such pass is one product with the kernel's taps and k*k shifted
-    copies of the thin image. Only sums are taken in another order, so values agree to rounding. On other devices, in
-    other precisions and when compiled or exported it is the convolution that it is called.
+    With one or two channels on one side, torch's CPU kernels take the time of many times the operations (figures in
+    ``docs/performance.md``). Each slow pass is replaced by one matrix product of the kernel and k * k shifted copies of
+    the thin image. Only the order of summation changes, so values agree to rounding. On other devices, in other
+    precisions and when compiled or exported, ``nn.Conv2d`` is used.
 
-    Needs an odd kernel, ``padding = kernel // 2`` and no stride, dilation or groups.
+    Requires an odd kernel, ``padding = kernel // 2``, and no stride, dilation or groups. The arguments are those of
+    ``nn.Conv2d``.
     """
 
     @staticmethod
     def pays(inputs: int, outputs: int) -> bool:
-        """Whether so many channels are thin enough on one side, and many enough on the other."""
+        """Whether matrix products are faster: at most 2 channels on one side and at least 8 on the other.
+
+        Args:
+            inputs: input channels.
+            outputs: output channels.
+        """
         return min(inputs, outputs) <= 2 and max(inputs, outputs) >= 8
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return features or image [B, outputs, H, W] of ``input`` [B, inputs, H, W]."""
+        """Map ``input`` [B, inputs, H, W] to [B, outputs, H, W]."""
         plain = (
             input.device.type != "cpu"
             or input.dtype != self.weight.dtype
@@ -42,7 +48,7 @@ class ThinConvolution(nn.Conv2d):
 
 
 class _FromImage(torch.autograd.Function):
-    """Few channels to many: torch's own forward is fast, its gradients are not."""
+    """Few channels to many: forward by ``conv2d``, gradients by matrix products."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -62,7 +68,7 @@ class _FromImage(torch.autograd.Function):
 
 
 class _ToImage(torch.autograd.Function):
-    """Many channels to few: its input gradient is the forward pass of few to many with the kernel turned round."""
+    """Many channels to few; the input gradient is a convolution of few channels to many with the flipped kernel."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -83,12 +89,12 @@ class _ToImage(torch.autograd.Function):
 
 
 def _transposed(weight: Tensor) -> Tensor:
-    """Return the kernel of the transposed convolution: channels exchanged, taps turned round."""
+    """Return the kernel of the transposed convolution: channels exchanged, both spatial axes flipped."""
     return weight.flip(2, 3).transpose(0, 1).contiguous()
 
 
 def _gathered(features: Tensor, weight: Tensor) -> Tensor:
-    """Convolve many channels [B, C, H, W] to few: each tap's product with all pixels, then shifted and summed."""
+    """Convolve many channels [B, C, H, W] to few: products of kernel elements with all pixels, shifted and summed."""
     few, many, kernel, _ = weight.shape
     batch, _, height, width = features.shape
     taps = weight.permute(2, 3, 0, 1).reshape(kernel * kernel * few, many).expand(batch, -1, -1)
@@ -111,7 +117,7 @@ def _flat(features: Tensor) -> Tensor:
 
 
 def _correlated(features: Tensor, image: Tensor, kernel: int) -> Tensor:
-    """Return the weight gradient [many, few, k, k] of a convolution of ``image`` to what has gradient ``features``."""
+    """Return the weight gradient [many, few, k, k] for the input ``image`` and the output gradient ``features``."""
     batch, few, height, width = image.shape
     pad = kernel // 2
     padded = F.pad(image, (pad, pad, pad, pad))

@@ -1,4 +1,4 @@
-"""Readers of one file each, and which of them fits a file's name."""
+"""File readers, and their selection by the suffix of a file name."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "nifti": (".nii", ".nii.gz"),
     "image": (".png", ".tif", ".tiff", ".npy"),
 }
-"""The bundled readers by name, in the order in which they are tried."""
+"""Suffixes of the bundled readers by name, in the order in which readers are tried."""
 
 
 def known_suffixes() -> dict[str, tuple[str, ...]]:
-    """Return the suffixes of every registered reader: the bundled ones first, then what plugins state as a fact."""
-    stated = {name: tuple(facts.get("suffixes", "").split()) for name, facts in list_components("reader").items()}
-    return {**SUFFIXES, **{name: suffixes for name, suffixes in stated.items() if suffixes and name not in SUFFIXES}}
+    """Return the suffixes of every registered reader by name: bundled readers first, then readers of other plugins.
+
+    Other plugins register suffixes as the metadata ``suffixes``, separated by spaces.
+    """
+    registered = {
+        name: tuple(metadata.get("suffixes", "").split()) for name, metadata in list_components("reader").items()
+    }
+    others = {name: suffixes for name, suffixes in registered.items() if suffixes and name not in SUFFIXES}
+    return {**SUFFIXES, **others}
 
 
 def candidates(file_name: str) -> list[str]:
-    """Return the names of the readers whose suffix ``file_name`` has.
+    """Return the names of the readers for the suffix of a file name, without regard to case.
+
+    Args:
+        file_name: name of a file, with or without folders.
 
     >>> candidates("subject.nii.gz")
     ['nifti']
@@ -29,7 +38,10 @@ def candidates(file_name: str) -> list[str]:
 
 
 def stem(file_name: str) -> str:
-    """Return the file's name without its suffix.
+    """Return a file name without its suffix, of any registered reader or after the last dot.
+
+    Args:
+        file_name: name of a file, without folders.
 
     >>> stem("sub-01.T2.nii.gz")
     'sub-01.T2'

@@ -1,4 +1,4 @@
-"""HDF5 files of complex slices: coil-combined images with their phase and noise."""
+"""Reader of HDF5 files with complex slices: coil-combined images with their phase and noise."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
 class ComplexHdf5Reader:
-    """Reads a complex dataset [slices, H, W] (or [H, W], one slice) as ``image`` [H, W] complex64.
+    """Reader of a complex dataset [slices, H, W] (or [H, W], one slice) as ``image`` [H, W] complex64.
 
     Args:
-        key: the dataset's name.
+        key: name of the HDF5 dataset.
     """
 
     suffixes = SUFFIXES["complex-hdf5"]
@@ -24,16 +24,25 @@ class ComplexHdf5Reader:
         self.key = key
 
     def __call__(self, path: Path) -> ComplexHdf5Volume:
-        """Return the volume; the file is opened on first use.
+        """Return the volume of a file, which is opened on first use.
 
-        Raises (then):
-            UserError: the file is no HDF5 file or truncated, the dataset is missing, not complex or misshapen.
+        Args:
+            path: the file.
+
+        Raises:
+            UserError: on first use, if the file is truncated or not HDF5, or the dataset is missing, not complex or of
+                another shape.
         """
         return ComplexHdf5Volume(Path(path), self.key)
 
 
 class ComplexHdf5Volume:
-    """One file of complex slices as a volume."""
+    """Volume of one HDF5 file of complex slices.
+
+    Args:
+        path: the file.
+        key: name of the HDF5 dataset.
+    """
 
     def __init__(self, path: Path, key: str) -> None:
         self.name = stem(path.name)
@@ -44,5 +53,12 @@ class ComplexHdf5Volume:
         return len(self._stack)
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] complex64."""
+        """Return ``image`` [H, W] complex64.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or invalid.
+        """
         return {"image": self._stack[index]}

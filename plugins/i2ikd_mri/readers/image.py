@@ -1,4 +1,4 @@
-"""PNG, TIFF and NumPy files, and folders of PNG and TIFF files whose files are the slices of one volume."""
+"""Reader of PNG, TIFF and NumPy files, and of folders whose PNG and TIFF files are the slices of one volume."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ from PIL import Image, UnidentifiedImageError
 from skimage.color import rgb2gray
 
 from i2ikd import UserError
+from i2ikd.natural_order import natural_key
 from i2ikd.source import Volume
 from i2ikd_mri.readers import SUFFIXES, stem
-from i2ikd_mri.volumes import check_numeric, checked_slice, natural_key, position
+from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 STACKED = (".png", ".tif", ".tiff")
-"""Suffixes of files that are slices of one volume when they lie in a folder of their own."""
+"""Suffixes of files that are slices of one volume when they are in a subfolder."""
 
 
 class ImageReader:
-    """Reads grey pictures as ``image`` [H, W] float32, values as stored (0..255 for 8 bits).
+    """Reader of greyscale images as ``image`` [H, W] float32, with the stored values (0..255 for 8 bits).
 
-    A PNG file, a NumPy file [H, W] and a TIFF page are one slice, a NumPy file [slices, H, W] and a TIFF file of
-    several pages a stack. A folder is a volume whose PNG and TIFF files are its slices, in counting order. Colours
-    become their luminance (ITU-R BT.709), an alpha channel is dropped. Nothing in a NumPy file is unpickled.
+    A PNG file, a NumPy file [H, W] and a TIFF page are one slice; a NumPy file [slices, H, W] and a TIFF file of
+    several pages are a stack. The PNG and TIFF files of a folder are the slices of one volume, in natural order.
+    Colours are converted to luminance (ITU-R BT.709), an alpha channel is dropped. NumPy files are read without
+    unpickling.
     """
 
     suffixes = SUFFIXES["image"]
 
     def __call__(self, path: Path) -> Volume:
-        """Return the volume; files are opened when their slices are read.
+        """Return the volume of a file or folder; files are opened when their slices are read.
 
-        Raises (then):
-            UserError: a file is no such picture, is not numeric, or differs in size from its neighbours.
+        Args:
+            path: a file, or a folder of PNG and TIFF files.
+
+        Raises:
+            UserError: the suffix is not supported; or, on first use, if a file is damaged or not numeric, or the slices
+                of a folder differ in size.
         """
         path = Path(path)
         if path.is_dir():
@@ -44,11 +50,15 @@ class ImageReader:
             return PngVolume(path)
         if path.suffix.lower() in STACKED:
             return TiffVolume(path)
-        raise UserError(f"{path}: a picture ends in one of {' '.join(self.suffixes)}")
+        raise UserError(f"{path}: expected a suffix of {' '.join(self.suffixes)}")
 
 
 class PngVolume:
-    """A PNG file: one slice."""
+    """Volume of one PNG file, which is one slice.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = stem(path.name)
@@ -58,21 +68,32 @@ class PngVolume:
         return 1
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32."""
+        """Return ``image`` [H, W] float32.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or not numeric.
+        """
         position(index, 1)
         try:
             with Image.open(self.path, formats=("PNG",)) as picture:
                 palette = picture.mode in ("P", "PA")
                 values = np.asarray(picture.convert("RGB") if palette else picture)
         except FileNotFoundError as error:
-            raise UserError(f"{self.path}: there is no such file") from error
+            raise UserError(f"{self.path}: no such file") from error
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise UserError(f"{self.path}: this is not a PNG picture, or it is damaged") from error
+            raise UserError(f"{self.path}: not a PNG file, or damaged") from error
         return {"image": checked_slice(_grey(values, alpha=picture.mode in ("LA", "RGBA")), str(self.path))}
 
 
 class TiffVolume:
-    """A TIFF file: a slice a page."""
+    """Volume of one TIFF file, whose pages are slices.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = stem(path.name)
@@ -86,13 +107,20 @@ class TiffVolume:
         return self._length
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32."""
+        """Return ``image`` [H, W] float32.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing or damaged, or the page is not numeric.
+        """
         index = position(index, len(self))
         with self._opened() as file:
             try:
                 values = file.asarray(key=index)
-            except Exception as error:  # each of TIFF's many codecs fails in its own way
-                raise UserError(f"{self.path}, page {index}: it cannot be decoded: {_line(error)}") from error
+            except Exception as error:  # codecs of TIFF raise exceptions of many types
+                raise UserError(f"{self.path}, page {index}: cannot be decoded: {_line(error)}") from error
         grey = _grey(values, alpha=values.ndim == 3 and values.shape[2] in (2, 4))
         return {"image": checked_slice(grey, f"{self.path}, page {index}")}
 
@@ -100,13 +128,17 @@ class TiffVolume:
         try:
             return tifffile.TiffFile(self.path)
         except FileNotFoundError as error:
-            raise UserError(f"{self.path}: there is no such file") from error
-        except Exception as error:  # a damaged header shows as struct.error, IndexError and others
-            raise UserError(f"{self.path}: this is not a TIFF picture, or it is damaged: {_line(error)}") from error
+            raise UserError(f"{self.path}: no such file") from error
+        except Exception as error:  # a damaged header raises struct.error, IndexError and others
+            raise UserError(f"{self.path}: not a TIFF file, or damaged: {_line(error)}") from error
 
 
 class NumpyVolume:
-    """A NumPy file [H, W] or [slices, H, W], mapped into memory and read slice by slice."""
+    """Volume of one NumPy file [H, W] or [slices, H, W], memory-mapped and read slice by slice.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = stem(path.name)
@@ -117,7 +149,14 @@ class NumpyVolume:
         return len(self._mapped())
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32, or complex64 where the file is complex."""
+        """Return ``image`` [H, W] float32, or complex64 where the file is complex.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged, not numeric or of another shape.
+        """
         index = position(index, len(self))
         return {"image": checked_slice(np.array(self._mapped()[index]), f"{self.path}, slice {index}")}
 
@@ -126,12 +165,12 @@ class NumpyVolume:
             try:
                 stack = np.lib.format.open_memmap(self.path, mode="r")
             except FileNotFoundError as error:
-                raise UserError(f"{self.path}: there is no such file") from error
+                raise UserError(f"{self.path}: no such file") from error
             except (OSError, ValueError, SyntaxError) as error:
                 raise UserError(f"{self.path}: not a readable NumPy array of numbers: {_line(error)}") from error
             check_numeric(stack.dtype, str(self.path))
             if stack.ndim not in (2, 3) or 0 in stack.shape:
-                raise UserError(f"{self.path}: its shape is {stack.shape}; it should be [H, W] or [slices, H, W]")
+                raise UserError(f"{self.path}: expected an array [H, W] or [slices, H, W], got the shape {stack.shape}")
             self._stack = stack if stack.ndim == 3 else stack[None]
         return self._stack
 
@@ -140,7 +179,11 @@ class NumpyVolume:
 
 
 class FolderVolume:
-    """A folder whose PNG and TIFF files are the slices of one volume, all of one size."""
+    """Volume of one folder, whose PNG and TIFF files are slices of one size.
+
+    Args:
+        path: the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -149,44 +192,50 @@ class FolderVolume:
         self._shape: tuple[int, ...] = ()
 
     def files(self) -> Sequence[Path]:
-        """Return the slices' files in counting order.
+        """Return the files of the slices in natural order of their names.
 
         Raises:
-            UserError: there is none.
+            UserError: the folder has no PNG or TIFF file.
         """
         if not self._files:
-            found = [p for p in self.path.iterdir() if p.suffix.lower() in STACKED and not p.name.startswith(".")]
-            if not found:
-                raise UserError(f"{self.path}: the folder has no {' '.join(STACKED)} file")
-            self._files = sorted(found, key=lambda p: natural_key(p.name))
+            files = [p for p in self.path.iterdir() if p.suffix.lower() in STACKED and not p.name.startswith(".")]
+            if not files:
+                raise UserError(f"{self.path}: expected a folder with files {' '.join(STACKED)}, got none")
+            self._files = sorted(files, key=lambda p: natural_key(p.name))
         return self._files
 
     def __len__(self) -> int:
         return len(self.files())
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32."""
+        """Return ``image`` [H, W] float32.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: a file is damaged, or differs in shape from the first one.
+        """
         path = self.files()[position(index, len(self))]
         if not self._shape and path != self.files()[0]:
             self._shape = _only_slice(self.files()[0]).shape
         image = _only_slice(path)
         self._shape = self._shape or image.shape
         if image.shape != self._shape:
-            raise UserError(
-                f"{path}: it is {image.shape}, and {self.files()[0].name} is {self._shape}; make them equal"
-            )
+            raise UserError(f"{path}: expected the shape {self._shape} of {self.files()[0].name}, got {image.shape}")
         return {"image": image}
 
 
 def _only_slice(path: Path) -> np.ndarray:
+    """Read the image [H, W] of a file with a single slice."""
     volume = PngVolume(path) if path.suffix.lower() == ".png" else TiffVolume(path)
     if len(volume) != 1:
-        raise UserError(f"{path}: it has {len(volume)} pages; in a folder that is one volume a file is one slice")
+        raise UserError(f"{path}: expected 1 page, as each file of its folder is one slice, got {len(volume)}")
     return volume[0]["image"]
 
 
 def _grey(values: np.ndarray, alpha: bool) -> np.ndarray:
-    """Drop alpha and turn [H, W, 3] into luminance without changing the range of the values."""
+    """Drop the alpha channel and convert [H, W, 3] to luminance [H, W] in the same range of values."""
     if values.ndim == 3 and alpha:
         values = values[..., :-1]
     if values.ndim == 3 and values.shape[2] == 1:
@@ -197,4 +246,5 @@ def _grey(values: np.ndarray, alpha: bool) -> np.ndarray:
 
 
 def _line(error: Exception) -> str:
+    """Return the message of an exception in one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""KD-MRI's HDF5 volume files: the fully sampled magnitude and, if stored, an undersampled image with its k-space."""
+"""Reader of KD-MRI's HDF5 volumes: fully sampled magnitude and, if stored, undersampled image and k-space."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
 class KdMriReader:
-    """Reads ``volfs`` [H, W, slices] (or [H, W], one slice), the fully sampled real magnitude, as ``image``.
+    """Reader of ``volfs`` [H, W, slices] (or [H, W], one slice), the fully sampled real magnitude, as ``image``.
 
     Args:
-        acceleration: also read the stored pair of this acceleration: ``img_volus_<acceleration>x`` as
-            ``undersampled`` [H, W] float32 and ``kspace_volus_<acceleration>x`` as ``kspace`` [H, W] complex64.
-            A file of new data may then lack ``volfs``, and its slices have no ``image``. ``None`` reads ``volfs``
-            alone; the rest is then simulated from it.
+        acceleration: at least 2: also read the stored data of this acceleration, ``img_volus_<acceleration>x`` as
+            ``undersampled`` [H, W] float32 and ``kspace_volus_<acceleration>x`` as ``kspace`` [H, W] complex64. A file
+            of new data may then lack ``volfs``, and its slices have no ``image``. ``None``: read ``volfs`` only, from
+            which undersampled data are simulated.
     """
 
     suffixes = SUFFIXES["kdmri-hdf5"]
@@ -30,16 +30,24 @@ class KdMriReader:
         self.acceleration = acceleration
 
     def __call__(self, path: Path) -> KdMriVolume:
-        """Return the volume; the file is opened on first use.
+        """Return the volume of a file, which is opened on first use.
 
-        Raises (then):
-            UserError: the file is no HDF5 file or truncated, a dataset is missing, or shapes do not fit.
+        Args:
+            path: the file.
+
+        Raises:
+            UserError: on first use, if the file is truncated or not HDF5, a dataset is missing, or shapes differ.
         """
         return KdMriVolume(Path(path), self.acceleration)
 
 
 class KdMriVolume:
-    """One KD-MRI file as a volume."""
+    """Volume of one KD-MRI file.
+
+    Args:
+        path: the file.
+        acceleration: see ``KdMriReader``.
+    """
 
     def __init__(self, path: Path, acceleration: int | None = None) -> None:
         self.name = stem(path.name)
@@ -55,7 +63,14 @@ class KdMriVolume:
         return len(next(iter(self._stacks.values())))
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32, if stored, and, if asked for, ``undersampled`` and ``kspace``."""
+        """Return ``image`` [H, W] float32, if stored, and, with an acceleration, ``undersampled`` and ``kspace``.
+
+        Args:
+            index: index of the slice.
+
+        Raises:
+            UserError: the file is missing, damaged or invalid.
+        """
         self._check_shapes()
         return {name: stack[index] for name, stack in self._stacks.items()}
 
@@ -67,7 +82,5 @@ class KdMriVolume:
         first = next(iter(self._stacks.values()))
         for stack in self._stacks.values():
             if stack.shape != first.shape:
-                raise UserError(
-                    f"{stack.where}: its shape {stack.shape} should be that of {first.key!r}, {first.shape}"
-                )
+                raise UserError(f"{stack.where}: expected the shape {first.shape} of {first.key!r}, got {stack.shape}")
         self._checked = True

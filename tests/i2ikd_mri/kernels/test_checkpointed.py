@@ -1,4 +1,4 @@
-"""Features that are computed again: the same gradients bit by bit, and not kept meanwhile."""
+"""Activation checkpointing: bit-identical gradients, and features that are not stored."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_output_and_gradients_are_those_of_the_modules_bit_by_bit(outputs: int) 
     leaf = pair.image.requires_grad_()
     output, expected = checkpointed(pair.first, pair.second, leaf), pair.second(pair.first(leaf))
     assert torch.equal(output, expected)
-    for own, other in zip(pair.gradients(output, leaf), pair.gradients(expected, leaf), strict=True):
-        assert torch.equal(own, other)
+    for found, other in zip(pair.gradients(output, leaf), pair.gradients(expected, leaf), strict=True):
+        assert torch.equal(found, other)
 
 
-def test_nothing_is_kept_between_and_it_is_computed_again_once() -> None:
+def test_features_are_freed_and_recomputed_once() -> None:
     pair = Pair()
     output = checkpointed(pair.first, pair.second, pair.image)
     assert pair.between[0]() is None
@@ -57,7 +57,7 @@ def test_nothing_is_kept_between_and_it_is_computed_again_once() -> None:
     assert pair.runs == 2
 
 
-def test_a_graph_can_be_gone_through_twice() -> None:
+def test_a_retained_graph_can_be_used_twice() -> None:
     pair = Pair()
     leaf = pair.image.requires_grad_()
     output = checkpointed(pair.first, pair.second, leaf)
@@ -66,25 +66,25 @@ def test_a_graph_can_be_gone_through_twice() -> None:
 
 
 @pytest.mark.parametrize("frozen", ["first", "second"])
-def test_frozen_weights_are_no_trouble(frozen: str) -> None:
+def test_gradients_are_the_same_with_frozen_weights(frozen: str) -> None:
     pair = Pair()
     getattr(pair, frozen).requires_grad_(False)
     weights = [w for w in (*pair.first.parameters(), *pair.second.parameters()) if w.requires_grad]
     outputs = checkpointed(pair.first, pair.second, pair.image), pair.second(pair.first(pair.image))
-    own, expected = (torch.autograd.grad(output.square().sum(), weights) for output in outputs)
-    assert all(torch.equal(a, b) for a, b in zip(own, expected))
+    found, expected = (torch.autograd.grad(output.square().sum(), weights) for output in outputs)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))
 
 
 @pytest.mark.parametrize("path", ["convolution", "activation"])
-def test_a_tap_inside_sees_one_call(path: str) -> None:
+def test_a_tap_inside_captures_one_call(path: str) -> None:
     pair = Pair()
     with Taps(pair.first, [path]) as taps:
         checkpointed(pair.first, pair.second, pair.image).sum().backward()
         assert len(taps.take([path])) == 1
-    assert pair.runs == 1, "it is kept"
+    assert pair.runs == 1, "features are stored"
 
 
-def test_without_gradients_or_in_another_precision_it_is_called_as_usual() -> None:
+def test_without_gradients_or_under_autocast_features_are_stored() -> None:
     pair = Pair()
     with torch.no_grad():
         assert torch.equal(checkpointed(pair.first, pair.second, pair.image), pair.second(pair.first(pair.image)))
@@ -96,23 +96,23 @@ def test_without_gradients_or_in_another_precision_it_is_called_as_usual() -> No
     assert pair.runs == runs
 
 
-def test_parts_of_any_kind_can_follow_each_other() -> None:
+def test_modules_of_any_kind_are_supported() -> None:
     torch.manual_seed(5)
     first, second = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Sigmoid()), nn.Conv2d(4, 2, 3)
     leaf = torch.randn(1, 1, 6, 6, requires_grad=True)
-    own, expected = (
+    found, expected = (
         torch.autograd.grad(output.square().sum(), [leaf, *first.parameters(), *second.parameters()])
         for output in (checkpointed(first, second, leaf), second(first(leaf)))
     )
-    assert all(torch.equal(a, b) for a, b in zip(own, expected))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))
 
 
-def test_features_that_are_changed_in_place_are_kept() -> None:
+def test_features_changed_in_place_are_stored() -> None:
     torch.manual_seed(6)
     first, second = nn.Conv2d(1, 4, 1), nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3))
     leaf = torch.randn(1, 1, 6, 6, requires_grad=True)
-    own, expected = (
+    found, expected = (
         torch.autograd.grad(output.square().sum(), [leaf, *first.parameters(), *second.parameters()])
         for output in (checkpointed(first, second, leaf), second(first(leaf)))
     )
-    assert all(torch.equal(a, b) for a, b in zip(own, expected))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))

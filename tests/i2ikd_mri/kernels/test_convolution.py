@@ -1,4 +1,4 @@
-"""The block of convolution and ReLU: in place where nobody can notice."""
+"""Block of convolution and ReLU: in place only where no hook or caller depends on it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_values_and_gradients_are_those_of_the_two_modules(image: Tensor, output
         leaf = image.clone().requires_grad_()
         output = called(leaf)
         results.append([output, *torch.autograd.grad(output.square().sum(), [leaf, *block.parameters()])])
-    for own, expected in zip(*results):
-        torch.testing.assert_close(own, expected, rtol=0, atol=0)
+    for found, expected in zip(*results):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("path", ["convolution", "activation"])
-def test_a_tap_gets_what_its_module_gave(image: Tensor, path: str) -> None:
+def test_a_tap_captures_the_output_of_its_module(image: Tensor, path: str) -> None:
     block = convolution_block(4, 8)
     with Taps(block, [path]) as taps:
         output = block(image)
@@ -47,7 +47,7 @@ def test_other_hooks_are_called_too(image: Tensor, hook: str) -> None:
     assert calls == [hook]
 
 
-def test_a_part_that_was_exchanged_is_called(image: Tensor) -> None:
+def test_replaced_modules_are_called(image: Tensor) -> None:
     block = convolution_block(4, 8)
     block.activation = nn.GELU()
     torch.testing.assert_close(block(image), nn.functional.gelu(block[0](image)))

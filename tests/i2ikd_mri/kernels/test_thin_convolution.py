@@ -1,4 +1,4 @@
-"""A thin convolution is a convolution: values, gradients, weights, and what is exported and counted."""
+"""ThinConvolution equals Conv2d: values, gradients, weights, exported graph and counted operations."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_values_and_gradients_are_those_of_the_convolution(
         leaf = image.clone().requires_grad_()
         output = layer(leaf)
         results.append([output, *torch.autograd.grad(output, [leaf, *layer.parameters()], direction)])
-    for own, expected in zip(*results):
-        torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)
+    for found, expected in zip(*results):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 8), (8, 1)])
-def test_a_frozen_input_or_weight_or_no_bias_is_no_trouble(inputs: int, outputs: int) -> None:
+def test_gradients_with_a_frozen_input_or_weight_or_without_bias(inputs: int, outputs: int) -> None:
     thin, plain = both(inputs, outputs, 3, bias=False)
     image = torch.randn(2, inputs, 6, 5, dtype=torch.float64, requires_grad=True)
     expected = torch.autograd.grad(plain(image).square().sum(), image)[0]
@@ -65,7 +65,7 @@ def test_values_without_gradients(
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 8), (8, 1)])
-def test_autocast_and_compilation_get_the_convolution(inputs: int, outputs: int) -> None:
+def test_autocast_and_export_use_the_convolution(inputs: int, outputs: int) -> None:
     thin = ThinConvolution(inputs, outputs, 3, padding=1)
     image = torch.randn(1, inputs, 6, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -86,5 +86,5 @@ def test_torch_counts_the_operations_of_the_convolution(inputs: int, outputs: in
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "thin"), [(1, 32, True), (32, 2, True), (32, 32, False), (1, 4, False)])
-def test_blocks_use_it_where_it_pays(inputs: int, outputs: int, thin: bool) -> None:
+def test_blocks_use_it_for_few_channels_on_one_side(inputs: int, outputs: int, thin: bool) -> None:
     assert isinstance(convolution_block(inputs, outputs)[0], ThinConvolution) is thin
