@@ -221,7 +221,7 @@ class RunGraph:
         for stage in planned:
             settings = {**stage.training.identity(), "epochs": stage.epochs, "precision": context.precision}
             settings["device"] = context.trained_on
-            stages.append({**stage.stage.model_dump(mode="json", exclude={"epochs"}), "training": settings})
+            stages.append({**stage.stage.model_dump(mode="json", exclude={"epochs", "share"}), "training": settings})
             builds |= create_objective(context.registry, stage.stage).builds
         several = {role for role, runs in inputs.items() if len(runs) > 1}
         combine = {
