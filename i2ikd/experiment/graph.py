@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2ikd.component import Component
@@ -205,6 +205,12 @@ class RunGraph:
         """Return model name and options of a side of the experiment."""
         network = self.context.experiment.teacher if side == "teacher" else self.context.experiment.student
         return network.model, self.network_options(network, side)
+
+    def models(self, inputs: Mapping[str, tuple[Run, ...]]) -> dict[str, str]:
+        """Return model names by role of the inputs, and by side of the experiment for networks that are built."""
+        experiment = self.context.experiment
+        sides = {"teacher": experiment.teacher.model, "student": experiment.student.model}
+        return sides | {role: runs[0].specification.model for role, runs in inputs.items()}
 
     def _specification(
         self,
