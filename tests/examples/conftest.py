@@ -18,11 +18,13 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Site:
-    """A folder with the denoising plugin and a freshly written ``new-plugin``, installed."""
+    """A folder with the example plugins and a freshly written ``new-plugin``, installed."""
 
     packages: Path
     denoising: Path
     """Source of the denoising plugin."""
+    assistant: Path
+    """Source of the assistant plugin."""
     skeleton: Path
     """Source of what ``i2ikd new-plugin fresh-lab`` wrote."""
 
@@ -55,11 +57,12 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site")
-    skeleton, denoising = folder / "fresh-lab", ROOT / "examples" / "denoising_plugin"
+    skeleton, examples = folder / "fresh-lab", ROOT / "examples"
+    denoising, assistant = examples / "denoising_plugin", examples / "assistant_plugin"
     assert run(["new-plugin", "fresh-lab", "--out", str(skeleton)]) == 0
-    _pip("wheel", "--no-build-isolation", "--wheel-dir", folder / "wheels", denoising, skeleton)
+    _pip("wheel", "--no-build-isolation", "--wheel-dir", folder / "wheels", denoising, assistant, skeleton)
     _pip("install", "--target", folder / "packages", *(folder / "wheels").glob("*.whl"))
-    return Site(folder / "packages", denoising, skeleton)
+    return Site(folder / "packages", denoising, assistant, skeleton)
 
 
 def _pip(command: str, *arguments: object) -> None:
