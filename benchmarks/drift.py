@@ -1,4 +1,4 @@
-"""How far 50 losses of the engine and of the plain loop are apart: ``python -m benchmarks.drift``."""
+"""Compare 50 losses of the engine with those of the plain loop: ``python -m benchmarks.drift``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SIZES = [(24, 8), (24, 12), (24, 32), (32, 8), (32, 24), (40, 16)]
 def main() -> None:
     """Print the largest relative difference of a loss, for both stages and several sizes.
 
-    Beside it stands what the plain loop differs from itself when its first weights are changed in the last bit: no
-    order of sums can be told from another below that.
+    The last column is the difference of the plain loop from itself when its initial weights are changed in the last
+    bit. Differences below that cannot be distinguished from another order of summation.
     """
     table = Table(
         "stage", "size", "channels", "engine", "plain, last bit changed", title=f"of {STEPS} losses in float32"
@@ -36,13 +36,16 @@ def main() -> None:
     for stage, (size, channels) in itertools.product(("output", "features"), SIZES):
         setting = replace(SMALL, stage=stage, size=size, channels=channels)  # type: ignore[arg-type]
         plain = plain_losses(setting)
-        found = [_apart(losses, plain) for losses in (engine_losses(setting), plain_losses(setting, last_bit=True))]
-        table.add_row(stage, str(size), str(channels), *(f"{value:.1e}" for value in found))
+        differences = [
+            _relative_difference(losses, plain)
+            for losses in (engine_losses(setting), plain_losses(setting, last_bit=True))
+        ]
+        table.add_row(stage, str(size), str(channels), *(f"{value:.1e}" for value in differences))
     Console().print(table)
 
 
 def plain_losses(setting: Setting, last_bit: bool = False) -> list[float]:
-    """Return the first losses of the plain loop, perhaps from weights that are changed in the last bit."""
+    """Return the first ``STEPS`` losses of the plain loop; with ``last_bit``, from initial weights one ulp larger."""
     stage = PlainStage(setting)
     if last_bit:
         with torch.no_grad():
@@ -52,26 +55,27 @@ def plain_losses(setting: Setting, last_bit: bool = False) -> list[float]:
 
 
 def engine_losses(setting: Setting) -> list[float]:
-    """Return the first losses of the engine."""
+    """Return the first ``STEPS`` losses of the engine."""
     with _recorded_losses() as losses:
         train_stage(setting, epochs=-(-STEPS * setting.batch // setting.samples))
     return losses[:STEPS]
 
 
-def _apart(losses: list[float], expected: list[float]) -> float:
+def _relative_difference(losses: list[float], expected: list[float]) -> float:
+    """Return the largest relative difference of two loss curves."""
     return float(np.max(np.abs(np.array(losses) / np.array(expected) - 1)))
 
 
 @contextmanager
 def _recorded_losses() -> Iterator[list[float]]:
-    """What every objective gives while this is open."""
+    """Record the output of every objective inside the context."""
     losses: list[float] = []
 
-    def keep(module: Any, inputs: Any, output: Any) -> None:
+    def record(module: Any, inputs: Any, output: Any) -> None:
         if isinstance(module, Objective):
             losses.append(float(output[0].detach()))
 
-    handle = register_module_forward_hook(keep)
+    handle = register_module_forward_hook(record)
     yield losses
     handle.remove()
 

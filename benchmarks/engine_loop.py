@@ -1,4 +1,4 @@
-"""The same stages through i2ikd's engine: its loop, its objective, its knowledge bank, its defaults."""
+"""The stages of the plain loop in i2ikd's engine, with its loop, objective, teacher cache and defaults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CACHE_MB = 4096
 
 
 def build_shared(setting: Setting, task: MemoryTask) -> TrainingContext:
-    """Return what a comparison's workbench would give its runs, on samples in memory."""
+    """Return the training context of a comparison, with samples in memory."""
     registry, device = default_registry(), torch.device(setting.device)
     teacher = build_network(registry, "dc-cnn", setting.network("teacher"), 1, "teacher")
     return TrainingContext(
@@ -46,29 +46,29 @@ def build_shared(setting: Setting, task: MemoryTask) -> TrainingContext:
 
 
 def build_student(setting: Setting) -> nn.Module:
-    """Return the student with the weights that the plain loop's has."""
+    """Return the student with the initial weights of the plain loop's student."""
     return build_network(default_registry(), "dc-cnn", setting.network("student"), 0, "student")
 
 
 def build_trainer(setting: Setting, shared: TrainingContext, epochs: int, alpha: float = ALPHA) -> Trainer:
-    """Return the student in one stage of KD-MRI, its attention in the mode of the reference's code."""
+    """Return a trainer of the student for one stage of KD-MRI, with attention in the mode of the reference code."""
     options = {"distiller": {"name": "attention", "mode": "code"}, "alpha": alpha}
     stages: list[Stage] = shared.registry.create("recipe", "kd-mri", options)
-    chosen = [stage for stage in stages if stage.name == setting.stage]
+    selected = [stage for stage in stages if stage.name == setting.stage]
     training = Training(epochs=epochs, batch=setting.batch, schedule="constant", select="last")
     network = build_student(setting)
     context = RunContext("student", 0, None, {}, network)
-    return Trainer(context, network, plan_stages(chosen, training, "benchmark"), shared, "dc-cnn")
+    return Trainer(context, network, plan_stages(selected, training, "benchmark"), shared, "dc-cnn")
 
 
 class Ticking(NullCallback):
-    """A watcher that says after every step that a unit is done."""
+    """Callback that counts every optimiser step as a unit of work."""
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
 
     def stepped(self) -> None:
-        """One step is through."""
+        """Count one unit."""
         self._turn.done()
 
 
@@ -79,7 +79,7 @@ def train_stage(setting: Setting, epochs: int = ENDLESS, callback: Callback | No
 
 
 def run(setting: Setting, turn: Turn) -> None:
-    """Make a step a unit; what is done once (the teacher's pass over the samples) is in the first."""
+    """Measure training steps; one unit is a step. The first unit includes the teacher's pass over the samples."""
     keep_large_blocks()
     turn.note(operations=training_operations(build_student(setting), setting))
     turn.begin()
@@ -87,7 +87,7 @@ def run(setting: Setting, turn: Turn) -> None:
 
 
 def run_arms(setting: Setting, turn: Turn) -> None:
-    """Make a unit of training several arms to the end: in one pass, or one after the other without sharing anything."""
+    """Measure the training of several arms; one unit trains all, in lockstep or in separate runs without sharing."""
     keep_large_blocks()
     task = MemoryTask(setting)
     alphas = [(1 + index) / (2 + setting.arms) for index in range(setting.arms)]

@@ -1,4 +1,4 @@
-"""Evaluation of a split: the network on every slice, and the task's metrics."""
+"""Measure the evaluation of a split: the network on every slice, and the metrics of the task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from i2ikd.registry import default_registry
 
 
 def run(setting: Setting, turn: Turn) -> None:
-    """Make a unit of evaluating all samples."""
+    """Measure the evaluation; one unit evaluates all samples."""
     keep_large_blocks()
     task, network = MemoryTask(setting), build_student(setting)
     metrics = make_metrics(default_registry(), task)

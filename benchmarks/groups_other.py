@@ -1,4 +1,4 @@
-"""Rows about inference, evaluation, reading, arms in one pass, and starting."""
+"""Rows of the table: inference, evaluation, reading, arms in lockstep, start of the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXPERIMENT = ROOT / "examples" / "experiments" / "phantom-4x-quick.toml"
 
 
 def inference(plan: Plan) -> list[Row]:
-    """One slice through student and teacher."""
+    """Measure the inference of one slice, student against teacher."""
     base = plan.base
     sides = {side: ("inference", replace(base, side=side)) for side in ("student", "teacher")}
     replies = plan.measure({**sides, "limit": ("convolution-forward", base)}, units=5 * plan.units)
@@ -35,7 +35,7 @@ def inference(plan: Plan) -> list[Row]:
 
 
 def evaluation(plan: Plan) -> list[Row]:
-    """A split of 100 slices, network and metrics; and what that is of a training run."""
+    """Measure the evaluation of 100 slices, and its share of a training run."""
     slices = 20 if plan.quick else 100
     evaluated = replace(plan.base, samples=slices)
     replies = plan.measure({"evaluation": ("evaluation", evaluated), "step": ("engine", plan.base)}, units=1)
@@ -52,12 +52,12 @@ def evaluation(plan: Plan) -> list[Row]:
 
 
 def _share_of_a_run(evaluating: float, training: float) -> float:
-    """Percentage, from the seconds a slice of each; validation, which the engine spaces out itself, is not in it."""
+    """Return the percentage, from seconds per slice; validation during training is not included."""
     return 100 * evaluating / 4 / (_EPOCHS * training + evaluating / 4)
 
 
 def reading(plan: Plan) -> list[Row]:
-    """The first epoch from HDF5 against the bare bytes, and against a file reopened for every slice."""
+    """Measure the first epoch from HDF5, against raw bytes and against a file reopened for every slice."""
     rows = []
     for layout in ("chunks", "contiguous"):
         with tempfile.TemporaryDirectory() as folder:
@@ -75,30 +75,32 @@ def reading(plan: Plan) -> list[Row]:
 
 
 def _throughput(replies: list[Reply]) -> str:
-    return f"{number(replies[0].facts['bytes'] / 1e6 / seconds(replies).median)} MB/s"
+    """Format the median rate in 10^6 bytes per second."""
+    return f"{number(replies[0].notes['bytes'] / 1e6 / seconds(replies).median)} MB/s"
 
 
 def _percent(raw: list[Reply], engine: list[Reply]) -> Spread:
+    """Return the speed of the engine in percent of the raw speed, by round."""
     return Spread.of([100 * value for value in ratio(raw, engine).rounds])
 
 
 def arms(plan: Plan) -> list[Row]:
-    """Eight students trained in one pass or one after the other, the teacher asked once or in every step."""
+    """Measure eight students, in lockstep or in separate runs, with a cached or a live teacher."""
     count = 3 if plan.quick else 8
     base = replace(plan.base, size=max(16, plan.base.size // 2), arms=count, epochs=2)
-    wanted = {
+    measured = {
         f"{order}, {knowledge}": ("arms", replace(base, lockstep=order == "lockstep", cache=knowledge == "cached"))
         for order in ("lockstep", "separate")
         for knowledge in ("cached", "live")
     }
-    replies = plan.measure(wanted, units=1)
+    replies = plan.measure(measured, units=1)
     pairs = [
         (f"{count} arms in lockstep against separate runs, teacher live", "separate, live", "lockstep, live"),
         (f"{count} arms in lockstep against separate runs, teacher cached", "separate, cached", "lockstep, cached"),
         ("teacher cached against live, separate runs of 2 epochs", "separate, live", "separate, cached"),
         ("lockstep and cached against neither", "separate, live", "lockstep, cached"),
     ]
-    detail = ", ".join(f"{name} {number(seconds(replies[name]).median)} s" for name in wanted)
+    detail = ", ".join(f"{name} {number(seconds(replies[name]).median)} s" for name in measured)
     return [
         Row("arms", name, ratio(replies[slow], replies[fast]), detail=detail if place == 0 else "")
         for place, (name, slow, fast) in enumerate(pairs)
@@ -106,7 +108,7 @@ def arms(plan: Plan) -> list[Row]:
 
 
 def start(plan: Plan) -> list[Row]:
-    """The command line: help, and ``compare`` to its first optimiser step."""
+    """Measure ``i2ikd --help``, and ``compare`` up to its first optimiser step."""
     with tempfile.TemporaryDirectory() as folder:
         helped = [_clock([sys.executable, "-c", _MAIN, "--help"]) for _ in range(plan.rounds + 1)]
         bare = [_clock([sys.executable, "-c", "pass"]) for _ in range(plan.rounds + 1)]
@@ -123,6 +125,7 @@ def start(plan: Plan) -> list[Row]:
 
 
 def _clock(command: Sequence[str]) -> float:
+    """Return the seconds that a command takes."""
     begun = time.perf_counter()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begun

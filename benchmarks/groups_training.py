@@ -1,4 +1,4 @@
-"""Rows about training: both stages against the plain loop, the convolution's limit, memory, growth."""
+"""Rows of the table: both training stages against the plain loop and the convolution's speed, memory, growth."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from benchmarks.setting import Precision, Setting
 from benchmarks.table import Row, number
 from benchmarks.worker import Reply
 
-Wanted = dict[str, tuple[str, Setting]]
+Variants = dict[str, tuple[str, Setting]]
 
 
-def _plain(base: Setting) -> Wanted:
+def _plain(base: Setting) -> Variants:
     return {"plain": ("plain", base), "plain, teacher detached": ("plain", replace(base, through_teacher=False))}
 
 
@@ -22,17 +22,17 @@ def _precisions(plan: Plan) -> list[Precision]:
 
 
 def output_stage(plan: Plan) -> list[Row]:
-    """Target + imitation, the teacher's images cached."""
+    """Measure the output stage (target + imitation) with cached teacher images."""
     base = replace(plan.base, stage="output")
-    wanted = _plain(base)
+    variants = _plain(base)
     for precision in _precisions(plan):
         setting = replace(base, precision=precision)
-        wanted |= {
+        variants |= {
             precision: ("engine", setting),
             f"convolution {precision}": ("convolution", setting),
             f"gemm {precision}": ("gemm", setting),
         }
-    replies = plan.measure(wanted)
+    replies = plan.measure(variants)
     group, rows = f"output stage, {base.device}", list[Row]()
     for precision, reach in zip(_precisions(plan), (8.0, 14.0)):
         engine, limit = replies[precision], replies[f"convolution {precision}"]
@@ -49,18 +49,18 @@ def _limit_row(group: str, precision: str, engine: list[Reply], limit: list[Repl
 
 
 def _speed(replies: list[Reply], fastest: bool = True) -> str:
-    rates = [r.facts["operations"] / (r.fastest if fastest else r.seconds) / 1e9 for r in replies]
+    rates = [r.notes["operations"] / (r.fastest if fastest else r.seconds) / 1e9 for r in replies]
     return f"{number(Spread.of(rates).median)} GFLOP/s"
 
 
 def attention_stage(plan: Plan) -> list[Row]:
-    """Attention maps of a teacher that is asked in every step, and of one that was asked once."""
+    """Measure the attention stage with a live and with a cached teacher."""
     base = replace(plan.base, stage="features")
-    wanted = _plain(base)
+    variants = _plain(base)
     for precision in _precisions(plan):
         for name, cache in (("live", False), ("cached", True)):
-            wanted[f"{precision} {name}"] = "engine", replace(base, precision=precision, cache=cache)
-    replies = plan.measure(wanted)
+            variants[f"{precision} {name}"] = "engine", replace(base, precision=precision, cache=cache)
+    replies = plan.measure(variants)
     group, rows = f"attention stage, {base.device}", list[Row]()
     for precision, reach in zip(_precisions(plan), (6.0, 10.0)):
         rows += _against_plain(group, f"{precision}, live teacher", replies, replies[f"{precision} live"], reach)
@@ -71,14 +71,14 @@ def attention_stage(plan: Plan) -> list[Row]:
 def _against_plain(
     group: str, name: str, replies: dict[str, list[Reply]], engine: list[Reply], reach: float | None
 ) -> list[Row]:
-    took = f"{number(seconds(engine).median)} s a step"
+    time_text = f"{number(seconds(engine).median)} s a step"
     return [
         Row(
             group,
             f"{name}, against {plain}",
             ratio(replies[plain], engine),
             reach=reach,
-            detail=f"{took} instead of {number(seconds(replies[plain]).median)}",
+            detail=f"{time_text} instead of {number(seconds(replies[plain]).median)}",
         )
         for plain in ("plain", "plain, teacher detached")
     ]
@@ -99,14 +99,14 @@ def _memory_rows(group: str, replies: dict[str, list[Reply]], engines: Sequence[
 
 
 def growth(plan: Plan) -> list[Row]:
-    """Time against pixels and against samples, memory against epochs."""
+    """Measure time against pixels and samples, and memory against epochs."""
     return [_pixels(plan), _samples(plan), _epochs(plan)]
 
 
 def _pixels(plan: Plan) -> Row:
     sizes = [plan.base.size * quarter // 4 for quarter in (1, 2, 3, 4)]
-    wanted: Wanted = {str(size): ("engine", replace(plan.base, size=size)) for size in sizes}
-    replies = plan.measure(wanted)
+    variants: Variants = {str(size): ("engine", replace(plan.base, size=size)) for size in sizes}
+    replies = plan.measure(variants)
     times = [seconds(replies[str(size)]) for size in sizes]
     per_pixel = [1e9 * t.median / (s * s * plan.base.batch) for t, s in zip(times, sizes)]
     detail = ", ".join(f"{size}: {number(ns)} ns a pixel" for size, ns in zip(sizes, per_pixel))
@@ -117,8 +117,8 @@ def _pixels(plan: Plan) -> Row:
 def _samples(plan: Plan) -> Row:
     counts = [plan.base.batch * batches for batches in (2, 4, 8, 16)]
     small = replace(plan.base, size=max(16, plan.base.size // 4), arms=1, epochs=2)
-    wanted: Wanted = {str(count): ("arms", replace(small, samples=count)) for count in counts}
-    replies = plan.measure(wanted, units=1)
+    variants: Variants = {str(count): ("arms", replace(small, samples=count)) for count in counts}
+    replies = plan.measure(variants, units=1)
     times = [seconds(replies[str(count)]) for count in counts]
     detail = ", ".join(f"{count}: {number(1e3 * t.median / count)} ms a slice" for count, t in zip(counts, times))
     power = exponent([float(count) for count in counts], times)
@@ -126,9 +126,14 @@ def _samples(plan: Plan) -> Row:
 
 
 def _epochs(plan: Plan) -> Row:
+    """Compare allocated memory, which grows with leaks only; resident memory includes gaps of the allocator."""
     with plan.workers({"engine": ("engine", plan.base)}) as workers:
         steps = max(1, plan.base.samples // plan.base.batch)
-        resident = [workers["engine"].ask(steps).resident_mb for _ in range(5)]
-    detail = ", ".join(f"{megabytes:.0f}" for megabytes in resident) + " MB after epochs 1 to 5"
-    grown = Spread.of([resident[-1] / resident[1]])
-    return Row("growth", "memory after epoch 5, of that after epoch 2", grown, "x", 1.02, False, detail)
+        epochs = [workers["engine"].run_units(steps) for _ in range(5)]
+    allocated, resident = (
+        ", ".join(f"{megabytes:.0f}" for megabytes in values)
+        for values in ([e.allocated_mb for e in epochs], [e.resident_mb for e in epochs])
+    )
+    detail = f"{allocated} MB after epochs 1 to 5; resident {resident}"
+    grown = Spread.of([epochs[-1].allocated_mb / epochs[1].allocated_mb])
+    return Row("growth", "memory allocated after epoch 5, of that after epoch 2", grown, "x", 1.02, False, detail)

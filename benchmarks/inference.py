@@ -1,4 +1,4 @@
-"""Inference of one slice, deployed as the profile deploys it."""
+"""Measure the inference of one slice, prepared as ``i2ikd profile`` prepares it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from i2ikd.registry import default_registry
 
 @torch.inference_mode()
 def run(setting: Setting, turn: Turn) -> None:
-    """Make a unit of one slice through the network of ``setting.side``."""
+    """Measure inference; one unit is one slice through the network of ``setting.side``."""
     keep_large_blocks()
     network = build_network(default_registry(), "dc-cnn", setting.network(setting.side), 0, setting.side)
     turn.note(operations=inference_operations(network, setting))
-    deployed = ready(network, setting.device)
+    prepared = ready(network, setting.device)
     batch = first_slice(next(ordered(MemorySamples(1, setting.size), 1)), setting.device)
     turn.begin()
     while True:
-        deployed(batch.input, **batch.conditions)
+        prepared(batch.input, **batch.conditions)
         turn.done()

@@ -1,4 +1,4 @@
-"""The machine's limit: what a large matrix product and an isolated convolution reach in the same precision."""
+"""Measure the limit of the machine: a large matrix product and an isolated convolution in the same precision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _dtype(setting: Setting) -> torch.dtype:
 
 
 def _convolution(setting: Setting, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
-    """Return image, weight, bias, and the operations of one forward pass."""
+    """Return image, weight, bias, and the floating-point operations of one forward pass."""
     channels = setting.channels
     image = torch.randn(batch, channels, setting.size, setting.size)
     weight = torch.randn(channels, channels, 3, 3) * 0.05
@@ -30,7 +30,7 @@ def _convolution(setting: Setting, batch: int) -> tuple[torch.Tensor, torch.Tens
 
 
 def convolution(setting: Setting, turn: Turn) -> None:
-    """Make a unit of the forward and backward pass of a 3x3 convolution, in the faster memory format."""
+    """Measure a 3x3 convolution; one unit is its forward and backward pass, in the faster memory format."""
     keep_large_blocks()
     image, weight, bias, operations = _convolution(setting, setting.batch)
 
@@ -45,7 +45,7 @@ def convolution(setting: Setting, turn: Turn) -> None:
 
 @torch.inference_mode()
 def convolution_forward(setting: Setting, turn: Turn) -> None:
-    """Make a unit of the forward pass for one slice."""
+    """Measure a 3x3 convolution; one unit is the forward pass for one slice."""
     keep_large_blocks()
     image, weight, bias, operations = _convolution(setting, 1)
 
@@ -62,7 +62,7 @@ def _to_memory_format(tensors: list[torch.Tensor], memory_format: torch.memory_f
 
 
 def _work(unit: Callable[[torch.memory_format], Callable[[], object]], turn: Turn) -> None:
-    """Do units in whichever memory format is the faster here, so that the limit favours none."""
+    """Repeat units in the faster of two memory formats, so that the limit does not depend on the format."""
     candidates = [unit(torch.contiguous_format), unit(torch.channels_last)]
     work = min(candidates, key=_seconds)
     turn.begin()
@@ -82,7 +82,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 @torch.inference_mode()
 def gemm(setting: Setting, turn: Turn) -> None:
-    """Make a unit of one product of two large square matrices."""
+    """Measure a matrix product; one unit multiplies two large square matrices."""
     left, right = (torch.randn(_GEMM, _GEMM, device=setting.device, dtype=_dtype(setting)) for _ in range(2))
     turn.note(operations=2.0 * _GEMM**3)
     turn.begin()

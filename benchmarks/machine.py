@@ -1,4 +1,4 @@
-"""What a table was measured on, and whether bfloat16 is worth measuring there."""
+"""Describe the machine of a table, and whether bfloat16 is faster on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from i2ikd.engine.precision import resolve_precision
 
 
 def run(setting: Setting, turn: Turn) -> None:
-    """Note the facts; the precision is what the engine's own measurement says."""
+    """Note processor, threads, versions, and the precision that ``precision = "auto"`` selects."""
     keep_large_blocks()
     cuda = torch.cuda.is_available()
     turn.note(

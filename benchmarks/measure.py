@@ -1,4 +1,4 @@
-"""Interleaved rounds: every worker once a round, one at a time, starting with another one each time."""
+"""Interleaved rounds: every worker once per round, one at a time, in rotating order; ratios of the replies."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from benchmarks.setting import Setting
 from benchmarks.worker import Reply
 
 
-class Asked(Protocol):
-    """Something that works when asked (``Worker``)."""
+class UnitRunner(Protocol):
+    """Runs units of work on request (``Worker``)."""
 
-    def ask(self, units: int = 1) -> Reply:
-        """Do units of work."""
+    def run_units(self, units: int = 1) -> Reply:
+        """Run units of work and return their measurements."""
 
     def close(self) -> None:
-        """End."""
+        """Stop the runner."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the table is measured.
+    """Settings of a measurement.
 
     Attributes:
-        base: sizes and networks; groups change what they measure.
-        rounds: timed rounds of every comparison.
-        units: steps of every worker in a round.
-        bf16: whether the rows in bfloat16 are measured.
-        quick: fewer slices, volumes and epochs, for a look; the reach is then not judged where it depends on them.
-        start: starts a worker.
+        base: Sizes and networks; groups vary single fields.
+        rounds: Timed rounds of every comparison.
+        units: Units of every worker per round.
+        bf16: Whether rows in bfloat16 are measured.
+        quick: Fewer slices, volumes and epochs; targets that depend on them are not evaluated.
+        start: Starts a worker for a variant and a setting.
     """
 
     base: Setting
@@ -41,14 +41,14 @@ class Plan:
     units: int
     bf16: bool
     quick: bool
-    start: Callable[[str, Setting], Asked]
+    start: Callable[[str, Setting], UnitRunner]
 
     @contextmanager
-    def workers(self, wanted: Mapping[str, tuple[str, Setting]]) -> Iterator[dict[str, Asked]]:
+    def workers(self, variants: Mapping[str, tuple[str, Setting]]) -> Iterator[dict[str, UnitRunner]]:
         """Start workers, by name of the measurement: (variant, setting)."""
-        started: dict[str, Asked] = {}
+        started: dict[str, UnitRunner] = {}
         try:
-            for name, (variant, setting) in wanted.items():
+            for name, (variant, setting) in variants.items():
                 started[name] = self.start(variant, setting)
             yield started
         finally:
@@ -56,29 +56,29 @@ class Plan:
                 worker.close()
 
     def measure(
-        self, wanted: Mapping[str, tuple[str, Setting]], units: int | None = None, rounds: int | None = None
+        self, variants: Mapping[str, tuple[str, Setting]], units: int | None = None, rounds: int | None = None
     ) -> dict[str, list[Reply]]:
         """Start workers, warm them up, and return the replies of the rounds."""
-        with self.workers(wanted) as workers:
+        with self.workers(variants) as workers:
             return interleave(workers, rounds or self.rounds, units or self.units)
 
 
-def interleave(workers: Mapping[str, Asked], rounds: int, units: int) -> dict[str, list[Reply]]:
-    """Return each worker's replies, a round each, after one round that only warms up."""
+def interleave(workers: Mapping[str, UnitRunner], rounds: int, units: int) -> dict[str, list[Reply]]:
+    """Return the replies of each worker, one per round, after one warm-up round."""
     for worker in workers.values():
-        worker.ask(1)
+        worker.run_units(1)
     names = list(workers)
     replies: dict[str, list[Reply]] = {name: [] for name in names}
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            replies[name].append(workers[name].ask(units))
+            replies[name].append(workers[name].run_units(units))
     return replies
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of what the rounds gave."""
+    """Median and quartiles over the rounds."""
 
     median: float
     low: float
@@ -93,26 +93,26 @@ class Spread:
 
 
 def ratio(slow: list[Reply], fast: list[Reply]) -> Spread:
-    """How many times longer ``slow`` took, round by round."""
+    """Return the ratio of times, ``slow`` over ``fast``, round by round."""
     return Spread.of([a.seconds / b.seconds for a, b in zip(slow, fast, strict=True)])
 
 
 def share(work: list[Reply], limit: list[Reply]) -> Spread:
-    """Operations a second of ``work``, in percent of the best that the limit reached in the same round."""
+    """Return operations per second of ``work`` in percent of the fastest unit of ``limit`` in the same round."""
     pairs = zip(work, limit, strict=True)
     return Spread.of([100 * _rate(a, a.seconds) / _rate(b, b.fastest) for a, b in pairs])
 
 
 def _rate(reply: Reply, seconds: float) -> float:
-    return float(reply.facts["operations"]) / seconds
+    return float(reply.notes["operations"]) / seconds
 
 
 def seconds(replies: list[Reply]) -> Spread:
-    """Seconds a unit."""
+    """Return the seconds per unit."""
     return Spread.of([reply.seconds for reply in replies])
 
 
 def exponent(sizes: list[float], times: list[Spread]) -> Spread:
-    """The power of size that the time grows with, fitted in the logarithm; 1 is linear."""
+    """Return the exponent p of time ~ size^p, fitted in the logarithm; 1 is linear growth."""
     by_round = zip(*(spread.rounds for spread in times), strict=True)
     return Spread.of([float(np.polyfit(np.log(sizes), np.log(row), 1)[0]) for row in by_round])

@@ -1,4 +1,4 @@
-"""What a training step holds when it holds most: ``python -m benchmarks.memory``."""
+"""List the tensors that are alive at the memory peak of a training step: ``python -m benchmarks.memory``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Held = Counter[tuple[str, tuple[int, ...]]]
 
 @click.command()
 @click.option("--stage", type=click.Choice(["output", "features"]), default="output", show_default=True)
-@click.option("--live", is_flag=True, help="Ask the teacher in every step.")
+@click.option("--live", is_flag=True, help="Evaluate the teacher in every step.")
 @click.option("--size", default=256, show_default=True, help="Side of the slices.")
 def main(stage: str, live: bool, size: int) -> None:
-    """Sum up the tensors that are alive at the peak of a step, by what made them, beside the memory of the process."""
+    """Sum the tensors alive at the peak of a step by operator and shape, and print the memory of the process."""
     keep_large_blocks()
     before = process_memory_mb("VmHWM")
     setting = Setting(stage=stage, cache=not live, size=size)  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def main(stage: str, live: bool, size: int) -> None:
 
 
 class _Tensors(TorchDispatchMode):
-    """Follows every storage from the operator that makes it to its end."""
+    """Track every storage from the operator that allocates it to its release."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,38 +55,38 @@ class _Tensors(TorchDispatchMode):
         self._bytes = 0
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = operator(*args, **(kwargs or {}))
-        for tensor in found if isinstance(found, (tuple, list)) else [found]:
+        outputs = operator(*args, **(kwargs or {}))
+        for tensor in outputs if isinstance(outputs, (tuple, list)) else [outputs]:
             if isinstance(tensor, torch.Tensor):
-                self._follow(tensor, str(operator))
-        return found
+                self._track(tensor, str(operator))
+        return outputs
 
-    def _follow(self, tensor: torch.Tensor, operator: str) -> None:
+    def _track(self, tensor: torch.Tensor, operator: str) -> None:
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if size == 0 or key in self._alive:
             return
         self._alive[key] = operator, tuple(tensor.shape), size
         self._bytes += size
-        weakref.finalize(storage, self._end, key)
+        weakref.finalize(storage, self._release, key)
         if self._bytes > self.peak:
             self.peak, self.during, self.at_peak = self._bytes, operator, Counter()
             for made_by, shape, held in self._alive.values():
                 self.at_peak[made_by, shape] += held
 
-    def _end(self, key: int) -> None:
+    def _release(self, key: int) -> None:
         self._bytes -= self._alive.pop(key)[2]
 
 
 class _Steps(NullCallback):
-    """Forgets the peak of all steps but the last: what is done once is not a step's."""
+    """Reset the peak after all steps except the last, to exclude work that is done once."""
 
     def __init__(self, tensors: _Tensors) -> None:
         self._tensors = tensors
         self._left = _STEPS
 
     def stepped(self) -> None:
-        """One step is through."""
+        """Reset the peak unless the last step is next."""
         self._left -= 1
         if self._left > 0:
             self._tensors.peak = 0

@@ -1,4 +1,4 @@
-"""Floating-point operations of the convolutions in a step, counted by torch and not by hand."""
+"""Count the floating-point operations of convolutions with ``torch.utils.flop_counter``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def _input() -> dict[str, torch.Tensor]:
 
 
 def training_operations(network: nn.Module, setting: Setting) -> float:
-    """Return the operations of one step's forward and backward convolutions, each once."""
+    """Return the operations of the forward and backward convolutions of one step, without recomputation."""
     for module in network.modules():
-        module.register_forward_hook(lambda *_: None)  # what is listened to is kept, and not computed again
+        module.register_forward_hook(lambda *_: None)  # hooked features are not checkpointed
     with FlopCounterMode(display=False) as counter:
         network(**_input()).abs().mean().backward()
     network.zero_grad()

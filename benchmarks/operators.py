@@ -1,4 +1,4 @@
-"""Which operators take the time, of one slice's inference or of a training step: ``python -m benchmarks.operators``."""
+"""Profile the operators of one slice's inference or of a training step: ``python -m benchmarks.operators``."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ _ROWS = 14
 @click.command()
 @click.option("--size", default=256, show_default=True, help="Side of the slice.")
 @click.option("--rounds", default=10, show_default=True, help="Profiled slices or steps.")
-@click.option("--training", is_flag=True, help="The student's step in the output stage, batch 4, the teacher cached.")
+@click.option(
+    "--training", is_flag=True, help="Profile the student's step in the output stage, batch 4, with a cached teacher."
+)
 def main(size: int, rounds: int, training: bool) -> None:
-    """Profile the student's and the teacher's inference of one slice, as deployed; or a training step."""
+    """Profile student and teacher on one slice, prepared for deployment, or profile a training step."""
     keep_large_blocks()
     if training:
         _training(size, rounds)
@@ -45,7 +47,7 @@ def _training(size: int, rounds: int) -> None:
 
 
 class _Steps(NullCallback):
-    """Starts to profile when some steps are through."""
+    """Start profiling after some warm-up steps."""
 
     def __init__(self, warm_up: int) -> None:
         self.profiled = profile(record_shapes=True)
@@ -53,7 +55,7 @@ class _Steps(NullCallback):
         self._warm_up = warm_up
 
     def stepped(self) -> None:
-        """One step is through."""
+        """Count a step; start the profiler after the warm-up."""
         self.steps += 1
         if self.steps == self._warm_up:
             self.profiled.start()

@@ -1,4 +1,4 @@
-"""What single parts of a training step take, in milliseconds: ``python -m benchmarks.parts``."""
+"""Time single parts of a training step, in milliseconds: ``python -m benchmarks.parts``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Work = Callable[[], object]
 @click.option("--size", default=256, show_default=True, help="Side of the slices.")
 @click.option("--batch", default=4, show_default=True, help="Slices of a step.")
 @click.option("--rounds", default=9, show_default=True, help="Interleaved rounds.")
-@click.option("--compiled", is_flag=True, help="The student's step instead, compiled by torch.compile and not.")
+@click.option("--compiled", is_flag=True, help="Time the student's step instead, with and without torch.compile.")
 def main(size: int, batch: int, rounds: int, compiled: bool) -> None:
     """Time 3x3 convolutions of DC-CNN in both memory formats, and as ThinConvolution; medians of the rounds."""
     keep_large_blocks()
@@ -40,7 +40,7 @@ def main(size: int, batch: int, rounds: int, compiled: bool) -> None:
 
 
 def medians(works: Mapping[str, Work], rounds: int) -> dict[str, float]:
-    """Do every work once a round, after one round that warms up; return the median milliseconds of each."""
+    """Run every function once per round, after a warm-up round; return the median milliseconds of each."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
@@ -64,14 +64,14 @@ def _convolutions(setting: Setting) -> dict[str, Work]:
             layer.requires_grad_(False)
             name = f"{inputs} to {outputs}, {layout}, {kind.__name__}"
             works[f"{name}: forward"] = partial(layer, image)
-            leaf, learning = image.clone(), copy.deepcopy(layer)
+            leaf, trained = image.clone(), copy.deepcopy(layer)
             works[f"{name}: image's gradient"] = _backward(layer, leaf, leaf)
-            works[f"{name}: weight's gradient"] = _backward(learning, image, learning.weight)
+            works[f"{name}: weight's gradient"] = _backward(trained, image, trained.weight)
     return works
 
 
 def _backward(layer: nn.Module, image: Tensor, leaf: Tensor) -> Work:
-    """Return the backward pass to one leaf, of a graph in which no other needs a gradient."""
+    """Return the backward pass to one leaf, in a graph where no other tensor needs a gradient."""
     leaf.requires_grad_(True)
     output = layer(image)
     return partial(torch.autograd.grad, output, leaf, torch.rand_like(output), retain_graph=True)

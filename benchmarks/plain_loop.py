@@ -1,8 +1,8 @@
-"""The plain loop: distillation in the reference's way of working, written from its facts.
+"""Plain training loop: distillation as the reference code does it, as the baseline of the measurements.
 
-The teacher runs in every step with gradients recorded; data consistency is a pair of 2-D transforms in complex128 with
-the mask as a float64 plane; memory is in torch's standard format, from the default allocator; ``.item()`` after every
-step. Attention maps are normalised over the batch (stage ``features``); stage ``output`` is target + imitation.
+The teacher runs in every step and records gradients. Data consistency is a pair of 2-D transforms in complex128 with
+the mask as a float64 plane. Memory has torch's default format and allocator. ``.item()`` is called after every step.
+Stage ``features`` compares attention maps normalised over the batch; stage ``output`` is target + imitation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALPHA = 0.5
 
 
 class PlainCascades(nn.Module):
-    """DC-CNN without residual, in real mode; it returns its features, because nothing taps them."""
+    """DC-CNN without residual, in real mode; returns its features instead of being tapped."""
 
     def __init__(self, cascades: int, depth: int, channels: int) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class PlainCascades(nn.Module):
 
 
 def plain_network(setting: Setting, side: str, seed: int) -> PlainCascades:
-    """Return the network of a role with the very weights that the engine's has."""
+    """Return teacher or student with the initial weights of the engine's network."""
     seed_torch(seed, "network")
     source: nn.Module = create("model", "dc-cnn", **setting.network(side))
     network = PlainCascades(**setting.network(side))
     with torch.no_grad():
-        for own, given in zip(network.parameters(), source.parameters(), strict=True):
-            own.copy_(given)
+        for weight, initial in zip(network.parameters(), source.parameters(), strict=True):
+            weight.copy_(initial)
     return network
 
 
@@ -68,7 +68,7 @@ def attention_map(feature: Tensor) -> Tensor:
 
 
 class PlainStage:
-    """One of KD-MRI's stages."""
+    """Training of one stage of KD-MRI."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -79,7 +79,7 @@ class PlainStage:
         self._batches = SampleBatches(MemoryTask(setting).dataset("train"), setting.batch, seed=0)
 
     def losses(self) -> Iterator[float]:
-        """Make one step after another, without end."""
+        """Train without end and yield the loss of every step."""
         epoch = 0
         while True:
             for batch in self._batches.epoch(epoch):
@@ -91,21 +91,23 @@ class PlainStage:
         kspace = batch.conditions["kspace"].to(self._device, torch.complex128)
         mask = batch.conditions["mask"].to(self._device, torch.float64).expand(kspace.shape).contiguous()
         self._optimiser.zero_grad()
-        said, told = self._teacher(source, kspace, mask)
+        teacher_output, teacher_features = self._teacher(source, kspace, mask)
         if not self._setting.through_teacher:
-            said, told = said.detach(), [feature.detach() for feature in told]
-        output, own = self.student(source, kspace, mask)
+            teacher_output = teacher_output.detach()
+            teacher_features = [feature.detach() for feature in teacher_features]
+        output, features = self.student(source, kspace, mask)
         if self._setting.stage == "features":
-            loss = torch.stack([F.l1_loss(attention_map(s), attention_map(t)) for s, t in zip(own, told)]).mean()
+            pairs = zip(features, teacher_features)
+            loss = torch.stack([F.l1_loss(attention_map(s), attention_map(t)) for s, t in pairs]).mean()
         else:
-            loss = ALPHA * F.l1_loss(output, target) + (1 - ALPHA) * F.l1_loss(output, said)
+            loss = ALPHA * F.l1_loss(output, target) + (1 - ALPHA) * F.l1_loss(output, teacher_output)
         loss.backward()
         self._optimiser.step()
         return loss.item()
 
 
 def run(setting: Setting, turn: Turn) -> None:
-    """Make a step a unit."""
+    """Measure training steps; one unit is a step."""
     losses = PlainStage(setting).losses()
     turn.begin()
     for _ in losses:

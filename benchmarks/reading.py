@@ -1,4 +1,4 @@
-"""The first epoch from HDF5 files: the engine's batches, a file reopened for every slice, and the bare bytes."""
+"""Measure the first epoch from HDF5 files: the engine's batches, a file reopened for every slice, raw bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEY = "volfs"
 
 
 def write_files(folder: Path, volumes: int, size: int, layout: str) -> None:
-    """Write volumes as KD-MRI does, ``volfs`` [H, W, slices]: ``contiguous``, or in ``chunks`` of one slice."""
+    """Write volumes in KD-MRI's layout, ``volfs`` [H, W, slices]: ``contiguous``, or in ``chunks`` of one slice."""
     (folder / "train").mkdir(parents=True, exist_ok=True)
     for number in range(volumes):
         volume = np.moveaxis(images(SLICES, size, seed=number).numpy(), 0, -1)
@@ -38,7 +38,7 @@ def _bytes(setting: Setting) -> int:
 
 
 def run(setting: Setting, turn: Turn) -> None:
-    """Make a unit of the first epoch of a fresh task: files opened, slices read, undersampled, batched."""
+    """Measure the engine; one unit is the first epoch of a new task: open files, read, undersample and batch slices."""
     turn.note(bytes=_bytes(setting))
     turn.begin()
     while True:
@@ -50,7 +50,7 @@ def run(setting: Setting, turn: Turn) -> None:
 
 
 def run_raw(setting: Setting, turn: Turn) -> None:
-    """Make a unit of reading every file whole."""
+    """Measure raw reading; one unit reads every file as a whole."""
     turn.note(bytes=_bytes(setting))
     turn.begin()
     while True:
@@ -61,7 +61,7 @@ def run_raw(setting: Setting, turn: Turn) -> None:
 
 
 def run_reopened(setting: Setting, turn: Turn) -> None:
-    """Make a unit of the same slices in the plain way: the file opened for every item, transforms in complex128."""
+    """Measure plain reading; one unit reads all slices, opens the file for each, and transforms in complex128."""
     turn.note(bytes=_bytes(setting))
     turn.begin()
     while True:

@@ -1,4 +1,4 @@
-"""Slices in memory for the loops to learn from: smooth random images, undersampled 4x by rows."""
+"""Training slices in memory: smooth random images, undersampled 4x along rows."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ def images(count: int, size: int, seed: int = 0) -> torch.Tensor:
 
 
 class MemorySamples(SampleDataset):
-    """Samples that were made before anything is timed."""
+    """Samples that are simulated before any timing."""
 
     def __init__(self, count: int, size: int) -> None:
         undersampling = Undersampling(create("mask", "variable-density"), "real", centered=False, own_mask=False)
-        self._samples = [
-            undersampling.simulate(image, SampleKey(f"volume-{i // _SLICES_A_VOLUME}", i % _SLICES_A_VOLUME), (i,))
-            for i, image in enumerate(images(count, size))
-        ]
+        self._samples = [undersampling.simulate(image, _key(i), (i,)) for i, image in enumerate(images(count, size))]
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        """Ten slices a volume."""
+        """Keys with ten slices per volume."""
         return [sample.key for sample in self._samples]
 
     def sample(self, index: int, seed: int | None) -> Sample:
-        """Return a sample; there are no random views."""
+        """Return sample ``index``; the seed has no effect, because no augmentation is random."""
         return self._samples[index]
 
 
+def _key(index: int) -> SampleKey:
+    return SampleKey(volume=f"volume-{index // _SLICES_A_VOLUME}", index=index % _SLICES_A_VOLUME)
+
+
 class MemoryTask(Task):
-    """Reconstruct the slices in memory; the loss is L1."""
+    """Reconstruction of slices in memory, with an L1 loss."""
 
     def __init__(self, setting: Setting) -> None:
         self._samples = MemorySamples(setting.samples, setting.size)
@@ -53,5 +54,5 @@ class MemoryTask(Task):
         return self._samples
 
     def identity(self) -> dict[str, Any]:
-        """Nothing is kept of a benchmark."""
+        """Return an empty identity: no benchmark is stored."""
         return {}

@@ -1,4 +1,4 @@
-"""What one worker measures: sizes, networks, stage, precision; it travels to the worker as JSON."""
+"""Setting of one worker: sizes, networks, stage, precision; passed to the worker as JSON."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that a worker needs to know.
+    """Setting of a measurement.
 
     Attributes:
-        size: side of the square slices, in pixels.
-        batch: slices a step.
-        samples: training slices, in memory.
-        cascades, teacher_depth, student_depth, channels: of the two DC-CNNs; the paper's D5C5 and D5C3 by default.
-        stage: ``features`` is KD-MRI's attention stage (its code's normalisation), ``output`` target + imitation.
-        precision: of the engine's networks.
-        cache: whether the engine keeps what the teacher said; otherwise the teacher runs in every step.
-        through_teacher: whether the plain loop lets gradients run back through the teacher, as nothing in the
-            reference's way of working stops them; otherwise they are recorded and dropped.
-        side: whose inference is measured.
-        arms: students trained on the same samples.
-        lockstep: whether they are trained in one pass.
-        epochs: of a measurement that trains to an end.
-        folder: where a measurement of reading finds its files.
+        size: Height and width of the slices, in pixels.
+        batch: Slices per step.
+        samples: Training slices, in memory.
+        cascades, teacher_depth, student_depth, channels: Options of the two DC-CNNs; default: the paper's D5C5, D5C3.
+        stage: ``features`` is KD-MRI's attention stage (normalisation of its code), ``output`` target + imitation.
+        precision: Precision of the engine's networks.
+        cache: Whether the engine caches teacher outputs; otherwise the teacher runs in every step.
+        through_teacher: Whether the plain loop computes gradients through the teacher, as the reference code does;
+            otherwise the teacher's outputs are detached.
+        side: Network of an inference measurement.
+        arms: Number of students trained on the same samples.
+        lockstep: Whether they are trained in one pass.
+        epochs: Epochs of a measurement of whole trainings.
+        folder: Folder of the files of a measurement of reading.
         device: ``cpu`` or ``cuda``.
-        threads: of torch; 0 leaves what the process has.
+        threads: Threads of torch; 0 keeps the default.
     """
 
     size: int = 256
@@ -52,15 +52,15 @@ class Setting:
     threads: int = 0
 
     def network(self, side: str) -> dict[str, int]:
-        """Options of ``dc-cnn`` for the teacher or the student."""
+        """Return the options of ``dc-cnn`` for ``teacher`` or ``student``."""
         depth = self.teacher_depth if side == "teacher" else self.student_depth
         return {"cascades": self.cascades, "depth": depth, "channels": self.channels}
 
     def to_json(self) -> str:
-        """Return what ``from_json`` reads."""
+        """Serialise the setting for ``from_json``."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Setting:
-        """Read what ``to_json`` gave."""
+        """Parse the output of ``to_json``."""
         return cls(**json.loads(text))

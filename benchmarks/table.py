@@ -1,4 +1,4 @@
-"""The table: a row for each ratio, with its spread, what it should reach, and the figures behind it."""
+"""Table of the measurements: a row for each ratio, with its spread, its target and the underlying figures."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from benchmarks.measure import Spread
 
 @dataclass(frozen=True)
 class Row:
-    """One line.
+    """One row of the table.
 
     Attributes:
-        group: what it belongs to.
-        name: what is measured.
-        value: median and quartiles over the rounds.
-        unit: ``x`` is a ratio.
-        reach: what the median should be; ``None``: only shown.
-        at_least: whether more is better.
-        detail: the figures behind it.
+        group: Group of the row.
+        name: Name of the measurement.
+        value: Median and quartiles over the rounds.
+        unit: Unit of the value; ``x`` is a ratio.
+        reach: Target of the median; ``None``: no target.
+        at_least: Whether the target is a lower bound.
+        detail: Underlying figures.
     """
 
     group: str
@@ -37,13 +37,13 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the reach is reached."""
+        """Whether the median meets the target; ``None`` without a target."""
         if self.reach is None:
             return None
         return self.value.median >= self.reach if self.at_least else self.value.median <= self.reach
 
     def as_json(self) -> dict[str, Any]:
-        """Return a plain dict."""
+        """Return the row as a JSON-able dict."""
         value = self.value
         return {
             "group": self.group,
@@ -61,7 +61,7 @@ class Row:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent.
+    """Format a number with three significant digits, without an exponent.
 
     >>> [number(value) for value in (0.01234, 0.5, 1.234, 123.4, 12345.0)]
     ['0.0123', '0.5', '1.23', '123', '12345']
@@ -71,9 +71,11 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def print_table(rows: Sequence[Row], facts: Mapping[str, Any], console: Console) -> None:
-    """Print the facts of the machine, then the rows, groups apart."""
-    console.print(", ".join(f"{name} {value}" for name, value in facts.items() if value is not None), highlight=False)
+def print_table(rows: Sequence[Row], description: Mapping[str, Any], console: Console) -> None:
+    """Print the description of the machine, then the rows, separated by group."""
+    console.print(
+        ", ".join(f"{name} {value}" for name, value in description.items() if value is not None), highlight=False
+    )
     table = Table("", "", "median", "quartiles", "reach", "", "detail")
     for column in (2, 3, 4):
         table.columns[column].justify = "right"

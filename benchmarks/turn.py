@@ -1,7 +1,8 @@
-"""Taking turns: a variant does units of work when asked, and waits in between, so that rounds interleave."""
+"""Interleaving of variants: a variant runs units of work on request and waits between requests."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import resource
@@ -11,69 +12,73 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 
-class Over(Exception):  # noqa: N818 (nothing went wrong)
-    """No more units are wanted."""
+class Finished(Exception):  # noqa: N818 (no error)
+    """Raised when no more units are requested."""
 
 
 class Turn(Protocol):
-    """What a variant is given to know when to work."""
+    """Interface through which a variant receives requests for units of work."""
 
-    def note(self, **facts: Any) -> None:
-        """Say something about the work, which comes with every reply."""
+    def note(self, **notes: Any) -> None:
+        """Attach values to every reply, such as the operations of a unit."""
 
     def begin(self) -> None:
-        """Everything is set up: wait for the first request."""
+        """End the set-up and wait for the first request."""
 
     def done(self) -> None:
-        """One unit of work is through; waits where no more is asked for now, raises ``Over`` at the end."""
+        """Count a finished unit; wait for the next request when all are done.
+
+        Raises:
+            Finished: no more units are requested.
+        """
 
 
 class PipeTurn:
-    """Turns asked for over a pipe: a line with a number of units comes, a line of JSON with what they took goes."""
+    """Turn over a pipe: reads lines with a number of units, writes a line of JSON with their measurements."""
 
-    def __init__(self, asked: IO[str], told: IO[str], device: str) -> None:
-        self._asked = asked
-        self._told = told
+    def __init__(self, requests: IO[str], replies: IO[str], device: str) -> None:
+        self._requests = requests
+        self._replies = replies
         self._cuda = device == "cuda"
-        self._facts: dict[str, Any] = {}
-        self._wanted = self._left = 0
+        self._notes: dict[str, Any] = {}
+        self._requested = self._left = 0
         self._start = self._last = self._fastest = 0.0
 
-    def note(self, **facts: Any) -> None:
-        """Remember for the replies."""
-        self._facts.update(facts)
+    def note(self, **notes: Any) -> None:
+        """Attach values to every reply."""
+        self._notes.update(notes)
 
     def begin(self) -> None:
-        """Say that set-up is done."""
-        self._tell({"base_mb": self._peak_mb()})
+        """Send the memory after set-up and wait for the first request."""
+        self._send({"base_mb": self._peak_mb()})
         self._wait()
 
     def done(self) -> None:
-        """Count a unit; after the last that was asked for, reply and wait."""
+        """Count a unit; after the last requested one, reply and wait."""
         self._left -= 1
-        if not self._cuda:  # there, work is still under way when a unit returns
+        if not self._cuda:  # CUDA kernels run asynchronously, so the time of one unit is unknown
             now = time.perf_counter()
             self._fastest, self._last = min(self._fastest, now - self._last), now
         if self._left == 0:
             self._synchronise()
-            mean = (time.perf_counter() - self._start) / self._wanted
-            memory = {"resident_mb": resident_mb(), "peak_mb": self._peak_mb()}
-            self._tell({"seconds": mean, "fastest": min(self._fastest, mean), **memory, "facts": self._facts})
+            mean = (time.perf_counter() - self._start) / self._requested
+            memory = {"resident_mb": resident_mb(), "allocated_mb": allocated_mb(), "peak_mb": self._peak_mb()}
+            self._send({"seconds": mean, "fastest": min(self._fastest, mean), **memory, "notes": self._notes})
             self._wait()
 
     def _wait(self) -> None:
         gc.collect()
-        line = self._asked.readline()
+        line = self._requests.readline()
         if not line.strip():
-            raise Over
-        self._wanted = self._left = int(line)
+            raise Finished
+        self._requested = self._left = int(line)
         self._synchronise()
         self._fastest = float("inf")
         self._start = self._last = time.perf_counter()
 
-    def _tell(self, reply: dict[str, Any]) -> None:
-        self._told.write(json.dumps(reply) + "\n")
-        self._told.flush()
+    def _send(self, reply: dict[str, Any]) -> None:
+        self._replies.write(json.dumps(reply) + "\n")
+        self._replies.flush()
 
     def _synchronise(self) -> None:
         if self._cuda:
@@ -90,12 +95,38 @@ class PipeTurn:
 
 
 def resident_mb() -> float:
-    """Return the memory that this process has resident now, in 10^6 bytes."""
+    """Return the current resident memory of this process, in 10^6 bytes."""
     return process_memory_mb("VmRSS")
 
 
+class _Allocations(ctypes.Structure):
+    """glibc's ``struct mallinfo2``."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+    )]  # fmt: skip
+
+
+def allocated_mb() -> float:
+    """Return the memory that this process has allocated and not freed, tensors and all else, in 10^6 bytes.
+
+    Resident memory also includes freed blocks that the allocator keeps. If a small block is placed in the gap of a
+    large one, the next large block is taken from the system, at a step that differs between machines.
+
+    Blocks of Python's own small objects, at most 512 bytes each, are not included. On systems without glibc 2.33 or
+    newer, this is the resident memory.
+    """
+    try:
+        mallinfo2 = ctypes.CDLL("libc.so.6").mallinfo2
+    except (OSError, AttributeError):
+        return resident_mb()
+    mallinfo2.restype = _Allocations
+    allocations = mallinfo2()
+    return int(allocations.uordblks + allocations.hblkhd) / 1e6
+
+
 def process_memory_mb(field: str) -> float:
-    """Return a field of /proc/self/status in 10^6 bytes; elsewhere than on Linux the high-water mark of the process."""
+    """Return a field of /proc/self/status in 10^6 bytes; on other systems than Linux the peak resident memory."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():

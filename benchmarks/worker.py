@@ -1,4 +1,4 @@
-"""One variant in a process of its own, because allocator, threads and memory belong to a process."""
+"""Worker process of one variant: allocator, threads and memory are properties of a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import Setting
-from benchmarks.turn import Over, PipeTurn, Turn
+from benchmarks.turn import Finished, PipeTurn, Turn
 
 VARIANTS = {
     "plain": "benchmarks.plain_loop:run",
@@ -34,35 +34,37 @@ ROOT = Path(__file__).parents[1]
 
 
 def variant(name: str) -> Callable[[Setting, Turn], None]:
-    """Return the function of a variant."""
+    """Import and return the function of a variant."""
     module, _, attribute = VARIANTS[name].partition(":")
-    found: Callable[[Setting, Turn], None] = getattr(importlib.import_module(module), attribute)
-    return found
+    function: Callable[[Setting, Turn], None] = getattr(importlib.import_module(module), attribute)
+    return function
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What units of work took.
+    """Measurements of units of work.
 
     Attributes:
-        seconds: of one unit, mean over those asked for.
-        fastest: of one unit, the fastest of them (on CUDA the mean).
-        resident_mb: of the worker's memory, now.
-        peak_mb: at most so far; on CUDA the device's.
-        base_mb: before the first unit, set-up and imports included; on CUDA the device's.
-        facts: what the variant notes (operations or bytes of a unit).
+        seconds: Mean seconds per unit.
+        fastest: Seconds of the fastest unit; on CUDA the mean.
+        resident_mb: Current resident memory of the worker, in 10^6 bytes.
+        allocated_mb: Memory allocated and not freed (``turn.allocated_mb``), in 10^6 bytes.
+        peak_mb: Peak memory so far, in 10^6 bytes; on CUDA of the device.
+        base_mb: Peak memory after imports and set-up, in 10^6 bytes; on CUDA of the device.
+        notes: Values that the variant attaches (operations or bytes of a unit).
     """
 
     seconds: float
     fastest: float
     resident_mb: float
+    allocated_mb: float
     peak_mb: float
     base_mb: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Worker:
-    """The parent's end of a worker; it works only while ``ask`` waits for it."""
+    """Handle of a worker process; the process is idle except during ``run_units``."""
 
     def __init__(self, name: str, setting: Setting) -> None:
         environment = dict(os.environ)
@@ -77,20 +79,20 @@ class Worker:
             cwd=ROOT,
             env=environment,
         )
-        self._base = self._hear()["base_mb"]
+        self._base = self._receive()["base_mb"]
 
-    def ask(self, units: int = 1) -> Reply:
-        """Let it do units of work and wait for what they took.
+    def run_units(self, units: int = 1) -> Reply:
+        """Run units of work in the process and return their measurements.
 
         Raises:
-            RuntimeError: the worker died; why stands on stderr.
+            RuntimeError: the worker process ended; its error is on stderr.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(f"{units}\n")
         self._process.stdin.flush()
-        return Reply(**self._hear(), base_mb=self._base)
+        return Reply(**self._receive(), base_mb=self._base)
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -99,7 +101,7 @@ class Worker:
         return reply
 
     def close(self) -> None:
-        """Let it end."""
+        """Close the pipes and wait until the process ends."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
@@ -108,17 +110,17 @@ class Worker:
 
 
 def main(name: str, text: str) -> None:
-    """Be a worker; what the variant prints goes to stderr, stdout is the pipe's."""
+    """Run as a worker; output of the variant is redirected to stderr, because stdout is the pipe."""
     setting = Setting.from_json(text)
-    told = os.fdopen(os.dup(1), "w")
+    replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     work = variant(name)
     if setting.threads:
         import torch
 
         torch.set_num_threads(setting.threads)
-    with contextlib.suppress(Over):
-        work(setting, PipeTurn(sys.stdin, told, setting.device))
+    with contextlib.suppress(Finished):
+        work(setting, PipeTurn(sys.stdin, replies, setting.device))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Shows the doctests of docstrings as code: a griffe extension."""
+"""Griffe extension that renders the doctests of docstrings as code blocks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _DOCTEST = re.compile(r"^(?P<indent> *)>>> .*(?:\n(?! *$).*)*", re.MULTILINE)
 
 
 class DoctestBlocks(griffe.Extension):
-    """Puts a fence around every run of lines that begins with a prompt and ends with an empty line."""
+    """Fence every run of lines that begins with a prompt and ends with an empty line."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Change the docstring, if there is one."""
+        """Fence the doctests of an object's docstring, in place."""
         if obj.docstring is not None:
             obj.docstring.value = _DOCTEST.sub(_fenced, obj.docstring.value)
 

@@ -1,4 +1,4 @@
-"""The generated parts of the pages: settings from the models, components from the registry, commands from click."""
+"""Generated parts of the pages: settings from pydantic models, components from the registry, commands from click."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _BOUNDS = {
 
 
 def components(kind: str) -> list[Component]:
-    """What i2ikd itself ships of a kind; plugins of others, if any are installed, have their own documentation."""
+    """Return the components of a kind that i2ikd ships; third-party plugins are excluded."""
     return [c for c in default_registry().components(kind) if c.plugin.distribution == "i2ikd"]
 
 
 def type_text(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    """Say in words which values an annotation takes."""
+    """Describe in words the values of an annotation."""
     bounds = _bounds(metadata)
     if typing.get_origin(annotation) is typing.Annotated:
-        annotation, *own = typing.get_args(annotation)
-        bounds += _bounds(own)
+        annotation, *constraints = typing.get_args(annotation)
+        bounds += _bounds(constraints)
     return " ".join([_plain_type(annotation), *bounds])
 
 
@@ -70,69 +70,71 @@ def _plain_type(annotation: Any) -> str:
 
 
 def _bounds(metadata: Iterable[Any]) -> list[str]:
-    found = []
+    bounds = []
     for item in metadata:
         if isinstance(item, FieldInfo):
-            found += _bounds(item.metadata)
+            bounds += _bounds(item.metadata)
         for name, text in _BOUNDS.items():
             limit = getattr(item, name, None)
             if limit is not None and not isinstance(item, FieldInfo):
-                found.append(text.format(f"`{limit}`" if isinstance(limit, str) else f"{limit:g}"))
-    return found
+                bounds.append(text.format(f"`{limit}`" if isinstance(limit, str) else f"{limit:g}"))
+    return bounds
 
 
-def value(found: Any) -> str:
-    """Write a default as TOML has it."""
-    if isinstance(found, recipe.Reference):
-        return f'"{found.name}"' if not found.options else value({"name": found.name, **found.options})
-    if isinstance(found, bool):
-        return str(found).lower()
-    if isinstance(found, str | Path):
-        return f'"{found}"'
-    if isinstance(found, list | tuple):
-        return "[" + ", ".join(value(item) for item in found) + "]"
-    if isinstance(found, dict | BaseModel):
-        return "{}" if isinstance(found, BaseModel) or not found else str(found)
-    return str(found)
+def value(default: Any) -> str:
+    """Format a default as TOML."""
+    if isinstance(default, recipe.Reference):
+        return f'"{default.name}"' if not default.options else value({"name": default.name, **default.options})
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, str | Path):
+        return f'"{default}"'
+    if isinstance(default, list | tuple):
+        return "[" + ", ".join(value(item) for item in default) + "]"
+    if isinstance(default, dict | BaseModel):
+        return "{}" if isinstance(default, BaseModel) or not default else str(default)
+    return str(default)
 
 
-def _default(found: Any) -> str:
-    if found is None:
+def _default(default: Any) -> str:
+    if default is None:
         return "–"
-    return "required" if found in (PydanticUndefined, inspect.Parameter.empty) else f"`{value(found)}`"
+    return "required" if default in (PydanticUndefined, inspect.Parameter.empty) else f"`{value(default)}`"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table; pipes in cells are escaped."""
+    """Format a Markdown table; pipes in cells are escaped."""
     cells = [[re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in [list(head), ["---"] * len(head), *cells]) + "\n"
 
 
 def prose(text: str) -> str:
-    """Let a docstring's formulas stand in Markdown: signs that would mark up are escaped, except in code."""
+    """Escape markup characters of a docstring for Markdown, except in code."""
     parts = re.split(r"(``.+?``|`[^`]+`|(?<!\w)\*\w+\*(?!\w))", text)
     return "".join(part if i % 2 else re.sub(r"([_*<>|])", r"\\\1", part) for i, part in enumerate(parts))
 
 
 def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
-    """Return the text below each field of a model's source."""
+    """Return the docstring below each field in the source of a model."""
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(body, ast.ClassDef)
-    found = {}
+    docs = {}
     for field, text in zip(body.body, body.body[1:]):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            found[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
-    return found
+            docs[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+    return docs
 
 
 def settings(name: str, text: str) -> str:
-    """Table of the keys of a model; ``text`` has ``key: meaning`` for those that the source does not explain."""
+    """Format the keys of a model as a table; ``text`` has ``key: meaning`` for keys without a docstring."""
     model: type[BaseModel] = getattr(config, name, None) or getattr(recipe, name)
     given = dict(line.split(": ", 1) for line in text.splitlines() if line.strip())
     known = attribute_docs(model)
     if set(given) | set(known) != set(model.model_fields) or set(given) & set(known):
         wrong = sorted(set(given) ^ (set(model.model_fields) - set(known)))
-        raise ValueError(f"{name}: the page explains the wrong keys: {', '.join(wrong)}")
+        raise ValueError(
+            f"{name}: the page must explain exactly the keys without a docstring; wrong: {', '.join(wrong)}"
+        )
     rows = []
     for key, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
@@ -142,22 +144,22 @@ def settings(name: str, text: str) -> str:
 
 
 def documentation(target: Any) -> tuple[list[str], dict[str, str]]:
-    """Return the paragraphs of a component's docstring, and what it says of each option."""
+    """Return the paragraphs of a component's docstring, and the description of each option."""
     text = inspect.getdoc(target) or ""
     match = re.search(r"^(Args|Options):\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE)
     options: dict[str, str] = {}
     for line in textwrap.dedent(match[2]).splitlines() if match else []:
-        found = re.match(r"(\w+): (.*)", line)
-        if found:
-            options[found[1]] = found[2]
+        option = re.match(r"(\w+): (.*)", line)
+        if option:
+            options[option[1]] = option[2]
         elif line.strip():
             options[next(reversed(options))] += " " + line.strip()
-    own = re.split(r"^(?:Args|Options|Raises|Returns|>>>)", text, maxsplit=1, flags=re.MULTILINE)[0]
-    return [part for part in own.strip().split("\n\n") if part.strip()], options
+    description = re.split(r"^(?:Args|Options|Raises|Returns|>>>)", text, maxsplit=1, flags=re.MULTILINE)[0]
+    return [part for part in description.strip().split("\n\n") if part.strip()], options
 
 
 def options_table(component: Component) -> str:
-    """Table of a component's options, which are the typed arguments of its target."""
+    """Format the options of a component, the typed arguments of its target, as a table."""
     target: Any = component.resolve()
     _, meanings = documentation(target)
     function = target.__init__ if inspect.isclass(target) else target
@@ -171,7 +173,7 @@ def options_table(component: Component) -> str:
 
 
 def catalogue(kind: str, text: str) -> str:
-    """Every component of a kind: what it is, in the words of its docstring, and its options."""
+    """Format every component of a kind: its docstring and its options."""
     parts = []
     for component in components(kind):
         paragraphs, _ = documentation(component.resolve())
@@ -181,29 +183,29 @@ def catalogue(kind: str, text: str) -> str:
 
 
 def listing(kind: str, text: str) -> str:
-    """Table of the components of a kind with their summaries."""
+    """Format the components of a kind as a table with their summaries."""
     metadata = ("suffixes", "tap_kind")
-    used = [entry_ for entry_ in metadata if any(entry_ in c.metadata for c in components(kind))]
-    rows = [(f"`{c.name}`", prose(c.summary), *(c.metadata.get(f, "") for f in used)) for c in components(kind)]
-    return table(("name", "what it is", *used), rows)
+    used = [key for key in metadata if any(key in c.metadata for c in components(kind))]
+    rows = [(f"`{c.name}`", prose(c.summary), *(c.metadata.get(key, "") for key in used)) for c in components(kind)]
+    return table(("name", "summary", *used), rows)
 
 
 def methods_overview(argument: str, text: str) -> str:
-    """Table of the distillers: what each compares and what it needs, with default options."""
+    """Format the distillers as a table: what each compares and requires, with default options."""
     rows = []
     for component in components("distiller"):
         made: Distiller = component.create()
         least = f", at least {made.least_batch}" if made.least_batch > 1 else ""
         batch = f"relates its samples{least}" if made.relates_samples else "any"
         taps = made.tap_kind if made.uses_taps else "none: the output"
-        kept = "–" if not made.uses_teacher else "yes" if made.cacheable else "no"
+        cacheable = "–" if not made.uses_teacher else "yes" if made.cacheable else "no"
         link = f"[{component.name}](#{component.name})"
-        rows.append((link, prose(component.summary), taps, batch, kept))
-    return table(("method", "compares", "taps", "batch", "knowledge kept"), rows)
+        rows.append((link, prose(component.summary), taps, batch, cacheable))
+    return table(("method", "compares", "taps", "batch", "cacheable"), rows)
 
 
 def methods(argument: str, text: str) -> str:
-    """Every distiller: paper, formula, needs, deviations, options, from registry and docstring."""
+    """Format every distiller: paper, formula, requirements, deviations, options, from registry and docstring."""
     parts = []
     for component in components("distiller"):
         first, *rest = documentation(component.resolve())[0]
@@ -216,7 +218,7 @@ def methods(argument: str, text: str) -> str:
 
 
 def _labelled(paragraph: str) -> str:
-    """Set off the label of a paragraph; a list stays a list."""
+    """Set the label of a paragraph in bold; keep lists."""
     if paragraph.startswith("* "):
         return "\n".join("* " + prose(item) for item in re.split(r"^\* ", paragraph, flags=re.MULTILINE) if item)
     label = re.match(r"(Papers?|Formulas?[^:\n]*|Needs|Differs from[^:\n]*|Deviation[^:\n]*): ?", paragraph)
@@ -224,7 +226,7 @@ def _labelled(paragraph: str) -> str:
 
 
 def commands(argument: str, text: str) -> str:
-    """Every command with what it says on ``--help``."""
+    """Format every command with its ``--help`` text."""
     from i2ikd.cli.main import cli
 
     top = click.Context(cli, info_name="i2ikd", terminal_width=88, **cli.context_settings)

@@ -1,6 +1,6 @@
-"""What mkdocs does beyond turning Markdown into HTML: pages of a folder, generated parts, links to the code.
+"""MkDocs hooks: expand folders in the navigation, insert generated parts, name repository files instead of links.
 
-A page asks for a generated part with a comment, ``<!-- i2ikd: NAME ARGUMENT -->``; ``reference.py`` has the parts.
+A page includes a generated part with a comment, ``<!-- i2ikd: NAME ARGUMENT -->``; ``reference.py`` defines the parts.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\n]*)\]\((?P<target>(?:\.\./)+[^)#\s]*
 
 
 def on_config(config: Any) -> Any:
-    """Write out ``folder/*`` in the navigation."""
+    """Expand ``folder/*`` in the navigation."""
     config.nav = _expanded(config.nav, Path(config.docs_dir))
     return config
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Fill in the generated parts, and name files of the repository that are no pages instead of linking to them."""
+    """Insert the generated parts; replace links to repository files that are not pages by their paths."""
     source = Path(page.file.abs_src_path)
     return _LINK.sub(lambda link: _named(link, source, Path(config.docs_dir)), _MARK.sub(_part(source), markdown))
 
@@ -34,14 +34,14 @@ def _part(source: Path) -> Any:
         if name == "results":
             return results(source.parent)
         if name not in reference.PARTS:
-            raise PluginError(f"{source}: there is no generated part {name!r}; there are {', '.join(reference.PARTS)}")
+            raise PluginError(f"{source}: expected a generated part among {', '.join(reference.PARTS)}, got {name!r}")
         return reference.PARTS[name](mark["argument"], mark["text"] or "")
 
     return fill
 
 
 def results(folder: Path) -> str:
-    """List the pages of a folder but its index: each with its heading and its first paragraph."""
+    """List the pages of a folder except its index, each with its heading and its first paragraph."""
     lines = []
     for file in sorted(folder.glob("*.md")):
         if file.name != "index.md":
@@ -50,7 +50,7 @@ def results(folder: Path) -> str:
                 part for part in text.split("\n\n") if part.strip() and not part.startswith(("#", "|", "```"))
             ]
             lines.append(f"- [{_title(file)}]({file.name}): " + " ".join(paragraphs[0].split() if paragraphs else []))
-    return "\n".join(lines) or "There is none yet."
+    return "\n".join(lines) or "No results yet."
 
 
 def _title(file: Path) -> str:
@@ -63,19 +63,19 @@ def _expanded(entry: Any, docs: Path) -> Any:
         return {title: _expanded(inner, docs) for title, inner in entry.items()}
     if not isinstance(entry, list):
         return entry
-    found: list[Any] = []
+    expanded: list[Any] = []
     for item in entry:
         if isinstance(item, str) and item.endswith("/*"):
             folder = docs / item.removesuffix("/*")
             pages = [file for file in sorted(folder.glob("*.md")) if file.name != "index.md"]
-            found += [file.relative_to(docs).as_posix() for file in pages]
+            expanded += [file.relative_to(docs).as_posix() for file in pages]
         else:
-            found.append(_expanded(item, docs))
-    return found
+            expanded.append(_expanded(item, docs))
+    return expanded
 
 
 def _named(link: re.Match[str], source: Path, docs: Path) -> str:
-    """A link that leaves the pages becomes the file's path in the repository, if there is such a file."""
+    """Replace a link that leaves the pages by the path of the repository file, if the file exists."""
     target = (source.parent / link["target"]).resolve()
     if target.is_relative_to(docs) or not target.exists():
         return link[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ def _train(trainer: Trainer, shared: TrainingContext) -> None:
 
 @torch.no_grad()
 def _scores(network: nn.Module, batches: Iterable[Batch], shared: TrainingContext) -> dict[str, float]:
-    """Mean over slices and channels of every metric."""
+    """Mean over slices and channels of every metric; those where it is undefined (NaN) are left out."""
     metrics: dict[str, Metric] = {name: shared.registry.create("metric", full) for name, full in _METRICS.items()}
     values: dict[str, list[float]] = {name: [] for name in metrics}
     flags = {module: module.training for module in network.modules()}
@@ -163,7 +164,12 @@ def _scores(network: nn.Module, batches: Iterable[Batch], shared: TrainingContex
                 values[name].append(metric(image, wanted))
     for module, flag in flags.items():
         module.training = flag
-    return {name: sum(scores) / len(scores) for name, scores in values.items()}
+    return {name: _mean_of_defined(scores) for name, scores in values.items()}
+
+
+def _mean_of_defined(scores: list[float]) -> float:
+    defined = [score for score in scores if not math.isnan(score)]
+    return sum(defined) / len(defined) if defined else math.nan
 
 
 def load(run: str | Path) -> nn.Module:

@@ -1,17 +1,17 @@
-"""The experiment, read from TOML, checked whole by pydantic before anything runs; overrides; digest."""
+"""Schema of an experiment, validated by pydantic before any run starts; digest of a configuration."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from i2ikd.config_file import apply_override as apply_override
+from i2ikd.config_file import read_document
 from i2ikd.errors import UserError, nearest
 from i2ikd.options import explain
 from i2ikd.recipe import ComponentRef, Pairs, Reference
@@ -20,13 +20,13 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Training(BaseModel):
-    """How a stage is trained. Every stage of every arm uses these settings unless it says otherwise."""
+    """Training settings of a stage; every stage of every arm uses them unless it overrides them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     epochs: Positive = 150
     batch: Positive = 4
     optimizer: str = "adam"
-    """A name that timm's ``create_optimizer_v2`` knows."""
+    """A name accepted by timm's ``create_optimizer_v2``."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "step"
@@ -35,36 +35,36 @@ class Training(BaseModel):
     min_lr: Annotated[float, Field(ge=0)] = 0.0
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of the moving average of the weights; ``None``: no average."""
+    """Decay of the exponential moving average of the weights; ``None``: no average."""
     clip_grad: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient; ``None``: no clipping."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     augmentations: tuple[str, ...] = ()
-    """Random training views that the task offers (``flip``, ``shift``, ...)."""
+    """Random augmentations of the task (``flip``, ``shift``, ...)."""
     select: Literal["best", "last"] = "best"
-    """Which weights a stage hands on: of the least validation loss, or the last."""
+    """Final weights of a stage: those with the lowest validation loss, or the last."""
     validate_every: Positive | None = None
-    """Epochs between validations; ``None``: as often as costs at most a tenth of the training."""
+    """Epochs between validations; ``None``: as often as costs at most a tenth of the training time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read data; slices are kept in memory after the first epoch, so 0 is right for most."""
+    """Processes that read data. Slices stay in memory after the first epoch, so 0 suffices for most data."""
     cache_mb: Annotated[int, Field(ge=0)] = 2048
-    """Memory for what a teacher said about the training samples, per term; 0 switches the cache off."""
+    """Memory of the teacher cache per term, in MB; 0 disables the cache."""
     cache_disk_mb: Annotated[int, Field(ge=0)] = 8192
-    """Disk for the same, all terms of an output folder together, shared by its processes; 0: memory only."""
+    """Disk space of the teacher cache for all terms of an output folder, in MB; 0: memory only."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings that numbers depend on."""
+        """Return the settings that the results depend on."""
         return self.model_dump(mode="json", exclude={"workers", "cache_mb", "cache_disk_mb"})
 
 
 class Network(BaseModel):
-    """A network: ``model`` by name or ``import:package.module:factory``, its options, and for a teacher its weights."""
+    """Network: ``model`` by name or ``import:package.module:factory``, its options, and the weights of a teacher."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     model: str
     weights: Path | None = None
-    """A trained network's weights (a run's folder, or a file with a state dict); it is then not trained."""
+    """Weights of a trained teacher, which is then not trained: the folder of a run, or a file with a state dict."""
     recipe: ComponentRef = Reference(name="student")
     """How a teacher is trained; an arm states its own recipe."""
     transforms: list[ComponentRef] = Field(default_factory=list)
@@ -74,11 +74,11 @@ class Network(BaseModel):
     combine: ComponentRef = Reference(name="mean")
     """How the networks of an ensemble become one."""
     training: dict[str, Any] = Field(default_factory=dict)
-    """Settings of ``[training]`` that differ for this network."""
+    """Settings of ``[training]`` that this network overrides."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the factory is called with."""
+        """Keyword arguments of the factory."""
         return dict(self.model_extra or {})
 
 
@@ -89,13 +89,13 @@ def _has_name(value: Any) -> Any:
 
 
 class Arm(BaseModel):
-    """One row of the table: a recipe with its options."""
+    """Arm of the comparison, one row of the table: a recipe with its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     recipe: str = "student"
     student: dict[str, Any] = Field(default_factory=dict)
-    """Options of ``[student]`` that differ in this arm (another depth, say)."""
+    """Options of ``[student]`` that this arm overrides, such as ``depth``."""
     teacher: str | None = None
     """Another arm whose network is this arm's teacher; ``None``: the experiment's teacher."""
     inputs: dict[str, list[str]] = Field(default_factory=dict)
@@ -142,7 +142,7 @@ def _refuse_cycle(arm: Arm, arms: Mapping[str, Arm]) -> None:
 
 
 class Comparison(BaseModel):
-    """Which arms the others are measured against, and what the table measures besides quality."""
+    """Reference arms of the comparison, and whether latency is measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     student: str = "student"
@@ -155,7 +155,7 @@ class Comparison(BaseModel):
 
 
 class Experiment(BaseModel):
-    """An experiment as a person writes it."""
+    """Schema of an experiment file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -168,7 +168,7 @@ class Experiment(BaseModel):
     arms: Annotated[list[Arm], Field(min_length=1)]
     comparison: Comparison = Comparison()
     trackers: list[ComponentRef] = Field(default_factory=list)
-    """Where every epoch's numbers go besides the history, e.g. ``[{ name = "json-lines", path = "log.jsonl" }]``."""
+    """Trackers that receive the numbers of every epoch, e.g. ``[{ name = "json-lines", path = "log.jsonl" }]``."""
 
     @field_validator("seeds")
     @classmethod
@@ -187,7 +187,7 @@ class Experiment(BaseModel):
                 raise ValueError("an arm cannot be named 'teacher': that is the teacher's row")
         for key in ("student", "control"):
             wanted = getattr(self.comparison, key)
-            if wanted not in names and wanted != key:  # an experiment need not have these two
+            if wanted not in names and wanted != key:  # the default references are optional
                 raise ValueError(f"comparison.{key} names no arm; {nearest(wanted, names)}")
         for wanted in self.comparison.references:
             if wanted not in names:
@@ -217,10 +217,10 @@ class Experiment(BaseModel):
         return self
 
     def student_of(self, arm: Arm) -> Network:
-        """Return ``[student]`` with an arm's own changes.
+        """Return ``[student]`` with the overrides of an arm.
 
         Raises:
-            UserError: a change that is ill-typed.
+            UserError: an override of a wrong type.
         """
         try:
             return Network.model_validate({**self.student.model_dump(), **arm.student})
@@ -228,10 +228,10 @@ class Experiment(BaseModel):
             raise UserError(f"arm {arm.name!r}, student: {explain(error, Network.model_fields)}") from None
 
     def arm(self, name: str) -> Arm:
-        """Return an arm by name.
+        """Return the arm of a name.
 
         Raises:
-            UserError: there is none.
+            UserError: no arm has this name; the message contains the nearest one.
         """
         for arm in self.arms:
             if arm.name == name:
@@ -242,10 +242,15 @@ class Experiment(BaseModel):
 
 
 def merge_training(base: Training, changes: Mapping[str, Any], where: str) -> Training:
-    """Return ``base`` with ``changes``.
+    """Return ``base`` with ``changes`` applied.
+
+    Args:
+        base: Settings to start from.
+        changes: Values by name of the setting.
+        where: Prefix of error messages, such as the name of the stage.
 
     Raises:
-        UserError: an unknown or ill-typed setting.
+        UserError: an unknown setting or a value of a wrong type.
     """
     try:
         return Training.model_validate({**base.model_dump(), **changes})
@@ -254,30 +259,30 @@ def merge_training(base: Training, changes: Mapping[str, Any], where: str) -> Tr
 
 
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read a TOML file and apply ``key.path=value`` overrides.
+    """Read an experiment from a TOML file.
 
     Relative folders in the file (``task.dataset.root``, ``teacher.weights``) stay as written: they are relative to
-    where the command is run.
+    the working directory of the command. ``base`` alone is relative to the file itself.
+
+    Args:
+        path: TOML file; its ``base``, if any, is merged in first.
+        overrides: ``key.path=value`` texts, applied in order after merging.
 
     Raises:
-        UserError: no such file, not TOML, or a key that is wrong, with the nearest known name.
+        UserError: a file that cannot be read or parsed, a cycle of bases, or a wrong key, with the nearest known name.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the experiment {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
-    for override in overrides:
-        apply_override(document, override)
-    return check_experiment(document, str(path))
+    return check_experiment(read_document(path, overrides), str(path))
 
 
 def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
     """Validate a document.
 
+    Args:
+        document: Parsed TOML or JSON of an experiment.
+        where: Prefix of error messages, such as the path of the file.
+
     Raises:
-        UserError: the first thing that is wrong, in one line.
+        UserError: the first invalid key, in one line.
     """
     try:
         return Experiment.model_validate(document)
@@ -285,59 +290,8 @@ def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
         raise UserError(f"{where}: {explain(error, Experiment.model_fields)}") from None
 
 
-def apply_override(document: dict[str, Any], override: str) -> None:
-    """Set ``a.b.c=value`` in a document; the value is TOML, or else a plain string; list items go by name or number.
-
-    Raises:
-        UserError: no ``=``, or a path through something that is not a table.
-
-    >>> document = {"arms": [{"name": "kd", "alpha": 0.5}]}
-    >>> apply_override(document, "arms.kd.alpha=0.25")
-    >>> document["arms"]
-    [{'name': 'kd', 'alpha': 0.25}]
-    """
-    key, separator, text = override.partition("=")
-    key = key.strip()
-    if not separator or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)*", key):
-        raise UserError(f"the override {override!r} is not of the form key.path=value, e.g. -o student.depth=4")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    *path, last = key.split(".")
-    current: Any = document
-    for part in path:
-        current = _enter(current, part, override)
-    if isinstance(current, list):
-        _replace(current, last, value, override)
-    elif isinstance(current, dict):
-        current[last] = value
-    else:
-        raise UserError(f"the override {override!r}: {'.'.join(path)} is a value, not a table")
-
-
-def _enter(current: Any, part: str, override: str) -> Any:
-    if isinstance(current, dict):
-        return current.setdefault(part, {})
-    if isinstance(current, list):
-        for item in current:
-            if isinstance(item, dict) and item.get("name") == part:
-                return item
-        if part.isdigit() and int(part) < len(current):
-            return current[int(part)]
-        names = [str(i.get("name")) for i in current if isinstance(i, dict)]
-        raise UserError(f"the override {override!r}: there is no {part!r} in the list; it has {', '.join(names)}")
-    raise UserError(f"the override {override!r}: {part!r} lies in a value, not in a table")
-
-
-def _replace(items: list[Any], part: str, value: Any, override: str) -> None:
-    if not (part.isdigit() and int(part) < len(items)):
-        raise UserError(f"the override {override!r}: the list has the places 0 to {len(items) - 1}")
-    items[int(part)] = value
-
-
 def digest(value: Any) -> str:
-    """Return the SHA-256 of a JSON-able value, independent of the order of keys.
+    """Return the SHA-256 of a JSON-able value as 64 hexadecimal digits, independent of the order of keys.
 
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a write goes to a temporary neighbour that then takes the file's place."""
+"""Atomic file writes: data is written to a temporary file in the same folder, which then replaces the target."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from i2ikd.errors import UserError
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a binary stream whose content becomes the file ``path`` when the block ends without an exception.
+    """Open a binary stream whose content replaces the file ``path`` when the block ends without an exception.
 
-    Until then, and if anything fails, the old file stays as it was; no reader sees half a file, and no temporary
-    file stays behind. A symbolic link is followed, so that it stays one.
+    After an exception the old file is unchanged and the temporary file removed. A symbolic link is followed.
+
+    Args:
+        path: the file to write; its folder exists.
+
+    Yields:
+        A binary stream for writing.
 
     Raises:
-        UserError: the folder is missing or may not be written, the disk is full, or ``path`` is no plain file.
+        UserError: the folder is missing or read-only, the disk is full, or ``path`` is not a regular file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -33,8 +38,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """
     final = Path(os.path.realpath(path))
     if final.exists() and not final.is_file():
-        found = "folder" if final.is_dir() else "device or a pipe"
-        raise UserError(f"cannot write {path}: it is a {found}, not a file")
+        kind = "folder" if final.is_dir() else "device or pipe"
+        raise UserError(f"cannot write {path}: expected a regular file, got a {kind}")
     temporary = final.with_name(f".{final.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as stream:
@@ -51,10 +56,14 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
-    """Write ``content`` (text as UTF-8, line ends as given) to ``path``, wholly or not at all.
+    """Write a file atomically.
+
+    Args:
+        path: the file to write; its folder exists.
+        content: bytes, or text, which is encoded as UTF-8 with unchanged line ends.
 
     Raises:
-        UserError: as ``replacing``.
+        UserError: see ``replacing``.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     with replacing(path) as stream:
@@ -62,10 +71,14 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as JSON that any reader takes: floats in full, NaN and infinities as ``null``.
+    """Write a value as standard JSON, atomically: floats round-trip, NaN and infinities become ``null``.
+
+    Args:
+        path: the file to write; its folder exists.
+        value: nested dictionaries, lists, tuples and JSON scalars.
 
     Raises:
-        UserError: as ``replacing``.
+        UserError: see ``replacing``.
     """
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")
@@ -74,22 +87,29 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
+    Args:
+        path: the file to read.
+
+    Returns:
+        The decoded value.
+
     Raises:
-        UserError: the file is missing, cannot be read, or is no JSON; the message names file and line.
+        UserError: the file is missing, cannot be read, or is not valid JSON; the message contains file and line.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no JSON file: it is not UTF-8 text") from error
+        raise UserError(f"{path} is not valid JSON: expected UTF-8 text") from error
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is no JSON file: line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise UserError(f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
-        raise UserError(f"{path} is nested too deeply to be a file of ours") from error
+        raise UserError(f"{path}: the JSON is nested too deeply") from error
 
 
 def _finite(value: Any) -> Any:
+    """Replace floats that are not finite by ``None``, recursively."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The Metric interface: one number from a prediction and a target, per slice or per volume."""
+"""Metric interface: a scalar score of a prediction against a target, per slice or per volume."""
 
 from __future__ import annotations
 
@@ -9,14 +9,28 @@ import numpy as np
 
 
 class Metric(ABC):
-    """A number that judges an image. Its registered name says its scope and its peak."""
+    """Scalar score of a predicted image or volume.
+
+    The registered name contains scope and peak, e.g. ``psnr-volume-max``.
+
+    Attributes:
+        scope: ``slice``: called with arrays [H, W]; ``volume``: called with arrays [S, H, W].
+        higher_is_better: direction of better scores.
+        unit: physical unit; empty for a dimensionless score.
+    """
 
     scope: ClassVar[Literal["slice", "volume"]] = "slice"
-    """``slice``: called with [H, W] arrays; ``volume``: called with [S, H, W] arrays."""
-
     higher_is_better: ClassVar[bool] = True
     unit: ClassVar[str] = ""
 
     @abstractmethod
     def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """Judge float arrays of one shape."""
+        """Compute the score.
+
+        Args:
+            prediction: float array, [H, W] or [S, H, W] according to ``scope``.
+            target: float array of the same shape; the only source of a peak or range.
+
+        Returns:
+            The score; NaN where it is undefined.
+        """

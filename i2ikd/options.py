@@ -1,4 +1,4 @@
-"""A component's options are its typed arguments: checking a configuration's options against them."""
+"""Validation of a configuration's options against the typed arguments of a component."""
 
 from __future__ import annotations
 
@@ -16,18 +16,28 @@ from i2ikd.errors import UserError, nearest
 
 
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Return the options that ``target`` takes by name."""
-    found = inspect.signature(target).parameters
+    """Return the named parameters of a component, without ``self``, ``*args`` and ``**kwargs``.
+
+    Args:
+        target: class, function, or instance with ``__call__``.
+
+    Returns:
+        Parameters by name, in the order of the signature.
+    """
+    signature = inspect.signature(target).parameters
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name: p for name, p in found.items() if p.kind not in variable and name not in ("self", REGISTRY_ARGUMENT)}
+    return {
+        name: p for name, p in signature.items() if p.kind not in variable and name not in ("self", REGISTRY_ARGUMENT)
+    }
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type hints by parameter, ``Annotated`` included."""
     return typing.get_type_hints(_function(target), include_extras=True)
 
 
 def _function(target: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what carries the type hints."""
+    """Return the function whose annotations describe the parameters."""
     if isinstance(target, functools.partial):
         return _function(target.func)
     if inspect.isclass(target):
@@ -36,13 +46,14 @@ def _function(target: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _takes_any(target: Callable[..., Any]) -> bool:
-    """Whether there is a ``**options``; the ``**kwargs`` that a network inherits from torch takes nothing."""
+    """Return whether ``target`` accepts arbitrary options; ``**kwargs`` inherited from torch do not count."""
     if getattr(_function(target), "__module__", "").startswith("torch."):
         return False
     return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
 
 
 def _model(target: Callable[..., Any]) -> type[BaseModel]:
+    """Build a pydantic model with one field per parameter; aliases permit names that pydantic reserves."""
     hints = _hints(target)
     fields: dict[str, Any] = {}
     for index, (name, parameter) in enumerate(parameters(target).items()):
@@ -54,20 +65,23 @@ def _model(target: Callable[..., Any]) -> type[BaseModel]:
 
 
 def check(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Validate ``options`` against the typed arguments of ``target`` and return them converted.
+    """Validate options against the typed arguments of a component.
 
     Args:
         target: class or factory.
-        options: as read from a configuration.
-        where: how a message names the place, e.g. ``student (model 'dc-cnn')``.
+        options: values as read from a configuration.
+        where: prefix of error messages, e.g. ``student (model 'dc-cnn')``.
+
+    Returns:
+        The given options, converted to the annotated types; defaults are not added.
 
     Raises:
-        UserError: an unknown, missing or ill-typed option, with the nearest known name.
+        UserError: an unknown, missing or invalid option; the message contains the nearest known name.
     """
     try:
         model = _model(target)
     except NameError as error:
-        raise UserError(f"{where}: its type hints cannot be read: {error}; import what they name") from error
+        raise UserError(f"{where}: cannot resolve the type hints: {error}; import the missing name") from error
     try:
         checked = model.model_validate(dict(options))
     except ValidationError as error:
@@ -78,29 +92,35 @@ def check(target: Callable[..., Any], options: Mapping[str, Any], where: str) ->
 
 
 def explain(error: ValidationError, known: Mapping[str, Any]) -> str:
-    """Say the first thing that is wrong, in one line, with a hint for a misspelt name."""
+    """Format the first problem of a validation error in one line, with the nearest name for an unknown option.
+
+    Args:
+        error: error of pydantic.
+        known: fields by name, for the hint.
+    """
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    location = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         name = str(problem["loc"][-1])
-        return f"unknown option {place!r}; {_hint(name, problem['loc'], known)}"
+        return f"unknown option {location!r}; {_hint(name, problem['loc'], known)}"
     if problem["type"] == "missing":
-        return f"the option {place!r} is missing"
+        return f"the option {location!r} is missing"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return f"{place} = {problem.get('input')!r}: {message}"
+    return f"{location} = {problem.get('input')!r}: {message}"
 
 
 def _hint(name: str, location: tuple[int | str, ...], known: Mapping[str, Any]) -> str:
-    """Walk along ``location`` through nested models to the names that are known there."""
+    """Return the nearest of the names known at ``location``, found by descending through nested models."""
     current: Any = known
     for part in location[:-1]:
         current = _descend(current, part)
     if isinstance(current, Mapping):
         return nearest(name, [str(k) for k in current])
-    return "it is not an option here"
+    return "no options are known at this level"
 
 
 def _descend(current: Any, part: int | str) -> Any:
+    """Return the fields of the nested model of one field; ``None`` without one."""
     if isinstance(part, int) or not isinstance(current, Mapping):
         return current
     entry = current.get(part)

@@ -1,4 +1,4 @@
-"""Padding an image to a size that a network with strides can take."""
+"""Padding of images to multiples of a network's stride."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from torch.nn import functional as F
 
 
 def pad_to_multiple(image: Tensor, stride: int, least: int | None = None) -> Tensor:
-    """Extend [B, C, H, W] at the right and lower edge to multiples of ``stride``.
+    """Pad an image at its right and lower edge to multiples of a stride.
+
+    New pixels are reflections; along an axis that is too short for them, the last pixel is repeated.
 
     Args:
-        image: of any size.
-        stride: what rows and columns become multiples of.
-        least: how many they become at least, a multiple of ``stride``; two strides when not given.
+        image: [B, C, H, W], with any H and W of at least 1.
+        stride: divisor of the padded height and width.
+        least: least padded height and width, a multiple of ``stride``; ``2 * stride`` when ``None``.
 
-    The new pixels are reflections, or the last one repeated where the image is too small for that.
+    Returns:
+        [B, C, H', W'], with the input in its upper left corner; the input itself if no padding is needed.
 
     >>> import torch
     >>> pad_to_multiple(torch.tensor([[[[1.0, 2.0, 3.0]]]]), 2)

@@ -4,19 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor
 
 from i2ikd.errors import UserError
+from i2ikd.source import Volume
 
 
-class SampleKey(NamedTuple):
-    """Which slice of which volume."""
-
+class _Place(NamedTuple):
+    subject: str
     volume: str
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a key
+
+
+class SampleKey(_Place):
+    """Subject, volume and slice of a sample: ``SampleKey(subject, volume, index)``.
+
+    Statistics resample subjects, each with all of its volumes. Where the subject is unknown, it is left out,
+    ``SampleKey(volume=..., index=...)``, and the volume's name stands for it: every volume is then a subject.
+
+    Args:
+        subject: whom (or what) the volume is of; a subject is in one split only.
+        volume: the volume, unique within the subject.
+        index: the slice of the volume, from 0.
+
+    Raises:
+        UserError: volume or index is missing.
+
+    >>> SampleKey("anna", "session-1", 7)
+    SampleKey(subject='anna', volume='session-1', index=7)
+    >>> SampleKey(volume="head", index=7)
+    SampleKey(subject='head', volume='head', index=7)
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __new__(cls, subject: str, volume: str, index: int) -> SampleKey: ...
+
+    @overload
+    def __new__(cls, *, volume: str, index: int) -> SampleKey: ...
+
+    def __new__(cls, subject: str | None = None, volume: str | None = None, index: int | None = None) -> SampleKey:
+        """Make a key."""
+        if volume is None or index is None:
+            given = ", ".join(repr(value) for value in (subject, volume, index) if value is not None)
+            raise UserError(
+                f"SampleKey: expected (subject, volume, index), got ({given}); where the subject is unknown, write "
+                "SampleKey(volume=..., index=...), which makes the volume's name its subject"
+            )
+        return super().__new__(cls, volume if subject is None else subject, volume, index)
+
+    @classmethod
+    def of(cls, volume: Volume, index: int) -> SampleKey:
+        """Return the key of a slice of a volume; a volume without the attribute ``subject`` is a subject by its name.
+
+        Args:
+            volume: the volume.
+            index: the slice, from 0.
+        """
+        return cls(getattr(volume, "subject", volume.name), volume.name, index)
 
 
 @dataclass
@@ -28,7 +77,7 @@ class Sample:
         target: [C, H, W] float32, the image the network should return; ``None`` for an unlabelled sample, which only
             terms that need no target train on.
         conditions: further network inputs by name (DC-CNN: ``kspace``, ``mask``); may be empty.
-        key: which slice of which volume.
+        key: subject, volume and slice.
     """
 
     input: Tensor

@@ -77,7 +77,7 @@ class Task(ABC):
         return torch.nn.functional.l1_loss(output, target)
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
-        """Images [B, C, H, W] that a person has without a network, by row name (``zero-filled``, ``bicubic``)."""
+        """Non-learned baselines [B, C, H, W] by name of their row (``zero-filled``, ``bicubic``)."""
         return {"input": batch.input}
 
     def to_display(self, image: Tensor) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from i2ikd import UserError
 from i2ikd.config import Training, apply_override, check_experiment, digest, merge_training, read_experiment
+from i2ikd.config_file import read_document
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -151,6 +153,118 @@ class TestFiles:
     def test_the_file_is_named_where_it_is_wrong(self, tiny_file: Path) -> None:
         with pytest.raises(UserError, match=r"tiny\.toml: training\.epochs = 0: should be greater"):
             read_experiment(tiny_file, ["training.epochs=0"])
+
+
+class TestBase:
+    @staticmethod
+    def write(folder: Path, **files: str) -> None:
+        for name, text in files.items():
+            (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+
+    def test_tables_are_merged_and_lists_and_scalars_are_replaced(self, tmp_path: Path) -> None:
+        self.write(
+            tmp_path,
+            base="""
+                seeds = [0, 1]
+                training = { epochs = 9, lr = 0.5 }
+                task = { mask = { axis = 0, low = 1 } }
+                arms = [{ name = "a", alpha = 1 }]
+            """,
+            heir="""
+                base = "base.toml"
+                seeds = [7]
+                training = { epochs = 3 }
+                task = { mask = { axis = 1 } }
+                arms = [{ name = "a" }, { name = "b" }]
+            """,
+        )
+        assert read_document(tmp_path / "heir.toml") == {
+            "seeds": [7],
+            "training": {"epochs": 3, "lr": 0.5},
+            "task": {"mask": {"axis": 1, "low": 1}},
+            "arms": [{"name": "a"}, {"name": "b"}],
+        }
+
+    def test_another_component_does_not_inherit_options(self, tmp_path: Path) -> None:
+        self.write(
+            tmp_path,
+            base="""
+                name = "base"
+                teacher = { model = "dc-cnn", cascades = 5 }
+                student = { model = "dc-cnn", cascades = 5 }
+                task = { name = "t", dataset = { root = "x", size = 3 }, mask = { name = "m", axis = 0 } }
+            """,
+            heir="""
+                base = "base.toml"
+                name = "heir"
+                teacher = { model = "vdsr" }
+                student = { model = "dc-cnn", depth = 2 }
+                task = { dataset = { name = "phantom" }, mask = "n" }
+            """,
+        )
+        assert read_document(tmp_path / "heir.toml") == {
+            "name": "heir",
+            "teacher": {"model": "vdsr"},
+            "student": {"model": "dc-cnn", "cascades": 5, "depth": 2},
+            "task": {"name": "t", "dataset": {"name": "phantom"}, "mask": "n"},
+        }
+
+    def test_a_base_is_relative_to_its_heir_and_may_have_a_base(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "deep").mkdir()
+        self.write(tmp_path, root="x = 1\ny = 1\nz = 1\n")
+        self.write(
+            tmp_path / "deep", middle='base = "../root.toml"\ny = 2\nz = 2\n', leaf='base = "middle.toml"\nz = 3\n'
+        )
+        monkeypatch.chdir(tmp_path / "deep")
+        assert read_document(Path("leaf.toml")) == {"x": 1, "y": 2, "z": 3}
+        monkeypatch.chdir(tmp_path)
+        assert read_document(Path("deep/leaf.toml")) == {"x": 1, "y": 2, "z": 3}
+
+    def test_overrides_come_after_merging(self, tiny_file: Path) -> None:
+        heir = tiny_file.with_name("heir.toml")
+        heir.write_text(f'base = "{tiny_file.name}"\nname = "heir"\n[training]\nepochs = 4\n')
+        experiment = read_experiment(heir, ["training.epochs=6"])
+        assert (experiment.name, experiment.training.epochs, experiment.training.batch) == ("heir", 6, 2)
+        changed = read_experiment(tiny_file, ["name=heir", "training.epochs=6"])
+        assert experiment == changed
+
+    def test_the_heir_is_named_where_the_merged_experiment_is_wrong(self, tiny_file: Path) -> None:
+        heir = tiny_file.with_name("heir.toml")
+        heir.write_text(f'base = "{tiny_file.name}"\n[training]\nepochs = 0\n')
+        with pytest.raises(UserError, match=r"heir\.toml: training\.epochs = 0: should be greater"):
+            read_experiment(heir)
+
+    @pytest.mark.parametrize(
+        ("start", "chain"), [("a", ["a", "b", "c", "a"]), ("d", ["d", "a", "b", "c", "a"]), ("e", ["e", "e"])]
+    )
+    def test_a_cycle_is_refused_with_its_chain(self, tmp_path: Path, start: str, chain: list[str]) -> None:
+        bases = {"a": "b", "b": "c", "c": "a", "d": "a", "e": "e"}
+        self.write(tmp_path, **{heir: f'base = "{base}.toml"\n' for heir, base in bases.items()})
+        names = " -> ".join(str(tmp_path / f"{name}.toml") for name in chain)
+        with pytest.raises(UserError) as caught:
+            read_document(tmp_path / f"{start}.toml")
+        assert str(caught.value) == f"the experiment {tmp_path / start}.toml inherits from itself: {names}"
+
+    def test_a_missing_or_broken_base_is_named_with_its_heir(self, tmp_path: Path) -> None:
+        self.write(tmp_path, heir='base = "nothing.toml"\n', other='base = "broken.toml"\n', broken="not TOML")
+        missing = f"cannot read the experiment {tmp_path}/nothing.toml, the base of {tmp_path}/heir.toml: No such file"
+        with pytest.raises(UserError, match=re.escape(missing)):
+            read_document(tmp_path / "heir.toml")
+        broken = f"{tmp_path}/broken.toml, the base of {tmp_path}/other.toml is not TOML: "
+        with pytest.raises(UserError, match=re.escape(broken)):
+            read_document(tmp_path / "other.toml")
+
+    @pytest.mark.parametrize("value", ["3", '["a.toml"]', "{ name = 'a.toml' }", "''"])
+    def test_a_base_that_is_no_path_is_refused(self, tmp_path: Path, value: str) -> None:
+        self.write(tmp_path, heir=f"base = {value}\n")
+        with pytest.raises(UserError, match=r"heir\.toml: base: expected the path of a TOML file as text, got"):
+            read_document(tmp_path / "heir.toml")
+
+    def test_an_override_of_the_base_is_refused(self, tiny_file: Path) -> None:
+        with pytest.raises(UserError, match="an override cannot set 'base'"):
+            read_experiment(tiny_file, ["base=other.toml"])
 
 
 class TestDigest:

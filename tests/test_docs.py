@@ -1,4 +1,4 @@
-"""The documentation: the site builds without a warning, and its commands, settings and code are right."""
+"""The site builds without a warning, and the commands, settings, code and paths on its pages are valid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from copy import deepcopy
 from importlib import resources, util
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,28 @@ import torch
 import i2ikd
 from i2ikd.cli.main import cli
 from i2ikd.config import Experiment, apply_override, check_experiment
+from i2ikd.config_file import read_document
 from i2ikd.options import check
 from i2ikd.recipe import Stage
-from i2ikd.registry import Registry, default_registry
+from i2ikd.registry import KINDS, Registry, default_registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "hooks"]
 TEMPLATE = tomllib.loads(resources.files("i2ikd_mri_recon").joinpath("template.toml").read_text("utf-8"))
 INVENTED = {"blurred-hint", "inpainting", "edge-error-slice"}
-"""Names that the guides give to what they write."""
+"""Names of the components that the guides define."""
 
 
 def blocks(language: str, *pages: Path) -> Iterator[tuple[str, str]]:
-    """(page, text) of every fenced block of a language."""
+    """Yield (page, text) of every fenced block of a language."""
     for page in pages:
         for text in re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
             yield page.relative_to(ROOT).as_posix(), text
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """(page, words) of every command of ours that a page or the README shows."""
+    """Yield (page, words) of every ``i2ikd`` command on a page or in the README."""
     for page, text in blocks("console", *PAGES, ROOT / "README.md"):
         for line in text.splitlines():
             words = shlex.split(line, comments=True)
@@ -75,8 +77,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(folder)
 
 
-class TestTheSite:
-    def test_is_read_without_a_network(self, site: Site) -> None:
+class TestSite:
+    def test_loads_nothing_from_a_network(self, site: Site) -> None:
         loading = re.compile(
             r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//|<link\b[^>]*\bhref="(?:https?:)?//'
         )
@@ -87,12 +89,11 @@ class TestTheSite:
 
     def test_has_a_page_for_every_source(self, site: Site) -> None:
         sources = {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in DOCS.rglob("*.md")}
-        reports = {page.relative_to(DOCS).as_posix() for page in DOCS.glob("results/*-report.html")}
-        assert sources | reports == set(site.pages) - {"404.html"}
+        assert sources == set(site.pages) - {"404.html"}
         home = site.pages["index.html"]
         assert [name for name in sources if f'href="{name}"' not in home and name != "index.html"] == []
 
-    def test_leaves_no_part_to_be_generated(self, site: Site) -> None:
+    def test_has_all_generated_parts(self, site: Site) -> None:
         assert [name for name, text in site.pages.items() if "&lt;!-- i2ikd" in text or "<!-- i2ikd" in text] == []
 
     def test_has_an_entry_for_every_method_command_and_setting(self, site: Site) -> None:
@@ -105,7 +106,7 @@ class TestTheSite:
         for key in [*Experiment.model_fields, "cache_mb", "acceleration", "hold_out", "cascades", "encoder"]:
             assert f"<td><code>{key}</code></td>" in site.pages["configuration.html"]
 
-    def test_shows_defaults_and_bounds_as_the_models_have_them(self, site: Site) -> None:
+    def test_shows_the_defaults_and_bounds_of_the_models(self, site: Site) -> None:
         rows = re.sub(r"\s*</?t[dhr]>\s*", "|", site.pages["configuration.html"])
         assert "|<code>decay_rate</code>||number &gt; 0 ≤ 1||<code>0.1</code>|" in rows
         assert '|<code>select</code>||<code>"best"</code> or <code>"last"</code>||<code>"best"</code>|' in rows.replace(
@@ -113,18 +114,20 @@ class TestTheSite:
         )
 
 
-def test_every_public_name_is_in_the_api() -> None:
+def test_every_public_name_is_on_the_api_page() -> None:
     text = (DOCS / "api.md").read_text("utf-8")
     for name in i2ikd.__all__:
-        found: Any = getattr(i2ikd, name)
+        public: Any = getattr(i2ikd, name)
         if name == "hookimpl":
             assert "`i2ikd.hookimpl`" in text
         else:
-            assert re.search(rf"^::: i2ikd\.\w+\.{name}$", text, re.MULTILINE), f"{name} ({found!r}) is on no page"
+            assert re.search(rf"^::: i2ikd\.\w+\.{name}$", text, re.MULTILINE), (
+                f"{name} ({public!r}) is not on the page"
+            )
 
 
 @pytest.mark.parametrize(("page", "words"), list(commands()))
-def test_a_command_on_a_page_is_one_that_there_is(page: str, words: list[str]) -> None:
+def test_a_command_on_a_page_is_valid(page: str, words: list[str]) -> None:
     with click.Context(cli) as top:
         if words == ["--help"]:
             return
@@ -138,14 +141,18 @@ def test_a_command_on_a_page_is_one_that_there_is(page: str, words: list[str]) -
         assert given.get("name") is None or registry.get(kind, given["name"])
     if given.get("experiment") is not None:
         file = ROOT / given["experiment"]
-        document = tomllib.loads(file.read_text("utf-8")) if file.is_file() else TEMPLATE
-        for override in given.get("overrides") or ():
-            apply_override(document, override)
+        overrides = given.get("overrides") or ()
+        if file.is_file():
+            document = read_document(file, overrides)
+        else:
+            document = deepcopy(TEMPLATE)
+            for override in overrides:
+                apply_override(document, override)
         check_experiment(document, page)
 
 
 def _merged(fragment: dict[str, Any]) -> dict[str, Any]:
-    """The template of an experiment with what a page shows; a section that names its component replaces another's."""
+    """Merge the fragment on a page into the template; a section naming another component replaces the template's."""
     document = {**TEMPLATE, **fragment}
     task = fragment.get("task", {})
     if "name" not in task:
@@ -160,7 +167,7 @@ def _create(registry: Registry, kind: str, name: str, options: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(("page", "text"), list(blocks("toml", *PAGES, ROOT / "README.md")))
-def test_settings_on_a_page_are_right(page: str, text: str) -> None:
+def test_settings_on_a_page_are_valid(page: str, text: str) -> None:
     fragment = tomllib.loads(text)
     if not set(fragment) <= set(Experiment.model_fields):
         assert set(fragment) == {"project"}
@@ -188,3 +195,29 @@ def test_python_on_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch, capsy
     assert parts
     for text in parts:
         exec(compile(text, f"{page}.md", "exec", dont_inherit=True), module.__dict__)
+
+
+def _extension_rows() -> Iterator[tuple[str, list[str]]]:
+    """Yield (kind, files to touch) of every row of the tables on the page about extending."""
+    for line in (DOCS / "extend.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) >= 3 and ("_package/" in cells[1] or "/" in cells[-1]) and ".py" in cells[1]:
+            kind = {"network": "model", "scheme (objective)": "objective"}.get(cells[0], cells[0])
+            yield kind, re.findall(r"`([^`]+)`", cells[1])
+
+
+class TestExtensionGuide:
+    ROWS = ("distiller", "model", "task", "metric", "objective", "exporter", "reader", "recipe", "transform", "command")
+
+    def test_has_a_row_for_every_kind_in_both_tables_with_at_most_three_files(self) -> None:
+        rows = list(_extension_rows())
+        assert [kind for kind, _ in rows] == [*self.ROWS, *self.ROWS]
+        assert all(2 <= len(files) <= 3 for _, files in rows)
+
+    @pytest.mark.parametrize("kind", [kind for kind in ROWS if kind in KINDS])
+    def test_names_existing_files_and_folders_of_this_repository(self, kind: str) -> None:
+        files = [file for row, files in _extension_rows() if row == kind for file in files if "my_package" not in file]
+        missing = [file for file in files if "<name>" not in file and not (ROOT / file).is_file()]
+        folders = [Path(file.partition("<name>")[0]) for file in files if "<name>" in file]
+        assert files and missing == []
+        assert [folder for folder in folders if not any((ROOT / folder.parent).glob(f"{folder.name}*"))] == []

@@ -1,4 +1,4 @@
-"""The hint at the end of an "unknown name" message."""
+"""User errors, and the nearest-name hint of their messages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from i2ikd.errors import UserError, nearest
         ("", ["a"], "known: a"),
     ],
 )
-def test_the_nearest_name_or_else_all_of_them(name: str, known: list[str], hint: str) -> None:
+def test_the_hint_is_the_nearest_name_or_all_known_names(name: str, known: list[str], hint: str) -> None:
     assert nearest(name, known) == hint
     assert nearest(name, iter(known)) == hint
 
 
-def test_a_user_error_is_an_ordinary_exception_with_its_line() -> None:
+def test_a_user_error_is_an_exception_with_its_message() -> None:
     with pytest.raises(Exception, match=r"^depth = 0 is too small$"):
         raise UserError("depth = 0 is too small")
-    assert not issubclass(UserError, ValueError), "pydantic would swallow it inside a validator"
+    assert not issubclass(UserError, ValueError), "pydantic would convert it to a ValidationError inside a validator"

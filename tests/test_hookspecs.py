@@ -70,7 +70,8 @@ class TestEveryHook:
         text = page(hook)
         assert text.startswith(f"# {hook}\n")
         assert f"def {hook}({arguments}) -> None\n" in text
-        for heading in ("## Example", "## Facts", "## Which commands show it"):
+        metadata = "## Metadata" if hook.startswith("register_") else "## Context"
+        for heading in ("## Example", metadata, "## Commands"):
             assert text.count(f"\n{heading}\n") == 1
 
     @pytest.mark.parametrize("hook", HOOKS)
@@ -123,7 +124,7 @@ def test_register_tasks(example: Example) -> None:
     fixed, varying = task.dataset("train"), task.dataset("train", ["noise"])
     batch = Batch.collate([fixed[5], fixed[2]])
     assert batch.input.shape == batch.target.shape == (2, 1, 12, 12)
-    assert batch.keys == [SampleKey("train-1", 1), SampleKey("train-0", 2)]
+    assert batch.keys == [SampleKey("train-1", "train-1", 1), SampleKey("train-0", "train-0", 2)]
     assert torch.equal(fixed.sample(5, 3).input, fixed[5].input)
     assert torch.equal(varying.sample(5, 3).input, varying.sample(5, 3).input)
     assert not torch.equal(varying.sample(5, 3).input, varying.sample(5, 4).input)

@@ -1,4 +1,4 @@
-"""Options are typed arguments: what is accepted, what is converted, and how a wrong one is told."""
+"""Validation of options against typed arguments: accepted values, conversion, error messages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Mask:
 
 
 class Unnamed(nn.Module):
-    """Takes no options of its own, but inherits a ``**kwargs`` from torch."""
+    """Network without options, which inherits ``**kwargs`` from torch."""
 
 
 class Callable4:
@@ -65,27 +65,27 @@ def of_unknown_type(path: Unimported | None = None) -> None: ...
 
 
 class TestAccepted:
-    def test_values_come_back_converted_and_only_those_that_were_given(self) -> None:
+    def test_given_values_are_converted_and_defaults_are_not_added(self) -> None:
         given = {"depth": 3, "mode": "code", "widths": [4, 2], "alpha": 1}
         assert check(Network, given, "student") == {"depth": 3, "mode": "code", "alpha": 1.0, "widths": (4, 2)}
         assert check(Network, {}, "student") == {}
 
-    def test_a_nested_table_becomes_its_model(self) -> None:
+    def test_a_nested_table_is_converted_to_its_model(self) -> None:
         checked = check(Network, {"source": {"root": "data", "crop": {"rows": 3}}}, "task")
         assert checked["source"] == Source(root="data", crop=Crop(rows=3, columns=8))
 
-    def test_functions_dataclasses_partials_and_callable_objects_have_options_too(self) -> None:
+    def test_functions_dataclasses_partials_and_callable_objects_are_supported(self) -> None:
         assert check(network_of, {"depth": "3"}, "x") == {"depth": 3}
         assert check(Mask, {"acceleration": 4}, "x") == {"acceleration": 4.0}
         assert check(functools.partial(network_of, 2), {"width": 9}, "x") == {"width": 9}
         assert check(Callable4(), {"depth": 2}, "x") == {"depth": 2}
 
-    def test_further_options_pass_through_where_the_target_takes_any(self) -> None:
+    def test_further_options_are_passed_to_a_target_with_keyword_arguments(self) -> None:
         def open_target(root: str, **others: Any) -> None: ...
 
         assert check(open_target, {"root": "r", "extra": [1]}, "x") == {"root": "r", "extra": [1]}
 
-    def test_parameters_are_those_that_can_be_given_by_name(self) -> None:
+    def test_parameters_are_the_named_arguments(self) -> None:
         assert list(parameters(Network)) == ["source", "depth", "mode", "alpha", "widths"]
         assert list(parameters(Mask)) == ["acceleration", "lines"]
         assert list(parameters(Unnamed)) == []
@@ -118,23 +118,27 @@ class TestRefused:
             ({"source": 3}, "source = 3: should be a valid"),
         ],
     )
-    def test_a_wrong_option_is_told_in_one_line_with_its_place(self, options: dict[str, Any], message: str) -> None:
+    def test_an_invalid_option_is_reported_in_one_line_with_its_location(
+        self, options: dict[str, Any], message: str
+    ) -> None:
         with pytest.raises(UserError, match=f"^student: {message}") as caught:
             check(Network, options, "student")
         assert "\n" not in str(caught.value)
 
-    def test_a_missing_option(self) -> None:
+    def test_a_missing_option_is_reported(self) -> None:
         with pytest.raises(UserError, match=r"^mask: the option 'acceleration' is missing$"):
             check(Mask, {"lines": 4}, "mask")
 
-    def test_any_option_of_a_target_that_has_none(self) -> None:
+    def test_any_option_is_unknown_to_a_target_without_options(self) -> None:
         with pytest.raises(UserError, match=r"^distiller: unknown option 'weight'; there are none$"):
             check(Unnamed, {"weight": 2}, "distiller")
 
-    def test_the_inner_names_of_the_check_are_no_options(self) -> None:
+    def test_internal_field_names_are_not_accepted_as_options(self) -> None:
         with pytest.raises(UserError, match="unknown option 'option_1'"):
             check(Network, {"option_1": 3}, "student")
 
-    def test_a_target_whose_type_hints_cannot_be_read_is_a_message_too(self) -> None:
-        with pytest.raises(UserError, match=r"^reader: its type hints cannot be read: .*Unimported"):
+    def test_unresolvable_type_hints_are_reported(self) -> None:
+        with pytest.raises(
+            UserError, match=r"^reader: cannot resolve the type hints: .*Unimported.*; import the missing name$"
+        ):
             check(of_unknown_type, {}, "reader")

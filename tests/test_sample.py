@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +18,7 @@ def sample(index: int, rows: int = 3, columns: int = 4, lines: int = 5) -> Sampl
         input=torch.randn(1, rows, columns, generator=generator),
         target=torch.randn(2, rows, columns, generator=generator),
         conditions={"mask": torch.randn(lines, generator=generator) > 0},
-        key=SampleKey("head", index),
+        key=SampleKey("anna", "head", index),
     )
 
 
@@ -24,7 +27,7 @@ def test_a_batch_holds_its_samples_in_order() -> None:
     batch = Batch.collate(samples)
     assert len(batch) == 3
     assert (batch.input.shape, batch.target.shape) == ((3, 1, 3, 4), (3, 2, 3, 4))
-    assert batch.keys == [("head", 7), ("head", 2), ("head", 5)]
+    assert batch.keys == [("anna", "head", 7), ("anna", "head", 2), ("anna", "head", 5)]
     for position, one in enumerate(samples):
         assert torch.equal(batch.input[position], one.input)
         assert torch.equal(batch.target[position], one.target)
@@ -64,3 +67,37 @@ def test_moving_a_batch_moves_everything_and_keeps_the_keys() -> None:
 def test_a_batch_without_conditions_needs_none() -> None:
     batch = Batch(torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4))
     assert (len(batch), batch.conditions, batch.keys) == (2, {}, [])
+
+
+def test_a_key_is_subject_volume_and_index() -> None:
+    key = SampleKey("anna", "session-1", 7)
+    assert key == ("anna", "session-1", 7) == (key.subject, key.volume, key.index)
+    assert key == SampleKey(subject="anna", volume="session-1", index=7)
+    assert pickle.loads(pickle.dumps(key)) == key
+    assert type(pickle.loads(pickle.dumps(key))) is SampleKey
+    assert len({key, SampleKey("ben", "session-1", 7), SampleKey("anna", "session-2", 7)}) == 3
+
+
+def test_a_volume_of_no_known_subject_is_one() -> None:
+    assert SampleKey(volume="head", index=7) == ("head", "head", 7)
+
+
+def test_a_key_of_the_two_former_fields_is_refused_with_the_remedy() -> None:
+    with pytest.raises(UserError, match=r"expected \(subject, volume, index\), got \('head', 7\).*volume=\.\.\."):
+        SampleKey("head", 7)  # type: ignore[call-overload]
+
+
+def test_a_key_takes_the_subject_of_its_volume_if_it_has_one() -> None:
+    class Stack:
+        name = "session-1"
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+            return {}
+
+    stack = Stack()
+    assert SampleKey.of(stack, 3) == ("session-1", "session-1", 3)
+    stack.subject = "anna"  # type: ignore[attr-defined]
+    assert SampleKey.of(stack, 3) == ("anna", "session-1", 3)

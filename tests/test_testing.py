@@ -160,7 +160,7 @@ class Noise(SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        return [SampleKey(f"{self.split}-{volume}", index) for volume in range(2) for index in range(2)]
+        return [SampleKey(f"{self.split}-{volume}", "session", index) for volume in range(2) for index in range(2)]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         target = torch.rand(1, 10, 8, generator=torch.Generator().manual_seed(index))
@@ -216,9 +216,9 @@ def test_a_right_task_passes() -> None:
         (task_on(sample=drawn), "differs from call to call"),
         (task_on(sample=doubled), "the input is torch.float64, not float32"),
         (task_on(sample=secretly_varying), "set varies = True"),
-        (task_on(keys=[SampleKey("a", 0), SampleKey("b", 0), SampleKey("a", 1)]), "are not neighbours"),
-        (task_on(keys=[SampleKey("a", 0), SampleKey("a", 0)]), "occurs twice"),
-        (task_on(keys=[SampleKey("a", 0), SampleKey("a", 1)]), "is also in 'train'"),
+        (task_on(keys=[SampleKey("s", "a", 0), SampleKey("s", "b", 0), SampleKey("s", "a", 1)]), "are not neighbours"),
+        (task_on(keys=[SampleKey("s", "a", 0), SampleKey("s", "a", 0)]), "occurs twice"),
+        (task_on(keys=[SampleKey("s", "a", 0), SampleKey("s", "a", 1)]), "the subject 's' is also in 'train'"),
         (task_on(keys=[]), "has no samples"),
         (variant(Denoise, identity=lambda self: {"root": "/data/brain"})(), "holds a path"),
         (variant(Denoise, identity=lambda self: {"root": object()})(), "cannot be written as JSON"),
@@ -390,7 +390,7 @@ def test_a_right_plugin_passes(target: Any) -> None:
         (module(register_models=registering({"target": "i2ikd.sample:Bach"})), "cannot be loaded"),
         (module(register_models=registering({"target": "i2ikd:__version__"})), "is a str, which cannot be called"),
         (module(register_models=registering({"summary": ""})), "has no summary"),
-        (module(register_models=registering({"target": unknown_type})), "its type hints cannot be read"),
+        (module(register_models=registering({"target": unknown_type})), "cannot resolve the type hints"),
     ],
 )
 def test_a_wrong_plugin_is_told_what_is_wrong(wrong: types.ModuleType, sentence: str) -> None:

@@ -1,1 +1,1 @@
-"""What ships with the core: the basic distillers, recipes and networks, registered like anybody's."""
+"""Components of the core, registered as a plugin: basic distillers, recipes, networks, exporters, trackers."""

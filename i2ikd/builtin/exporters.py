@@ -1,4 +1,4 @@
-"""Ways to hand a trained network over: a torch.export program that runs without this package."""
+"""Exporters of trained networks: a ``torch.export`` program that runs without this package."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from i2ikd.sample import Batch
 
 
 def torch_export(network: nn.Module, batch: Batch, path: Path) -> None:
-    """Write a ``torch.export`` program (``.pt2``) for any number of slices of the example's size.
+    """Write a network as a ``torch.export`` program (``.pt2``) for 1 to 4096 slices of the example's size.
 
-    Run it with ``torch.export.load(path).module()(input, **conditions)``; neither i2ikd nor the plugin is needed there.
+    Run it with ``torch.export.load(path).module()(input, **conditions)``, which needs neither i2ikd nor the plugin.
 
     Args:
-        network: in eval mode.
-        batch: an example; its conditions are keyword inputs of the program.
-        path: where to write.
+        network: trained network in eval mode.
+        batch: an example of 1 slice; its conditions become keyword arguments of the program.
+        path: file to write.
+
+    Raises:
+        UserError: the file cannot be written.
     """
-    two = Batch(
+    example = Batch(  # 2 slices: torch.export specialises on a batch of 1
         input=batch.input.repeat(2, 1, 1, 1),
         target=batch.target,
         conditions={name: torch.cat([tensor, tensor]) for name, tensor in conditions_for(network, batch).items()},
     )
     slices = torch.export.Dim("slices", min=1, max=4096)
-    shapes = {"input": {0: slices}, **{name: {0: slices} for name in two.conditions}}
+    shapes = {"input": {0: slices}, **{name: {0: slices} for name in example.conditions}}
     with torch.no_grad():
-        program = torch.export.export(network, (two.input,), two.conditions, dynamic_shapes=shapes)
+        program = torch.export.export(network, (example.input,), example.conditions, dynamic_shapes=shapes)
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     write_atomically(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""What ships with the core, registered through the same hooks as anybody's plugin. Nothing here imports torch."""
+"""Registration of the core's components through the plugin hooks; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _METRICS = "i2ikd.evaluation.metrics"
 
 @hookimpl
 def register_models(register: Register) -> None:
-    """Plain networks that fit any task."""
+    """Register networks for any task."""
     register(
         "plain-cnn",
         "i2ikd.builtin.models.plain:PlainCNN",
@@ -20,7 +20,7 @@ def register_models(register: Register) -> None:
 
 @hookimpl
 def register_distillers(register: Register) -> None:
-    """The terms that every recipe stands on."""
+    """Register the basic distillation terms."""
     register(
         "target",
         "i2ikd.builtin.distillers.output:Target",
@@ -30,7 +30,7 @@ def register_distillers(register: Register) -> None:
     register(
         "imitation",
         "i2ikd.builtin.distillers.output:Imitation",
-        summary="the student's image against the teacher's",
+        summary="loss between the student's and the teacher's output images",
         paper="KD-MRI, arXiv:2004.05319",
         formula="rho(y_S - y_T), rho in L1, MSE, Charbonnier",
     )
@@ -56,7 +56,7 @@ def register_objectives(register: Register) -> None:
 
 @hookimpl
 def register_recipes(register: Register) -> None:
-    """Named lists of stages."""
+    """Register recipes: named lists of stages."""
     recipes = "i2ikd.builtin.recipes:"
     register("student", recipes + "student", summary="plain training; stages = 2 is the equal-budget control")
     register("kd-mri", recipes + "kd_mri", summary="a feature stage, then target and imitation (arXiv:2004.05319)")
@@ -67,11 +67,11 @@ def register_recipes(register: Register) -> None:
 
 @hookimpl
 def register_metrics(register: Register) -> None:
-    """Scope and peak are in the names."""
+    """Register metrics; each name contains scope and peak."""
     for name, target, summary in (
         ("psnr-volume-max", "PsnrVolumeMax", "PSNR of a volume; peak: the target volume's maximum (dB)"),
         ("psnr-slice-max", "PsnrSliceMax", "PSNR of a slice; peak: the target slice's maximum (dB)"),
-        ("psnr-slice-unit", "PsnrSliceUnit", "PSNR of a slice; peak 1 (dB)"),
+        ("psnr-slice-unit", "PsnrSliceUnit", "PSNR of a slice of values in 0..1; peak 1 (dB)"),
         (
             "ssim-volume-max",
             "SsimVolumeMax",
@@ -80,7 +80,11 @@ def register_metrics(register: Register) -> None:
         ("ssim-slice-max", "SsimSliceMax", "SSIM of a slice; range: the target slice's maximum"),
         ("nmse-volume", "NmseVolume", "squared error over the target's energy, per volume"),
         ("nmse-slice", "NmseSlice", "squared error over the target's energy, per slice"),
-        ("hfn-slice", "HfnSlice", "error of the Laplacian over the target's, per slice; prediction clipped to 0..1"),
+        (
+            "hfn-slice",
+            "HfnSlice",
+            "error of the Laplacian over the target's, per slice; prediction clipped to 0..1 or the target's own range",
+        ),
         ("mae-slice", "MaeSlice", "mean absolute error of a slice"),
     ):
         register(name, f"{_METRICS}:{target}", summary=summary)
@@ -88,29 +92,29 @@ def register_metrics(register: Register) -> None:
 
 @hookimpl
 def register_commands(register: Register) -> None:
-    """The commands of ``i2ikd``."""
+    """Register the commands of ``i2ikd``."""
     for name, summary in (
-        ("demo", "the main job on simulated data, in a few minutes"),
-        ("init", "write a commented experiment to start from"),
+        ("demo", "run a complete comparison on simulated data, in a few minutes"),
+        ("init", "write a commented example experiment"),
         ("train", "train the teacher of an experiment"),
-        ("distill", "train one arm, with the teacher it needs"),
+        ("distill", "train one arm, and its teacher if it is missing"),
         ("evaluate", "score a trained network on a split"),
-        ("compare", "train what is missing, evaluate, print the table"),
-        ("report", "print a finished comparison again and rewrite its report"),
+        ("compare", "train the missing runs, evaluate all, print the table"),
+        ("report", "print a finished comparison and rewrite its report"),
         ("profile", "parameters, MACs, latency and memory of a run, or of teacher and student"),
         ("infer", "apply a trained network to new data"),
-        ("export", "write a trained student for deployment"),
-        ("new-plugin", "write the skeleton of a plugin package of your own"),
-        ("plugins", "which plugins there are, and what they provide"),
-        ("list", "what there is of a kind: models, tasks, distillers, ..."),
-        ("show", "one component: formula, options, source"),
+        ("export", "write a trained network in a deployment format"),
+        ("new-plugin", "write the skeleton of a plugin package"),
+        ("plugins", "list plugins and their components"),
+        ("list", "list the components of a kind: models, tasks, distillers, ..."),
+        ("show", "show one component: formula, options, source"),
     ):
         register(name, f"i2ikd.cli.{name.replace('-', '_')}:command", summary=summary)
 
 
 @hookimpl
 def register_figures(register: Register) -> None:
-    """Figures of a report."""
+    """Register the figures of a report."""
     for name, target, summary in (
         ("differences", "figures:differences_to_student", "paired differences to the student, 95 % intervals"),
         (
@@ -131,13 +135,13 @@ def register_figures(register: Register) -> None:
 
 @hookimpl
 def register_trackers(register: Register) -> None:
-    """Where numbers can go besides the history."""
-    register("json-lines", "i2ikd.builtin.trackers:JsonLines", summary="every epoch as a JSON object a line")
+    """Register trackers: destinations of training numbers besides the history."""
+    register("json-lines", "i2ikd.builtin.trackers:JsonLines", summary="every epoch as one JSON object per line")
 
 
 @hookimpl
 def register_exporters(register: Register) -> None:
-    """How a student leaves."""
+    """Register exporters: deployment formats of a trained network."""
     register(
         "torch-export",
         "i2ikd.builtin.exporters:torch_export",

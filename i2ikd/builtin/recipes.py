@@ -1,4 +1,4 @@
-"""Recipes: named lists of stages. Importing this file never imports torch."""
+"""Recipes of the core: named lists of stages; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ _TARGET = Reference(name="target")
 
 
 def _feature_term(distiller: Reference, weight: float, ratio: float | None, pairs: Pairs | None) -> Term:
+    """Return the term of a feature loss."""
     return Term(distiller=distiller, weight=weight, ratio=ratio, pairs=pairs)
 
 
 def _output_terms(alpha: float, loss: PixelLoss) -> list[Term]:
+    """Return alpha * target + (1 - alpha) * imitation."""
     imitation = Reference.model_validate({"name": "imitation", "loss": loss})
     return [Term(distiller=_TARGET, weight=alpha), Term(distiller=imitation, weight=1 - alpha)]
 
 
 def student(stages: Count = 1, epochs: Epochs = None) -> list[Stage]:
-    """Plain training, without a teacher.
+    """Train without a teacher.
 
     Args:
-        stages: with 2, the learning rate restarts as in ``kd-mri``: the control with an equal budget.
-        epochs: of each stage; ``training.epochs`` unless given.
+        stages: number of stages; 2 restarts the learning rate as in ``kd-mri`` (equal-budget control).
+        epochs: epochs of each stage; ``training.epochs`` when ``None``.
     """
     names = ["reconstruction", *(f"reconstruction-{i + 1}" for i in range(1, stages))]
     return [Stage(name=name, terms=[Term(distiller=_TARGET)], epochs=epochs) for name in names]
@@ -48,17 +50,17 @@ def kd_mri(
     feature_epochs: Epochs = None,
     epochs: Epochs = None,
 ) -> list[Stage]:
-    """KD-MRI (arXiv:2004.05319): a feature stage alone, then alpha * target + (1 - alpha) * imitation.
+    """Distil by KD-MRI (arXiv:2004.05319): a feature stage, then alpha * target + (1 - alpha) * imitation.
 
     Args:
-        distiller: of the feature stage, by name or with options.
-        alpha: share of the target in the second stage; 1 switches the imitation off (ablation).
-        loss: of the imitation.
-        weight: of the feature loss; it is alone in its stage, where Adam makes the scale irrelevant.
-        ratio: calibrate the weight to this share of the reconstruction loss instead.
-        pairs: taps, unless the ones registered for the two models are right.
-        feature_epochs: of the feature stage; ``training.epochs`` unless given.
-        epochs: of the output stage.
+        distiller: feature loss of the first stage, by name or with options.
+        alpha: weight of the target in the second stage, from 0 to 1; 1 disables the imitation (ablation).
+        loss: pixel loss of the imitation.
+        weight: weight of the feature loss; Adam's updates do not depend on it, as the stage has no other term.
+        ratio: calibrate the weight to this fraction of the reconstruction loss instead.
+        pairs: taps; the pairs registered for the two models when ``None``.
+        feature_epochs: epochs of the feature stage; ``training.epochs`` when ``None``.
+        epochs: epochs of the output stage; ``training.epochs`` when ``None``.
     """
     return [
         Stage(name="features", terms=[_feature_term(distiller, weight, ratio, pairs)], epochs=feature_epochs),
@@ -67,13 +69,13 @@ def kd_mri(
 
 
 def imitation(alpha: Share = 0.5, loss: PixelLoss = "l1", stages: Count = 1, epochs: Epochs = None) -> list[Stage]:
-    """Output distillation alone: alpha * target + (1 - alpha) * imitation in every stage.
+    """Distil the output only: alpha * target + (1 - alpha) * imitation in every stage.
 
     Args:
-        alpha: share of the target.
-        loss: of the imitation.
-        stages: with 2, the learning rate restarts as in ``kd-mri`` (equal budget).
-        epochs: of each stage.
+        alpha: weight of the target, from 0 to 1.
+        loss: pixel loss of the imitation.
+        stages: number of stages; 2 restarts the learning rate as in ``kd-mri`` (equal budget).
+        epochs: epochs of each stage; ``training.epochs`` when ``None``.
     """
     names = ["output", *(f"output-{i + 1}" for i in range(1, stages))]
     return [Stage(name=name, terms=_output_terms(alpha, loss), epochs=epochs) for name in names]
@@ -89,17 +91,17 @@ def joint(
     stages: Count = 1,
     epochs: Epochs = None,
 ) -> list[Stage]:
-    """Everything at once: alpha * target + (1 - alpha) * imitation + weight * features.
+    """Distil output and features in one stage: alpha * target + (1 - alpha) * imitation + weight * features.
 
     Args:
-        distiller: the feature loss.
-        alpha: share of the target; 1 means no imitation.
-        loss: of the imitation.
-        weight: of the feature loss, as it is.
-        ratio: calibrate the weight to this share of the reconstruction loss instead.
-        pairs: taps, unless the ones registered for the two models are right.
-        stages: with 2, the learning rate restarts as in ``kd-mri`` (equal budget).
-        epochs: of each stage.
+        distiller: feature loss, by name or with options.
+        alpha: weight of the target, from 0 to 1; 1 disables the imitation.
+        loss: pixel loss of the imitation.
+        weight: weight of the feature loss.
+        ratio: calibrate the weight to this fraction of the reconstruction loss instead.
+        pairs: taps; the pairs registered for the two models when ``None``.
+        stages: number of stages; 2 restarts the learning rate as in ``kd-mri`` (equal budget).
+        epochs: epochs of each stage; ``training.epochs`` when ``None``.
     """
     terms = [*_output_terms(alpha, loss), _feature_term(distiller, weight, ratio, pairs)]
     names = ["joint", *(f"joint-{i + 1}" for i in range(1, stages))]
@@ -107,9 +109,9 @@ def joint(
 
 
 def custom(stages: Annotated[list[Stage], Field(min_length=1)]) -> list[Stage]:
-    """Stages written out in the experiment.
+    """Use the stages defined in the experiment.
 
     Args:
-        stages: each with a name, terms, and what differs from ``[training]``.
+        stages: at least one, each with a name, terms, and settings that override ``[training]``.
     """
     return stages

@@ -1,4 +1,4 @@
-"""A tracker without any service: one JSON object a line."""
+"""Tracker that writes JSON lines to a file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from i2ikd.errors import UserError
 
 
 class JsonLines:
-    """Append every epoch's numbers to a file, one JSON object a line.
+    """Tracker that appends the numbers of every epoch to a file, one JSON object per line.
 
     Args:
-        path: the file; it is appended to, never written over.
+        path: the file; existing content is kept.
+
+    Raises:
+        UserError: the file cannot be opened for writing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,7 +26,12 @@ class JsonLines:
             raise UserError(f"json-lines: cannot write to {path}: {error.strerror}") from None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Write one line."""
+        """Append one line.
+
+        Args:
+            step: number of completed epochs of the stage, from 1.
+            values: numbers by name.
+        """
         self._stream.write(json.dumps({"step": step, **values}) + "\n")
         self._stream.flush()
 

@@ -1,1 +1,1 @@
-"""The command line: one file per command, thin: parse, call, print."""
+"""Command line: one module per command, which parses options, calls the library and prints the result."""

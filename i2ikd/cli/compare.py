@@ -1,4 +1,4 @@
-"""``i2ikd compare``: train what is missing, evaluate, print the table, write the report."""
+"""``i2ikd compare``: train the missing runs, evaluate all, print the table, write the report."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 @click.command("compare")
 @options.experiment_file
 @options.out_folder
-@click.option("--arms", metavar="A,B", help="Only these arms.")
-@click.option("--seeds", type=int, metavar="N", help="The first N seeds; more than the experiment has are added.")
+@click.option("--arms", metavar="A,B", help="Compare these arms only.")
+@click.option(
+    "--seeds",
+    type=int,
+    metavar="N",
+    help="Use the first N seeds; further ones are added when the experiment has fewer.",
+)
 @options.lockstep
 @options.processes
 @options.executor
@@ -37,24 +42,30 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Compare ways of distilling: teacher once per seed, then each arm, then one table.
+    """Compare distillation methods: train the teacher once per seed, then each arm; evaluate all in one table.
 
-    What is trained already is reused; a changed setting trains again only what it touches. Interrupted and started
-    again with the same command, it goes on where it was.
+    Finished runs are reused; a changed setting repeats only the runs that depend on it. An interrupted comparison
+    continues from its checkpoints when the same command is started again.
     """
-    where = Where(executor, processes, executor_options)
-    run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json, where)
+    execution = Execution(executor, processes, executor_options)
+    run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json, execution)
 
 
-class Where(NamedTuple):
-    """Where the missing runs are trained."""
+class Execution(NamedTuple):
+    """Executor of the missing runs, with its settings.
+
+    Attributes:
+        executor: ``here``, ``slurm`` or ``submitit-local``.
+        processes: number of runs at a time; the executor's default when ``None``.
+        options: executor options, as ``KEY=VALUE``.
+    """
 
     executor: str = "here"
     processes: int | None = None
     options: tuple[str, ...] = ()
 
 
-_HERE = Where()
+_IN_PROCESS = Execution()
 
 
 def run(
@@ -64,10 +75,23 @@ def run(
     seeds: int | None,
     lockstep: bool,
     as_json: bool,
-    where: Where = _HERE,
+    execution: Execution = _IN_PROCESS,
 ) -> None:
-    """Do it, for ``compare`` and for ``demo``."""
-    from i2ikd.cli.session import working
+    """Run a comparison, print its table and write its report; shared by ``compare`` and ``demo``.
+
+    Args:
+        experiment: a checked ``Experiment``.
+        out: the output folder.
+        arms: names of the arms, separated by commas; all when ``None``.
+        seeds: number of seeds; the experiment's when ``None``.
+        lockstep: whether the arms of one seed share a pass over the data.
+        as_json: whether to print JSON instead of the table.
+        execution: executor of the missing runs.
+
+    Raises:
+        UserError: an invalid experiment, option or folder, or a failed run.
+    """
+    from i2ikd.cli.session import open_session
     from i2ikd.config import Experiment
     from i2ikd.executors.choice import make_executor, read_options
     from i2ikd.experiment.compare import compare
@@ -75,22 +99,22 @@ def run(
 
     assert isinstance(experiment, Experiment)
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
-    settings, remote = read_options(where.executor, where.options), where.executor == "slurm"
-    with working(experiment, out, chosen, quiet_stdout=as_json, remote=remote) as session:
+    settings, remote = read_options(execution.executor, execution.options), execution.executor == "slurm"
+    with open_session(experiment, out, chosen, quiet_stdout=as_json, remote=remote) as session:
         context = session.context
         executor = make_executor(
             session.callback,
             session.log,
             out / "workers",
             lambda threads: worker_setup(context, threads),
-            name=cast("ExecutorName", where.executor),
-            processes=where.processes,
+            name=cast("ExecutorName", execution.executor),
+            processes=execution.processes,
             options=settings,
             label=f"i2ikd-{experiment.name}",
             gpus=context.device.type == "cuda",
         )
         comparison = compare(session.graph, chosen, numbers, log=session.log, lockstep=lockstep, executor=executor)
-        # imported here, as it takes a second and training does not need it
+        # imported after training, which does not need it: the import takes about a second
         from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison
         from i2ikd.report.write import write_report
@@ -101,4 +125,6 @@ def run(
             click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
         else:
             print_comparison(comparison, session.console)
+            for line in comparison.conclusions:
+                session.log(line)
         session.log("written: " + ", ".join(str(file) for file in files))

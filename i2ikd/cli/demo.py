@@ -1,4 +1,4 @@
-"""``i2ikd demo``: the main job on simulated data that ships as code."""
+"""``i2ikd demo``: a complete comparison on simulated data."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 import click
 
 from i2ikd.cli import compare, options
-from i2ikd.cli.init import shipped
+from i2ikd.cli.init import packaged_experiment
 from i2ikd.config import apply_override, check_experiment
 
 
 @click.command("demo")
 @click.option("--out", type=click.Path(path_type=Path), default="demo", metavar="DIR", show_default=True)
-@click.option("--task", metavar="NAME", help="Which task's demo.")
+@click.option("--task", metavar="NAME", help="Task of the demo.")
 @options.overrides
 @options.as_json
 def command(out: Path, task: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Train teacher, plain student, equal-budget control and distilled students on simulated data; print the table.
 
-    Takes a few minutes on two CPU cores. Run again, it shows the table at once.
+    Takes a few minutes on two CPU cores. A repeated call prints the table without training.
     """
-    name, text = shipped(task, "demo")
+    name, text = packaged_experiment(task, "demo")
     document = tomllib.loads(text)
     for override in overrides:
         apply_override(document, override)

@@ -1,4 +1,4 @@
-"""``i2ikd distill``: one arm of an experiment, with the teacher it needs."""
+"""``i2ikd distill``: train one arm of an experiment, and its teacher if it is missing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from i2ikd.errors import UserError
 @click.command("distill")
 @options.experiment_file
 @options.out_folder
-@click.option(
-    "--arm", "arm_name", metavar="NAME", help="Which arm; the one named kd-mri, or the only one, unless given."
-)
-@click.option("--seeds", type=int, metavar="N", help="The first N seeds.")
+@click.option("--arm", "arm_name", metavar="NAME", help="Arm to train; default: kd-mri, or the only arm.")
+@click.option("--seeds", type=int, metavar="N", help="Use the first N seeds.")
 @options.overrides
 @options.as_json
 @click.pass_obj
@@ -31,26 +29,26 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Distil one student: the teacher is trained if it is missing, then the arm.
+    """Distil one student; the teacher is trained first if it is missing.
 
-    In several processes: torchrun --nproc-per-node N -m i2ikd distill ...
+    Data-parallel training: torchrun --nproc-per-node N -m i2ikd distill ...
     """
-    from i2ikd.cli.session import working
+    from i2ikd.cli.session import open_session
     from i2ikd.experiment.schedule import train_arms
 
     checked = options.load_experiment(experiment, overrides)
     names = [arm.name for arm in checked.arms]
     chosen = arm_name or ("kd-mri" if "kd-mri" in names else names[0] if len(names) == 1 else None)
     if chosen is None:
-        raise UserError(f"say which arm with --arm: {', '.join(names)}")
+        raise UserError(f"the experiment has several arms; select one with --arm: {', '.join(names)}")
     arm = checked.arm(chosen)
-    with working(checked, out, [arm], quiet_stdout=as_json, group=group) as session:
-        made = []
+    with open_session(checked, out, [arm], quiet_stdout=as_json, group=group) as session:
+        results = []
         for seed in options.choose_seeds(checked, seeds):
             (run,) = train_arms(session.graph, [arm], seed, session.callback, session.log)
-            made.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
+            results.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
         if as_json and group.is_main:
-            click.echo(json.dumps(made, indent=1))
+            click.echo(json.dumps(results, indent=1))
         else:
-            for item in made:
+            for item in results:
                 session.log(f"{item['name']}: {item['folder']}")

@@ -17,10 +17,15 @@ from i2ikd.errors import UserError
     "--experiment",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The experiment whose task judges; the run's own unless given.",
+    help="Experiment whose task and metrics are used; default: the run's.",
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
-@click.option("--records", type=click.Path(path_type=Path), metavar="CSV", help="Write a line per slice.")
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Write the scores to a new file, one line per slice.",
+)
 @options.overrides
 @options.as_json
 def command(
@@ -31,13 +36,13 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Score the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) beside the task's baselines."""
+    """Score the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) and the task's baselines."""
     from i2ikd.evaluation.records import write_records
     from i2ikd.experiment.evaluate_run import evaluate_run
     from i2ikd.report.table import print_scores
 
     if records is not None and records.exists():
-        raise UserError(f"{records} exists; give another file for the records")
+        raise UserError(f"{records} exists already; choose another file for --records")
     scores, lines = evaluate_run(run, experiment, overrides, split)
     if records is not None:
         write_records(records, lines)

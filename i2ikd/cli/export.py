@@ -1,4 +1,4 @@
-"""``i2ikd export``: write a trained network for somewhere else."""
+"""``i2ikd export``: write a trained network in a deployment format."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from i2ikd.errors import UserError
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to write.")
-@click.option("--format", "name", default="torch-export", show_default=True, help="`i2ikd list exporters` shows them.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write.")
+@click.option(
+    "--format", "name", default="torch-export", show_default=True, help="Exporter; see `i2ikd list exporters`."
+)
 @options.overrides
 def command(run: Path, output: Path, name: str, overrides: tuple[str, ...]) -> None:
-    """Export the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) for a slice of its test split."""
+    """Export the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0), traced with a test slice."""
     from i2ikd.engine.run import load_network
     from i2ikd.experiment.evaluate_run import context_of, finished_run
 
     if output.exists():
-        raise UserError(f"{output} exists; give another file")
+        raise UserError(f"{output} exists already; choose another file")
     if not output.resolve().parent.is_dir():
-        raise UserError(f"there is no folder {output.resolve().parent}")
+        raise UserError(f"the folder {output.resolve().parent} does not exist; create it first")
     context = context_of(run, None, overrides)
     exporter = context.registry.get("exporter", name).resolve()
     exporter(load_network(context.registry, finished_run(run)), context.example(), output)

@@ -1,4 +1,4 @@
-"""``i2ikd infer``: a trained network on new data."""
+"""``i2ikd infer``: apply a trained network to new data."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ from i2ikd.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from i2ikd.evaluation.infer import Watch
+    from i2ikd.evaluation.infer import ProgressIterator
 
 
 @click.command("infer")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--input", "source", type=click.Path(path_type=Path), required=True, metavar="FILE-or-FOLDER")
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE-or-FOLDER")
-@click.option("--tile", type=click.IntRange(min=1), metavar="N", help="Divide slices into tiles of N x N pixels.")
-@click.option("--overlap", type=click.IntRange(min=0), metavar="M", help="Pixels that tiles share; N / 4 unless given.")
-@click.option("--force", is_flag=True, help="Write over existing results.")
+@click.option("--tile", type=click.IntRange(min=1), metavar="N", help="Process slices in tiles of N x N pixels.")
+@click.option(
+    "--overlap",
+    type=click.IntRange(min=0),
+    metavar="M",
+    help="Overlap of neighbouring tiles in pixels; default: N / 4.",
+)
+@click.option("--force", is_flag=True, help="Overwrite existing results.")
 @click.option(
     "--experiment",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The experiment whose task reads and writes; the run's own unless given.",
+    help="Experiment whose task reads and writes the files; default: the run's.",
 )
 @options.overrides
 @options.as_json
@@ -45,9 +50,9 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Apply the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) to a file, or to all in a folder.
+    """Apply the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) to a file or a folder of files.
 
-    The run's task reads the input as it reads its own data, and writes by the ending of the output's name.
+    The run's task reads the input like its training data; the suffix of the output's name selects the file format.
     """
     from rich.console import Console
 
@@ -58,7 +63,7 @@ def command(
     from i2ikd.experiment.evaluate_run import context_of, finished_run
 
     if overlap is not None and tile is None:
-        raise UserError("--overlap is between tiles: give their size with --tile")
+        raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
     tiling = None if tile is None else Tiling(tile, overlap)
     context = context_of(run, experiment, overrides)
     jobs = plan(context.task, reader_suffixes(context.registry), source, output, force)
@@ -76,11 +81,11 @@ def command(
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
 
 
-def _bar(name: str, console: Console) -> Watch:
-    """Show a bar on a terminal, and nothing elsewhere."""
+def _bar(name: str, console: Console) -> ProgressIterator:
+    """Return an iterator over slices with a progress bar, which is shown on terminals only."""
     from rich.progress import track
 
-    def watch(slices: range) -> Iterable[int]:
+    def iterate(slices: range) -> Iterable[int]:
         return track(slices, name, console=console, transient=True, disable=not console.is_terminal)
 
-    return watch
+    return iterate

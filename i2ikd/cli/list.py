@@ -1,4 +1,4 @@
-"""``i2ikd list``: what there is of a kind."""
+"""``i2ikd list``: list the registered components of a kind."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ _SHOWN = ("formula", "paper", "suffixes", "tap_kind")
 
 
 def kind_of(word: str) -> str:
-    """Return the kind for a singular or plural word.
+    """Return the kind for its singular or plural name.
+
+    Args:
+        word: such as ``model`` or ``models``.
 
     Raises:
-        UserError: there is none.
+        UserError: an unknown kind.
     """
     kinds = default_registry().kinds.values()
     for kind in kinds:
         if word in (kind.name, kind.plural):
             return kind.name
-    raise UserError(f"there is no kind {word!r}; {nearest(word, [kind.plural for kind in kinds])}")
+    raise UserError(f"unknown kind {word!r}; {nearest(word, [kind.plural for kind in kinds])}")
 
 
 @click.command("list")
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(kind: str | None, as_json: bool) -> None:
-    """List the components of a KIND (models, tasks, distillers, ...); without one, the kinds."""
+    """List the components of a KIND (models, tasks, distillers, ...); without KIND, list the kinds."""
     registry = default_registry()
     if kind is None:
         counts = {each: len(registry.components(each.name)) for each in registry.kinds.values()}
@@ -50,7 +53,11 @@ def command(kind: str | None, as_json: bool) -> None:
 
 
 def describe(component: Component) -> dict[str, str]:
-    """Return name, plugin, summary and metadata of a component."""
+    """Return name, plugin, distribution, summary and metadata of a component.
+
+    Args:
+        component: a registered component.
+    """
     return {
         "name": component.name,
         "plugin": component.plugin.name,
@@ -61,7 +68,7 @@ def describe(component: Component) -> dict[str, str]:
 
 
 def _print(components: list[Component]) -> None:
-    """Print a paragraph a component; without rich, whose import would take longer than everything else here."""
+    """Print one paragraph per component; without rich, whose import dominates the run time of this command."""
     width = shutil.get_terminal_size((100, 24)).columns
     indent = max((len(c.name) for c in components), default=0) + 2
     for component in components:

@@ -1,4 +1,4 @@
-"""``i2ikd``: commands are looked up by name and imported when called; errors end as one line and exit code 2."""
+"""Entry point ``i2ikd``: lazy import of commands; user errors end with one line on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -13,79 +13,104 @@ from i2ikd.engine.processes import SINGLE_PROCESS, PeerFailed, ProcessGroup, joi
 from i2ikd.errors import UserError, nearest
 from i2ikd.registry import default_registry
 
-_TOGETHER = {"train", "distill"}
-_SPEAKING = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+_DATA_PARALLEL = {"train", "distill"}
+"""Commands that may run in several processes (torchrun)."""
+
+_USER_ERRNO = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+"""Operating-system errors that a user can resolve; they are reported without traceback."""
 
 
 class Commands(click.Group):
-    """The registered commands, of the core and of plugins; help does not import them."""
+    """Click group of the registered commands of core and plugins; ``--help`` does not import them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names."""
+        """Return the names of the registered commands."""
         return [component.name for component in default_registry().components("command")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command; while a shell completes a line, one that cannot be had is passed over in silence."""
+        """Import a command; during shell completion an unavailable command is ignored.
+
+        Raises:
+            UserError: an unknown command, or one that cannot be imported.
+        """
         try:
-            return self._imported(ctx, cmd_name)
+            return self._import(ctx, cmd_name)
         except UserError:
             if ctx.resilient_parsing:
                 return None
             raise
 
-    def _imported(self, ctx: click.Context, cmd_name: str) -> click.Command:
+    def _import(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Resolve a command by name; the core's commands take precedence over equal names of plugins."""
         names = self.list_commands(ctx)
         if cmd_name.rpartition(":")[2] not in names:
-            raise UserError(f"there is no command {cmd_name!r}; {nearest(cmd_name, names)}")
-        shadowed = names.count(cmd_name) > 1 and cmd_name in _own_commands()
+            raise UserError(f"unknown command {cmd_name!r}; {nearest(cmd_name, names)}")
+        shadowed = names.count(cmd_name) > 1 and cmd_name in _core_commands()
         component = default_registry().get("command", f"builtin:{cmd_name}" if shadowed else cmd_name)
-        if component.plugin.name == "builtin" and component.name not in _TOGETHER:
+        if component.plugin.name == "builtin" and component.name not in _DATA_PARALLEL:
             require_single_process(f"i2ikd {component.name}")
         command = component.resolve()
         if not isinstance(command, click.Command):
-            raise UserError(f"the command {cmd_name!r} of a plugin is a {type(command).__name__}, not a click.Command")
+            raise UserError(
+                f"command {cmd_name!r} of {component.plugin.label}: expected a click.Command, "
+                f"got {type(command).__name__}"
+            )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands with their registered summaries."""
+        """Write the commands with their registered summaries."""
         rows = [(component.name, component.summary) for component in default_registry().components("command")]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-def _own_commands() -> set[str]:
-    """Names that a plugin cannot take away: its own command of that name is reached as ``plugin:name``."""
+def _core_commands() -> set[str]:
+    """Return the core's command names; a plugin's command of such a name is called as ``plugin:name``."""
     return {c.name for c in default_registry().components("command") if c.plugin.name == "builtin"}
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="i2ikd")
 def cli() -> None:
-    """Distil a large image-to-image network into a small one, compare ways of doing it, deploy the student."""
+    """Distil a large image-to-image network into a small one, compare distillation methods, deploy the student."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 well, 2 for a user's error, 130 when interrupted."""
+    """Run the command line and exit the process.
+
+    Exit codes: 0 for success, 1 for a closed pipe, 2 for a user error, 130 for an interruption.
+
+    Args:
+        arguments: command-line arguments; ``sys.argv[1:]`` when ``None``.
+    """
     sys.exit(run(arguments))
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; of several processes (torchrun) one speaks."""
+    """Run the command line; of several processes (torchrun) only one prints the error.
+
+    Args:
+        arguments: command-line arguments; ``sys.argv[1:]`` when ``None``.
+
+    Returns:
+        The exit code: 0, 1, 2 or 130, see ``main``.
+    """
     try:
         with joined_processes() as group:
             return _run(arguments, group)
     except UserError as error:
-        return _say(str(error), SINGLE_PROCESS)
+        return _report(str(error), SINGLE_PROCESS)
 
 
 def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
+    """Run one process's command and translate exceptions into exit codes."""
     try:
         result: Any = cli.main(args=arguments, prog_name="i2ikd", standalone_mode=False, obj=group)
         return result if isinstance(result, int) else 0
     except PeerFailed:
         return 2
     except UserError as error:
-        return _say(str(error), group)
+        return _report(str(error), group)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -96,14 +121,14 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
             click.echo("i2ikd: stopped", err=True)
         return 130
     except click.ClickException as error:
-        return _say(error.format_message(), group)
+        return _report(error.format_message(), group)
     except BrokenPipeError:
         group.first_to_fail()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno in _SPEAKING:
-            return _say(f"{error.filename or 'a file'}: {error.strerror}", group)
+        if error.errno in _USER_ERRNO:
+            return _report(f"{error.filename or 'a file'}: {error.strerror}", group)
         group.first_to_fail()
         raise
     except Exception:
@@ -111,7 +136,8 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
         raise
 
 
-def _say(message: str, group: ProcessGroup) -> int:
+def _report(message: str, group: ProcessGroup) -> int:
+    """Print an error as one line, in the first process that fails; return exit code 2."""
     if group.first_to_fail():
         click.echo("i2ikd: error: " + " ".join(message.split()), err=True)
     return 2

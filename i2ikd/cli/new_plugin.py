@@ -1,4 +1,4 @@
-"""``i2ikd new-plugin``: the skeleton of a plugin package that works as written."""
+"""``i2ikd new-plugin``: write the skeleton of a plugin package that runs without changes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ _SUFFIX = ".template"
 
 
 def skeleton(name: str) -> dict[PurePosixPath, str]:
-    """Return the files of a new plugin, by their paths in its folder.
+    """Generate the files of a new plugin.
 
     Args:
-        name: of the distribution and of the plugin, such as ``my-lab``; the package is then ``my_lab``.
+        name: name of distribution and plugin, such as ``my-lab``; the package is then ``my_lab``.
+
+    Returns:
+        File contents by path relative to the plugin's folder.
 
     Raises:
-        UserError: a name that cannot be one, or that something installed has.
+        UserError: an invalid name, or the name of an installed plugin, distribution or package.
     """
     package = package_of(name)
     root = resources.files("i2ikd.cli").joinpath("skeleton")
@@ -39,29 +42,35 @@ def skeleton(name: str) -> dict[PurePosixPath, str]:
 
 
 def package_of(name: str) -> str:
-    """Return the name of the Python package for a plugin's name.
+    """Return the Python package name of a plugin.
+
+    Args:
+        name: lower-case words of letters and digits, joined by ``-``.
 
     Raises:
         UserError: see ``skeleton``.
 
-    >>> package_of("lab-of-ours")
-    'lab_of_ours'
+    >>> package_of("example-lab")
+    'example_lab'
     """
     package = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(package):
         raise UserError(
-            f"{name!r} is no name for a plugin: it is lower-case words of letters and digits with '-' between, such as "
-            "my-lab, and no word of Python's own"
+            f"plugin name: expected lower-case words of letters and digits joined by '-', such as my-lab, and no "
+            f"Python keyword, got {name!r}"
         )
     for plugin in default_registry().plugins:
         if name in (plugin.name, plugin.distribution):
-            raise UserError(f"there is a plugin {plugin.label} already; choose another name than {name!r}")
+            raise UserError(f"plugin name {name!r} is used by the installed {plugin.label}; choose another name")
     if importlib.util.find_spec(package) is not None:
-        raise UserError(f"there is a Python package {package!r} already, which a plugin {name!r} would hide")
+        raise UserError(
+            f"plugin name {name!r} would hide the installed Python package {package!r}; choose another name"
+        )
     return package
 
 
 def _walk(folder: Traversable, path: PurePosixPath) -> Iterator[tuple[PurePosixPath, Traversable]]:
+    """Yield the templates below a folder with their relative paths."""
     for item in folder.iterdir():
         if item.is_dir():
             yield from _walk(item, path / item.name)
@@ -71,17 +80,17 @@ def _walk(folder: Traversable, path: PurePosixPath) -> Iterator[tuple[PurePosixP
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write; ./NAME unless given.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write; default: ./NAME.")
 def command(name: str, out: Path | None) -> None:
-    """Write the skeleton of a plugin package NAME: a task, a model, a distiller and a metric that work, with tests."""
+    """Write the skeleton of a plugin package NAME: a working task, model, distiller and metric, with tests."""
     from i2ikd.files import write_atomically
 
     files = skeleton(name)
     folder = out or Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not empty; nothing is written over: give another --out")
+        raise UserError(f"{folder} exists and is not an empty folder; choose another --out")
     if not folder.resolve().parent.is_dir():
-        raise UserError(f"there is no folder {folder.resolve().parent}")
+        raise UserError(f"the folder {folder.resolve().parent} does not exist; create it first")
     for path, text in sorted(files.items()):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / path, text)

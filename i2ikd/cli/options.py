@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands, and the functions that interpret them."""
 
 from __future__ import annotations
 
@@ -24,51 +24,69 @@ overrides = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 out_folder = click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Output folder; a run goes on in it."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Output folder; unfinished runs in it are continued.",
 )
-lockstep = click.option("--lockstep", is_flag=True, help="Train the arms of a seed in one pass; same numbers.")
+lockstep = click.option(
+    "--lockstep", is_flag=True, help="Train the arms of a seed in one pass over the data; results are identical."
+)
 processes = click.option(
     "--processes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Train N runs at a time, in processes that share the CPU cores; on a cluster at most N jobs.",
+    help="Number of parallel runs: local processes that share the CPU cores, or the most jobs on a cluster.",
 )
 executor = click.option(
     "--executor",
     type=click.Choice(["here", "slurm", "submitit-local"]),
     default="here",
-    help="Where runs are trained: on this machine, or as jobs of a Slurm cluster (needs i2ikd[slurm]).",
+    help="Executor of the runs: this machine, or jobs of a Slurm cluster (requires i2ikd[slurm]).",
 )
 executor_options = click.option(
     "--executor-option",
     "executor_options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A parameter of the jobs, as submitit names it, e.g. partition=gpu, timeout_min=120, gpus_per_node=1.",
+    help="Job parameter of submitit, e.g. partition=gpu, timeout_min=120, gpus_per_node=1 (repeatable).",
 )
 
 
 def choose_arms(experiment: Experiment, names: str | None) -> list[Arm]:
-    """Return the arms named in ``a,b``, in the experiment's order; all without names.
+    """Return the selected arms in the experiment's order.
+
+    Args:
+        experiment: the experiment.
+        names: arm names separated by commas; all arms when ``None``.
 
     Raises:
-        UserError: one does not exist.
+        UserError: an unknown arm, or an empty selection.
     """
     if names is None:
         return list(experiment.arms)
-    wanted = {experiment.arm(name.strip()).name for name in names.split(",") if name.strip()}
-    if not wanted:
-        raise UserError(f"--arms names no arm; the experiment has {', '.join(arm.name for arm in experiment.arms)}")
-    return [arm for arm in experiment.arms if arm.name in wanted]
+    selected = {experiment.arm(name.strip()).name for name in names.split(",") if name.strip()}
+    if not selected:
+        raise UserError(f"--arms names no arm; known: {', '.join(arm.name for arm in experiment.arms)}")
+    return [arm for arm in experiment.arms if arm.name in selected]
 
 
 def choose_seeds(experiment: Experiment, count: int | None) -> list[int]:
-    """Return the first ``count`` seeds; beyond those of the experiment, the next unused numbers."""
+    """Return the first ``count`` seeds of an experiment, extended by the least unused numbers.
+
+    Args:
+        experiment: the experiment.
+        count: number of seeds, at least 1; the experiment's seeds when ``None``.
+
+    Raises:
+        UserError: ``count`` is below 1.
+    """
     seeds = list(experiment.seeds)
     if count is None:
         return seeds
     if count < 1:
-        raise UserError(f"--seeds {count}: at least one seed is needed")
+        raise UserError(f"--seeds: expected at least 1, got {count}")
     candidate = 0
     while len(seeds) < count:
         if candidate not in seeds:
@@ -78,5 +96,13 @@ def choose_seeds(experiment: Experiment, count: int | None) -> list[int]:
 
 
 def load_experiment(path: Path, changes: Sequence[str]) -> Experiment:
-    """Read and check an experiment with its overrides."""
+    """Read and validate an experiment.
+
+    Args:
+        path: TOML file.
+        changes: overrides, as ``KEY=VALUE``.
+
+    Raises:
+        UserError: the file cannot be read, or a setting is invalid.
+    """
     return read_experiment(path, changes)

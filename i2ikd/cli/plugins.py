@@ -1,4 +1,4 @@
-"""``i2ikd plugins``: which plugins there are, what they provide, and why one is not in use."""
+"""``i2ikd plugins``: list plugins, their components, and the reasons for disabled ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from i2ikd.registry import default_registry
 @click.command("plugins")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(as_json: bool) -> None:
-    """Show the plugins, with everything that each provides, and the reason where one is not in use."""
+    """List the plugins with their components; for a plugin that is not in use, the reason."""
     plugins = default_registry().plugins
     if as_json:
         rows = [

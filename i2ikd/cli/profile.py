@@ -1,4 +1,4 @@
-"""``i2ikd profile``: what a network costs for one slice; teacher and student side by side."""
+"""``i2ikd profile``: parameters, MACs, latency and peak memory of a network for one slice."""
 
 from __future__ import annotations
 
@@ -22,54 +22,56 @@ if TYPE_CHECKING:
 
 
 @click.command("profile")
-@click.argument("what", type=click.Path(path_type=Path), metavar="RUN-or-EXPERIMENT.toml")
-@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Timed runs.")
+@click.argument("target", type=click.Path(path_type=Path), metavar="RUN-or-EXPERIMENT.toml")
+@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Number of timed runs.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @options.overrides
 @options.as_json
-def command(what: Path, repeats: int, device: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(target: Path, repeats: int, device: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Measure parameters, multiply-adds (MACs), latency and peak memory for one slice.
 
-    RUN is the folder of a trained network; for an experiment, its teacher and its student are timed in turns.
+    RUN is the folder of a trained network; of an experiment, teacher and student are timed in interleaved rounds.
     """
     from i2ikd.engine.device import resolve_device
     from i2ikd.experiment.context import ExperimentContext
     from i2ikd.registry import default_registry
 
-    where = resolve_device(device)
-    if what.is_dir():
-        context = ExperimentContext(_owner(what, overrides), default_registry(), what)
-        networks = {what.name: _trained(context, what)}
+    resolved = resolve_device(device)
+    if target.is_dir():
+        context = ExperimentContext(_owner(target, overrides), default_registry(), target)
+        networks = {target.name: _trained(context, target)}
     else:
-        context = ExperimentContext(options.load_experiment(what, overrides), default_registry(), Path())
+        context = ExperimentContext(options.load_experiment(target, overrides), default_registry(), Path())
         networks = _teacher_and_student(context)
-    profiles = _measure(networks, context, repeats, str(where))
+    profiles = _measure(networks, context, repeats, str(resolved))
     ratios = _ratios(*profiles.values()) if len(profiles) == 2 else None
     if as_json:
         rows = [{"network": name, **profile.as_json()} for name, profile in profiles.items()]
-        whole: dict[str, Any] = {"networks": rows, "teacher_over_student": ratios}
-        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
+        document: dict[str, Any] = {"networks": rows, "teacher_over_student": ratios}
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     else:
         _show(profiles, ratios, repeats)
 
 
 def _owner(run: Path, overrides: tuple[str, ...]) -> Experiment:
-    """Return the experiment in whose folder the run lies.
+    """Return the experiment of the output folder that contains the run.
 
     Raises:
-        UserError: it lies in none.
+        UserError: the run is not in such a folder.
     """
     from i2ikd.experiment.evaluate_run import owner_of
 
     owner = owner_of(run, overrides)
     if owner is None:
         raise UserError(
-            f"{run} lies in no comparison's folder, whose task gives a slice to measure on; give the experiment"
+            f"{run} is not inside a comparison's folder, so its task and slice size are unknown; "
+            "pass the experiment instead"
         )
     return owner
 
 
 def _trained(context: ExperimentContext, run: Path) -> nn.Module:
+    """Load the network of a finished run."""
     from i2ikd.engine.run import load_network
     from i2ikd.experiment.evaluate_run import finished_run
 
@@ -77,7 +79,7 @@ def _trained(context: ExperimentContext, run: Path) -> nn.Module:
 
 
 def _teacher_and_student(context: ExperimentContext) -> dict[str, nn.Module]:
-    """Build both afresh: what they cost does not depend on their weights."""
+    """Build both networks with initial weights, on which costs do not depend."""
     from i2ikd.engine.build import build_network
 
     sections = {"teacher": context.experiment.teacher, "student": context.experiment.student}
@@ -90,7 +92,7 @@ def _teacher_and_student(context: ExperimentContext) -> dict[str, nn.Module]:
 def _measure(
     networks: dict[str, nn.Module], context: ExperimentContext, repeats: int, device: str
 ) -> dict[str, Profile]:
-    """Count each, then time all in interleaved rounds."""
+    """Count parameters, MACs and memory of each network, then time all in interleaved rounds."""
     from i2ikd.evaluation.latency import latency_of_many
     from i2ikd.evaluation.profile import profile
 
@@ -98,18 +100,20 @@ def _measure(
     counted = {name: profile(net, example, repeats=1, warm_up=0, device=device) for name, net in networks.items()}
     times = latency_of_many(networks, example, repeats=repeats, device=device)
     return {
-        name: dataclasses.replace(one, latency_ms=times[name].median_ms, latency_spread_ms=times[name].spread_ms)
-        for name, one in counted.items()
+        name: dataclasses.replace(counts, latency_ms=times[name].median_ms, latency_spread_ms=times[name].spread_ms)
+        for name, counts in counted.items()
     }
 
 
 def _ratios(teacher: Profile, student: Profile) -> dict[str, float]:
+    """Return teacher over student for every cost that is not 0."""
     parts = ("parameters", "macs", "latency_ms", "peak_memory_mb")
     pairs = {part: (getattr(teacher, part), getattr(student, part)) for part in parts}
     return {part: large / small for part, (large, small) in pairs.items() if small > 0}
 
 
 def _show(profiles: dict[str, Profile], ratios: dict[str, float] | None, repeats: int) -> None:
+    """Print the table, and the conditions of the measurement."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -123,14 +127,14 @@ def _show(profiles: dict[str, Profile], ratios: dict[str, float] | None, repeats
     lines: list[tuple[str, str, Callable[[Profile], str]]] = [
         ("parameters", "parameters", lambda one: f"{one.parameters:,}"),
         ("MACs", "macs", lambda one: numbers.count(one.macs)),
-        ("of them Fourier transforms", "", lambda one: numbers.count(one.fourier_macs)),
+        ("of which Fourier transforms", "", lambda one: numbers.count(one.fourier_macs)),
         ("latency, median (ms)", "latency_ms", lambda one: numbers.milliseconds(one.latency_ms)),
-        ("distance of the quartiles (ms)", "", lambda one: numbers.milliseconds(one.latency_spread_ms)),
+        ("latency, interquartile range (ms)", "", lambda one: numbers.milliseconds(one.latency_spread_ms)),
         ("peak memory (MB)", "peak_memory_mb", lambda one: f"{one.peak_memory_mb:.1f}"),
     ]
-    for label, part, written in lines:
+    for label, part, text in lines:
         ratio = f"{ratios[part]:.2f}×" if ratios and part in ratios else ""
-        table.add_row(label, *(written(one) for one in profiles.values()), *([ratio] if ratios else []))
+        table.add_row(label, *(text(one) for one in profiles.values()), *([ratio] if ratios else []))
     Console().print(table)
-    one = next(iter(profiles.values()))
-    click.echo(f"on {one.device}, {one.threads} threads; latency: {repeats} interleaved rounds")
+    first = next(iter(profiles.values()))
+    click.echo(f"on {first.device}, {first.threads} threads; latency: {repeats} interleaved rounds")

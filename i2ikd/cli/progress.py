@@ -1,4 +1,4 @@
-"""How long work shows itself: a rich bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress display: a rich bar with rate and remaining time on a terminal, plain lines in other outputs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,26 @@ from i2ikd.callback import EpochContext, NullCallback
 
 
 class _Rate(ProgressColumn):
+    """Progress column with the number of steps per second."""
+
     def render(self, task: Task) -> Text:
-        """Steps a second."""
+        """Format the rate; empty before the first step."""
         return Text(f"{task.speed:.2f} steps/s" if task.speed else "", style="cyan")
 
 
 def _duration(seconds: float) -> str:
+    """Format a duration as [h:]mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Display(NullCallback):
-    """Prints the progress of training: a bar on a terminal, elsewhere plain lines at least ten seconds apart."""
+    """Training-loop ``Callback`` that displays progress and losses.
+
+    Args:
+        console: the output.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -41,12 +48,18 @@ class Display(NullCallback):
         self._task: TaskID | None = None
         self._start = 0.0
         self._steps = self._done = self._before = 0
-        self._printed = 0.0
+        self._last_line = 0.0
 
     def on_train_start(self, name: str, steps: int, done: int) -> None:
-        """Open the bar."""
+        """Start the display.
+
+        Args:
+            name: description of the training.
+            steps: number of steps in all.
+            done: number of steps completed before.
+        """
         self._start, self._steps, self._done, self._before = time.monotonic(), steps, done, done
-        self._printed = self._start
+        self._last_line = self._start
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -61,27 +74,27 @@ class Display(NullCallback):
             self._task = self._bar.add_task(name if len(name) <= 48 else name[:45] + "...", total=steps, completed=done)
 
     def on_step_end(self) -> None:
-        """Move the bar."""
+        """Advance the display by one step."""
         self._done += 1
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
     def on_epoch_end(self, context: EpochContext) -> None:
-        """Print the losses."""
+        """Display the losses of an epoch: beside the bar, or as plain lines at least 10 s apart."""
         text = str(context)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text if len(text) <= 90 else text[:87] + "...")
             return
         now = time.monotonic()
-        if now - self._printed >= 10 or self._done >= self._steps:
+        if now - self._last_line >= 10 or self._done >= self._steps:
             rate = (self._done - self._before) / max(now - self._start, 1e-9)
             left = (self._steps - self._done) / max(rate, 1e-9)
             line = f"{text}  [{rate:.2f} steps/s, {_duration(left)} left]"
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-            self._printed = now
+            self._last_line = now
 
     def on_train_end(self) -> None:
-        """Close the bar."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None

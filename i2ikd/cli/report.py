@@ -1,4 +1,4 @@
-"""``i2ikd report``: print the table of a finished comparison and write its report again."""
+"""``i2ikd report``: print the table of a finished comparison and rewrite its report."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from i2ikd.cli import options
 @click.option(
     "--by", metavar="COLUMN", help="Sort the arms: a metric, params, latency_ms, gap_closed, ...; best first."
 )
-@click.option("--arms", metavar="A,B", help="Only these arms; ranks and p-values stay those among all.")
+@click.option("--arms", metavar="A,B", help="Show these arms only; ranks and p-values remain those among all arms.")
 @options.as_json
 def command(folder: Path, by: str | None, arms: str | None, as_json: bool) -> None:
-    """Show the comparison in the folder DIR (the --out of `compare`) and write DIR/report; nothing is trained."""
+    """Print the comparison in the folder DIR (the --out of `compare`) and rewrite DIR/report, without training."""
     from rich.console import Console
 
     from i2ikd.report.load import load_comparison

@@ -1,4 +1,4 @@
-"""A command that trains in an output folder: it claims and locks the folder, and prints how to continue when stopped."""
+"""Session of a training command: locks and claims the output folder, and reports how to continue after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,11 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """What a command that trains works with."""
+    """Objects of a training command.
+
+    Attributes:
+        graph: runs of the checked experiment.
+        console: output of progress and messages; stderr when stdout carries JSON.
+        callback: observer of the training loops.
+        log: prints one message.
+    """
 
     graph: RunGraph
     console: Console
-    """Where progress and messages are printed: stderr when stdout carries JSON."""
     callback: Callback
     log: Callable[[str], None]
 
@@ -40,7 +46,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def working(
+def open_session(
     experiment: Experiment,
     out: Path,
     arms: Sequence[Arm],
@@ -48,12 +54,21 @@ def working(
     group: ProcessGroup = SINGLE_PROCESS,
     remote: bool = False,
 ) -> Iterator[Session]:
-    """Check the experiment with these arms, then lock and claim ``out`` for it; until then nothing is written.
+    """Check the experiment, then lock and claim the output folder; nothing is written before the checks.
 
-    Of several processes the main one locks, writes and prints.
+    Of several processes only the main one locks, writes and prints.
+
+    Args:
+        experiment: the experiment.
+        out: the output folder.
+        arms: the arms to check.
+        quiet_stdout: whether messages go to stderr.
+        group: the processes that train together.
+        remote: whether the runs are trained on other machines, whose devices cannot be checked.
 
     Raises:
-        UserError: the experiment cannot work, or the folder belongs to another one.
+        UserError: an invalid experiment, or a folder that is locked or belongs to another experiment.
+        Exit: with code 130 after an interruption.
     """
     from i2ikd.callback import NullCallback, combine
     from i2ikd.cli.progress import Display
@@ -69,19 +84,19 @@ def working(
     console = Console(stderr=quiet_stdout, quiet=not group.is_main)
     refuse_foreign(out, experiment)
     graph = RunGraph(ExperimentContext(experiment, default_registry(), out, group, remote))
-    divided = ddp_checks(graph, arms)
+    notes = ddp_checks(graph, arms)
     check(graph, arms)
 
     def log(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    group.barrier()  # every process has checked the folder: now it may change
-    with contextlib.ExitStack() as held:
+    group.barrier()  # no process writes before all have checked the folder
+    with contextlib.ExitStack() as resources:
         if group.is_main:
-            held.enter_context(locked(out))
+            resources.enter_context(locked(out))
             claim(out, experiment)
         group.barrier()
-        for line in divided:
+        for line in notes:
             log(line)
         registry = graph.context.registry
         shown: Callback = NullCallback()
@@ -93,13 +108,13 @@ def working(
         except Interrupted:
             if group.is_main:
                 command = shlex.join([*_launcher(group), *sys.argv[1:]])
-                click.echo(f"i2ikd: stopped; a checkpoint was saved. Go on with: {command}", err=True)
-            group.barrier()  # torchrun ends the others as soon as one of them has ended
+                click.echo(f"i2ikd: stopped; a checkpoint was saved. Continue with: {command}", err=True)
+            group.barrier()  # torchrun terminates all processes as soon as one exits
             raise click.exceptions.Exit(130) from None
 
 
 def _launcher(group: ProcessGroup) -> list[str]:
-    """Return the words of the command line before the command."""
+    """Return the command line that precedes the command's name: ``i2ikd`` or ``torchrun ... -m i2ikd``."""
     if group.size == 1:
         return ["i2ikd"]
     return ["torchrun", "--nproc-per-node", os.environ.get("LOCAL_WORLD_SIZE", str(group.size)), "-m", "i2ikd"]

@@ -1,4 +1,4 @@
-"""``i2ikd show``: one component whole: what it is, its options, where it comes from."""
+"""``i2ikd show``: print summary, metadata, options, documentation and source of one component."""
 
 from __future__ import annotations
 
@@ -17,43 +17,46 @@ from i2ikd.registry import default_registry
 @click.command("show")
 @click.argument("kind")
 @click.argument("name")
-@click.option("--taps", is_flag=True, help="For a model: the module paths that can be tapped.")
+@click.option("--taps", is_flag=True, help="Of a model, list the module paths that can be tapped.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(kind: str, name: str, taps: bool, as_json: bool) -> None:
     """Show the component NAME of a KIND: summary, formula, options with types and defaults, source."""
     component = default_registry().get(kind_of(kind), name)
     target = component.resolve()
     if taps and component.kind != "model":
-        raise UserError(f"only a model has taps; {component.kind} {name!r} is none")
+        raise UserError(f"--taps: expected a model, got {component.kind} {name!r}")
     if taps:
         network: Any = component.create()
         for path, module in network.named_modules():
             if path:
                 click.echo(f"{path}  {type(module).__name__}")
         return
-    known = [] if isinstance(target, click.Command) else [_option(p) for p in parameters(target).values()]
+    option_rows = [] if isinstance(target, click.Command) else [_option(p) for p in parameters(target).values()]
     text = inspect.getdoc(target) or ""
     if as_json:
-        click.echo(json.dumps({**describe(component), "options": known, "text": text}, indent=1, ensure_ascii=False))
+        click.echo(
+            json.dumps({**describe(component), "options": option_rows, "text": text}, indent=1, ensure_ascii=False)
+        )
         return
     click.echo(f"{component.kind} {component.name}  ({component.plugin.label})")
-    for entry_, value in {"summary": component.summary, **component.metadata}.items():
+    for key, value in {"summary": component.summary, **component.metadata}.items():
         if value:
-            click.echo(f"{entry_}: {value}")
-    if known:
+            click.echo(f"{key}: {value}")
+    if option_rows:
         click.echo("options:")
-        for option in known:
+        for option in option_rows:
             default = "" if option["default"] is None else f" = {option['default']}"
             click.echo(f"  {option['name']}: {option['type']}{default}")
     click.echo("\n" + text)
 
 
 def _option(parameter: inspect.Parameter) -> dict[str, str | None]:
+    """Return name, type and default of an option as text."""
     annotation = parameter.annotation
-    shown = "any" if annotation is inspect.Parameter.empty else annotation
+    type_ = "any" if annotation is inspect.Parameter.empty else annotation
     default = None if parameter.default is inspect.Parameter.empty else repr(parameter.default)
     return {
         "name": parameter.name,
-        "type": shown if isinstance(shown, str) else inspect.formatannotation(shown),
+        "type": type_ if isinstance(type_, str) else inspect.formatannotation(type_),
         "default": default,
     }

@@ -1,1 +1,1 @@
-"""Scores: metrics, per-sample records, statistics, and what a network costs."""
+"""Evaluation: metrics, records per slice, statistics, and costs of a network."""

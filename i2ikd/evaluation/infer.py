@@ -1,4 +1,4 @@
-"""New data through a trained network: which files are meant, where results go, and the pass, slice by slice."""
+"""Inference on new data: selection of input and output files, and the forward passes, slice by slice."""
 
 from __future__ import annotations
 
@@ -16,54 +16,64 @@ from i2ikd.network import apply, to_memory_format
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
 
-Watch = Callable[[range], Iterable[int]]
-"""Is given the slices of a volume and yields them one by one, showing how the work goes on."""
+ProgressIterator = Callable[[range], Iterable[int]]
+"""Function that iterates over the slices of a volume and displays the progress."""
 
 
 @dataclass(frozen=True)
 class InferenceItem:
-    """One volume to read, and where its result is written."""
+    """Input and output path of one volume.
+
+    Attributes:
+        source: file or folder to read.
+        target: file or folder to write.
+    """
 
     source: Path
     target: Path
 
 
 def plan(task: Task, suffixes: Sequence[str], source: Path, output: Path, force: bool = False) -> list[InferenceItem]:
-    """Say what would be read and written, before anything is.
+    """Determine input and output paths; nothing is read or written.
 
     Args:
-        task: decides which paths it reads.
+        task: decides which files it reads (``Task.reads``).
         suffixes: file name endings of the installed readers.
-        source: a file, a folder that the task takes as one volume, or a folder at any depth below which they lie.
-        output: the file to write; for a folder of volumes the folder, in which results have the names of their sources.
-        force: whether results may take the place of files.
+        source: a file, a folder that the task reads as one volume, or a folder that contains such files or folders at
+            any depth.
+        output: the file to write; for a folder of volumes, the folder of the results, which keep their relative paths.
+        force: whether existing results may be overwritten.
+
+    Returns:
+        One item per volume, sorted by path.
 
     Raises:
-        UserError: nothing to read, no place to write, a result that exists, or one that would replace its own source.
+        UserError: nothing to read, a missing output folder, an existing result without ``force``, or a result that
+            would overwrite its source.
     """
     if not source.exists():
-        raise UserError(f"{source}: there is no such file or folder to read")
+        raise UserError(f"{source}: no such file or folder")
     if not output.resolve().parent.is_dir():
-        raise UserError(f"there is no folder {output.resolve().parent} to write {output.name} into")
+        raise UserError(f"the folder {output.resolve().parent} of the output does not exist; create it first")
     if source.is_file() or task.reads(source, suffixes):
-        jobs = [InferenceItem(source, output)]
+        items = [InferenceItem(source, output)]
     else:
         if output.exists() and not output.is_dir():
-            raise UserError(f"{source} is a folder, so the output must be one too, and {output} is a file")
-        found = list(_volumes(task, suffixes, source, output.resolve()))
-        jobs = [InferenceItem(path, output / path.relative_to(source)) for path in found]
-        if not jobs:
-            raise UserError(f"{source}: in this folder is no file that the task {type(task).__name__} reads")
-    for job in jobs:
-        if job.source.resolve() == job.target.resolve():
-            raise UserError(f"{job.target} is the input itself; write the result to another place")
-        if job.target.exists() and not force:
-            raise UserError(f"{job.target} exists; --force writes over it, or give another output")
-    return jobs
+            raise UserError(f"{source} is a folder: expected a folder as output, got the file {output}")
+        paths = list(_volumes(task, suffixes, source, output.resolve()))
+        items = [InferenceItem(path, output / path.relative_to(source)) for path in paths]
+        if not items:
+            raise UserError(f"{source}: the folder contains no file that the task {type(task).__name__} reads")
+    for item in items:
+        if item.source.resolve() == item.target.resolve():
+            raise UserError(f"{item.target}: input and output are the same file; choose another output")
+        if item.target.exists() and not force:
+            raise UserError(f"{item.target} exists already; overwrite it with --force, or choose another output")
+    return items
 
 
 def _volumes(task: Task, suffixes: Sequence[str], folder: Path, output: Path) -> Iterator[Path]:
-    """Yield what the task reads below ``folder``, by name; hidden files and the output are passed over."""
+    """Yield the paths below ``folder`` that the task reads, sorted; hidden files and the output are skipped."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.resolve() == output:
             continue
@@ -74,16 +84,13 @@ def _volumes(task: Task, suffixes: Sequence[str], folder: Path, output: Path) ->
 
 
 class Inference:
-    """A network at work on new data in float32, one slice at a time.
+    """Inference with a trained network in float32, one slice at a time.
 
     Args:
-        network: as trained; it is moved to ``device`` and put in eval mode.
-        task: opens the files and writes the results.
-        device: where the network runs; what it gave is kept on the CPU.
-        tiling: how slices are divided; ``None``: not at all.
-
-    Raises:
-        UserError: tiles for a task whose slices cannot be divided.
+        network: trained network; it is moved to ``device`` and set to eval mode.
+        task: reads the inputs and writes the results.
+        device: device of the network; outputs are kept on the CPU.
+        tiling: division of slices into tiles; ``None`` for whole slices.
     """
 
     def __init__(self, network: nn.Module, task: Task, device: torch.device, tiling: Tiling | None = None) -> None:
@@ -92,26 +99,34 @@ class Inference:
         self._device = device
         self._tiling = tiling
 
-    def __call__(self, job: InferenceItem, watch: Watch = iter) -> int:
-        """Read, apply, and write one volume; return how many slices it has.
+    def __call__(self, item: InferenceItem, progress: ProgressIterator = iter) -> int:
+        """Process one volume.
 
-        The result is written beside its place and then moved there: it is whole or not there.
+        The result is written to a temporary folder beside its target and then moved, so that no partial result exists.
+
+        Args:
+            item: input and output path.
+            progress: iterates over the slices.
+
+        Returns:
+            The number of slices.
 
         Raises:
-            UserError: the file cannot be read or written, the network does not fit it, or its output is not finite.
+            UserError: the file cannot be read or written, the network does not fit it, its output is not finite, or
+                ``tiling`` is set and the task's slices cannot be divided.
         """
-        samples = self._task.sample_from_file(job.source)
+        samples = self._task.sample_from_file(item.source)
         if len(samples) == 0:
-            raise UserError(f"{job.source}: it has no slices")
-        outputs = [self._output(samples, index, job.source) for index in watch(range(len(samples)))]
+            raise UserError(f"{item.source}: the volume has no slices")
+        outputs = [self._output(samples, index, item.source) for index in progress(range(len(samples)))]
         try:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".i2ikd-", dir=job.target.parent) as folder:
-                written = Path(folder) / job.target.name
-                self._task.write(outputs, job.source, written)
-                _move(written, job.target)
+            item.target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".i2ikd-", dir=item.target.parent) as folder:
+                temporary = Path(folder) / item.target.name
+                self._task.write(outputs, item.source, temporary)
+                _move(temporary, item.target)
         except OSError as error:
-            raise UserError(f"{job.target}: cannot be written: {error.strerror or error}") from error
+            raise UserError(f"cannot write {item.target}: {error.strerror or error}") from error
         return len(outputs)
 
     @torch.inference_mode()
@@ -121,33 +136,31 @@ class Inference:
         if self._tiling is None:
             output = self._run(batch)
         else:
-            self._refuse_to_divide(batch)
+            self._check_tileable(batch)
             output = run_tiled(self._run, batch, self._tiling)
         if not bool(torch.isfinite(output).all()):
-            raise UserError(f"{source}, slice {index}: the network gives values that are not finite")
+            raise UserError(f"{source}, slice {index}: the network's output contains NaN or infinity")
         return output[0]
 
     def _run(self, batch: Batch) -> Tensor:
+        """Return the output [B, C, H, W] in float32 on the CPU."""
         return apply(self._network, batch.to(self._device, memory_format=torch.channels_last)).float().cpu()
 
-    def _refuse_to_divide(self, batch: Batch) -> None:
+    def _check_tileable(self, batch: Batch) -> None:
+        """Raise ``UserError`` for a task whose slices cannot be divided into tiles."""
         if self._task.tileable:
             return
         names = " and ".join(batch.conditions)
-        reason = (
-            f"{names} of a sample belong to the whole slice, not to a part of it" if names else "it does not say so"
-        )
-        raise UserError(
-            f"the slices of the task {type(self._task).__name__} cannot be tiled: {reason}; leave out --tile"
-        )
+        reason = f"the conditions {names} refer to the whole slice" if names else "Task.tileable is False"
+        raise UserError(f"the slices of the task {type(self._task).__name__} cannot be tiled: {reason}; omit --tile")
 
 
-def _move(written: Path, target: Path) -> None:
-    """Put a result in its place; of a folder that is there already, files of the same names are replaced."""
-    if not written.exists():
-        raise UserError(f"{target}: the task has written nothing")
-    if written.is_dir() and target.is_dir():
-        for path in written.iterdir():
+def _move(temporary: Path, target: Path) -> None:
+    """Move a result to its target; in an existing folder, files of the same names are replaced."""
+    if not temporary.exists():
+        raise UserError(f"{target}: the task wrote no file")
+    if temporary.is_dir() and target.is_dir():
+        for path in temporary.iterdir():
             path.replace(target / path.name)
     else:
-        written.replace(target)
+        temporary.replace(target)

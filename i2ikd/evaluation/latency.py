@@ -1,4 +1,4 @@
-"""How long networks take for one slice: median over interleaved rounds, so that their ratios are fair."""
+"""Latency of networks for one slice: median over interleaved rounds, so that slow phases affect all networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from i2ikd.sample import Batch
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds for one slice: the median, and the distance between the quartiles."""
+    """Latency of one slice.
+
+    Attributes:
+        median_ms: median in milliseconds.
+        spread_ms: interquartile range in milliseconds.
+        repeats: number of timed runs.
+    """
 
     median_ms: float
     spread_ms: float
@@ -29,21 +35,34 @@ class Latency:
 
 
 def ready(network: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
-    """Return a copy as it is deployed: in eval mode, on ``device``, 2-D kernels in channels_last."""
+    """Copy a network in its deployed form: eval mode, on ``device``, 2-D kernels in channels_last.
+
+    Args:
+        network: left unchanged.
+        device: device of the copy.
+    """
     return to_memory_format(copy.deepcopy(network).eval(), device)
 
 
 def first_slice(batch: Batch, device: torch.device | str = "cpu") -> Batch:
-    """Return a batch of the first sample alone, on ``device``, in channels_last."""
+    """Copy the first sample of a batch as a batch of 1, on ``device``, in channels_last.
+
+    Args:
+        batch: at least one sample.
+        device: device of the copy.
+
+    Raises:
+        UserError: an empty batch.
+    """
     if len(batch) == 0:
-        raise UserError("an empty batch cannot be profiled; give one with at least one sample")
-    alone = Batch(
+        raise UserError("batch: expected at least 1 sample, got 0")
+    single = Batch(
         input=batch.input[:1].clone(),  # a view would keep the whole batch in memory
         target=batch.target[:1].clone(),
         conditions={name: value[:1].clone() for name, value in batch.conditions.items()},
         keys=batch.keys[:1],
     )
-    return alone.to(device, memory_format=torch.channels_last)
+    return single.to(device, memory_format=torch.channels_last)
 
 
 def latency_of_many(
@@ -54,55 +73,60 @@ def latency_of_many(
     warm_up: int = 3,
     device: torch.device | str = "cpu",
 ) -> dict[str, Latency]:
-    """Time networks on the first sample of ``batch``, by name.
+    """Measure the latency of networks on the first sample of a batch.
 
-    Every round runs each network once, and starts with another one each time: a machine that slows down for a
-    while slows all of them. Networks are timed as copies (``ready``), in inference mode; on CUDA by
-    synchronised events.
+    Each round runs every network once, starting with a different one, so that a temporary slowdown of the machine
+    affects all of them. Networks are timed as copies (``ready``) in inference mode; on CUDA by synchronised events.
 
     Args:
-        networks: called as ``network(batch.input, **batch.conditions)``.
-        batch: its first sample is used.
-        repeats: timed rounds, at least 1.
-        warm_up: rounds before them that are not timed.
-        device: where to run.
+        networks: networks by name, called as ``network(batch.input, **batch.conditions)``.
+        batch: only its first sample is used.
+        repeats: number of timed rounds, at least 1.
+        warm_up: number of preceding rounds that are not timed.
+        device: device of the measurement.
+
+    Returns:
+        Latencies by name.
 
     Raises:
-        UserError: no timed round, or an empty batch.
+        UserError: ``repeats`` below 1, or an empty batch.
     """
     if repeats < 1:
-        raise UserError(f"repeats = {repeats}: a latency needs at least 1 timed run")
-    where = torch.device(device)
-    one = first_slice(batch, where)
+        raise UserError(f"latency: expected repeats of at least 1, got {repeats}")
+    resolved = torch.device(device)
+    single = first_slice(batch, resolved)
     runs = {
-        name: partial(ready(network, where), one.input, **conditions_for(network, one))
+        name: partial(ready(network, resolved), single.input, **conditions_for(network, single))
         for name, network in networks.items()
     }
     names = list(runs)
-    clock = _cuda_milliseconds if where.type == "cuda" else _milliseconds
+    clock = _cuda_milliseconds if resolved.type == "cuda" else _milliseconds
     times: dict[str, list[float]] = {name: [] for name in names}
     with torch.inference_mode(), _without_garbage_collection():
         for turn in range(-warm_up, repeats):
             first = turn % len(names) if names else 0
             for name in names[first:] + names[:first]:
-                took = clock(runs[name])
+                elapsed = clock(runs[name])
                 if turn >= 0:
-                    times[name].append(took)
+                    times[name].append(elapsed)
     return {name: _summary(values) for name, values in times.items()}
 
 
 def _summary(times: list[float]) -> Latency:
+    """Return median and interquartile range of times in milliseconds."""
     low, middle, high = np.quantile(times, [0.25, 0.5, 0.75])
     return Latency(float(middle), float(high - low), len(times))
 
 
 def _milliseconds(run: Callable[[], object]) -> float:
+    """Time one call on the CPU."""
     start = time.perf_counter()
     run()
     return (time.perf_counter() - start) * 1e3
 
 
 def _cuda_milliseconds(run: Callable[[], object]) -> float:
+    """Time one call with CUDA events."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
     run()
@@ -113,6 +137,7 @@ def _cuda_milliseconds(run: Callable[[], object]) -> float:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
+    """Disable the garbage collector, whose pauses would be timed."""
     enabled = gc.isenabled()
     gc.disable()
     try:

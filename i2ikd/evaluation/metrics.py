@@ -1,8 +1,9 @@
 """The built-in metrics: PSNR, SSIM, NMSE, HFN and MAE; a metric's name says its scope and its peak.
 
 The peak (data range) always comes from the target or is fixed, never from the prediction. Where a target has no
-signal a ratio to it is undefined: such a score is NaN, and ``i2ikd.evaluation.records.per_volume`` leaves that slice
-out. Arithmetic is in float64.
+signal (its maximum is not positive, or it has no edges) a ratio to it is undefined: such a score is NaN, and
+``i2ikd.evaluation.records.per_volume`` leaves that slice out. A metric with a fixed range refuses targets outside it.
+Arithmetic is in float64.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from i2ikd.metric import Metric
 
 PSNR_CAP = 100.0
 """dB. A larger PSNR, the infinite one of a perfect prediction included, counts as this: means stay finite."""
+
+RIPPLE = 0.2
+"""Share of a fixed range by which a target may leave it. Ringing beside an edge, as resampling through k-space leaves
+it, overshoots by 9 % of the jump along one axis, and by up to 19.5 % where both axes ring (Gibbs)."""
 
 SSIM_WINDOW = 7
 """Edge of SSIM's uniform window, in pixels."""
@@ -61,6 +66,23 @@ def ssim(prediction: np.ndarray, target: np.ndarray, peak: float) -> float:
     return float(structural_similarity(target, prediction, win_size=SSIM_WINDOW, data_range=peak, channel_axis=0))
 
 
+def refuse_outside(target: np.ndarray, low: float, high: float, remedy: str) -> None:
+    """Raise where a target is not of the range that a metric takes it to be of.
+
+    Args:
+        target: any shape.
+        low: lower end of the range.
+        high: upper end of the range; values may leave the range by ``RIPPLE`` of its width.
+        remedy: end of the message.
+
+    Raises:
+        UserError: the target leaves the range.
+    """
+    margin, least, most = RIPPLE * (high - low), float(target.min()), float(target.max())
+    if least < low - margin or most > high + margin:
+        raise UserError(f"expected a target in {low:g}..{high:g}, got {least:.3g}..{most:.3g}; {remedy}")
+
+
 def _float64(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if prediction.shape != target.shape:
         raise UserError(
@@ -87,7 +109,10 @@ class PsnrVolumeMax(Metric):
 
 
 class PsnrSliceMax(Metric):
-    """PSNR of a slice; the peak is the target slice's maximum."""
+    """PSNR of a slice; the peak is the target slice's maximum, whatever its minimum.
+
+    A constant slice therefore has a score if its value is positive. Where no value is positive it is NaN.
+    """
 
     unit: ClassVar[str] = "dB"
 
@@ -97,12 +122,13 @@ class PsnrSliceMax(Metric):
 
 
 class PsnrSliceUnit(Metric):
-    """PSNR of a slice whose values lie in [0, 1]; the peak is 1."""
+    """PSNR of a slice whose values lie in 0..1; the peak is 1."""
 
     unit: ClassVar[str] = "dB"
 
     def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """Judge [H, W] arrays."""
+        """Judge [H, W] arrays; ``UserError`` for a target that is not of 0..1 (``refuse_outside``)."""
+        refuse_outside(target, 0.0, 1.0, "scale the images to 0..1, or take psnr-slice-max")
         return psnr(prediction, target, 1.0)
 
 
@@ -143,18 +169,36 @@ class NmseSlice(NmseVolume):
 
 
 class HfnSlice(Metric):
-    """High-frequency error of a slice, sum((lap t - lap p)^2) / sum((lap t)^2), with p clipped to [0, 1].
+    """High-frequency error of a slice, sum((lap t - lap p)^2) / sum((lap t)^2), with p clipped to the data range.
 
     ``lap`` is the five-point Laplacian (``skimage.filters.laplace``, 3x3, edges mirrored); its sign and scale cancel.
+    KD-MRI's code clips to 0..1, the range of its images. A perfect prediction is 0 in any unit.
+
+    Args:
+        data_range: (lowest, highest) value of the images, e.g. ``(0, 255)``. ``None``: 0..1, widened to the target
+            slice's own values where it leaves that.
+
+    Raises:
+        UserError: a range whose ends are not finite and in order.
     """
 
     higher_is_better: ClassVar[bool] = False
 
+    def __init__(self, data_range: tuple[float, float] | None = None) -> None:
+        if data_range is not None and not (np.isfinite(data_range).all() and data_range[0] < data_range[1]):
+            raise UserError(f"hfn-slice: data_range = {list(data_range)} must be [lowest, highest], two finite numbers")
+        self._range = data_range
+
     def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """Judge [H, W] arrays."""
+        """Judge [H, W] arrays; ``UserError`` for a target that is not of a given range (``refuse_outside``)."""
         prediction, target = _float64(prediction, target)
+        if self._range is None:
+            low, high = min(0.0, float(target.min())), max(1.0, float(target.max()))
+        else:
+            low, high = self._range
+            refuse_outside(target, low, high, "give hfn-slice the data_range of the images, or leave it out")
         edges = laplace(target)
-        return _share(edges - laplace(np.clip(prediction, 0.0, 1.0)), edges)
+        return _share(edges - laplace(np.clip(prediction, low, high)), edges)
 
 
 class MaeSlice(Metric):

@@ -1,4 +1,4 @@
-"""The most memory that tensors hold at one time while a function runs."""
+"""Peak memory of tensors during a function call."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveStorages(TorchDispatchMode):
-    """Counts the bytes of tensor storages that are alive, after every operation.
+    """Dispatch mode that sums the bytes of live tensor storages after every operation.
 
-    Unlike the process's resident memory this is the same on every run and machine. What a kernel allocates and frees
-    within one operation is not seen.
+    Unlike the process's resident memory, the result is the same for every run and machine. Workspace that a kernel
+    allocates and frees within one operation is not included.
+
+    Args:
+        present: tensors that exist already and are included.
+
+    Attributes:
+        peak: the largest sum so far, in bytes.
     """
 
     def __init__(self, present: Iterable[Tensor] = ()) -> None:
@@ -28,16 +34,17 @@ class LiveStorages(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, then count."""
+        """Run an operation, then count its outputs."""
         result = func(*args, **(kwargs or {}))
         self._count(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         return result
 
     def _count(self, tensors: Iterable[Tensor]) -> None:
+        """Add new storages, drop freed ones, and update the peak."""
         self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}
         for tensor in tensors:
             if tensor.layout is not torch.strided:
-                continue  # a sparse tensor is made of strided ones, which its maker allocated
+                continue  # a sparse tensor consists of strided ones, which are counted themselves
             storage = tensor.untyped_storage()
             reference = StorageWeakRef(storage)
             self._alive.setdefault(reference.cdata, (reference, storage.nbytes()))
@@ -45,19 +52,22 @@ class LiveStorages(TorchDispatchMode):
 
 
 def peak_bytes(run: Callable[[], Any], present: Iterable[Tensor], device: torch.device) -> int:
-    """Return the peak of what ``present`` and everything that ``run`` makes hold together.
+    """Measure the peak memory of the tensors in ``present`` and those created by ``run``.
 
-    On CUDA it is the allocator's own peak, so that a kernel's workspace counts; what lay on the device before and is
-    not in ``present`` does not count. Elsewhere see ``LiveStorages``.
+    On CUDA this is the allocator's peak, which includes kernel workspace; memory allocated before the call and not in
+    ``present`` is excluded. On other devices see ``LiveStorages``.
 
     Args:
-        run: makes the tensors; nothing that it returns is kept.
-        present: tensors that exist already (weights, the batch).
-        device: where ``run`` works.
+        run: function to measure; its return value is discarded.
+        present: existing tensors to include (weights, the batch).
+        device: device of ``run``.
+
+    Returns:
+        Bytes.
     """
-    kept = list(present)
+    tensors = list(present)
     if device.type != "cuda":
-        with LiveStorages(kept) as storages:
+        with LiveStorages(tensors) as storages:
             run()
         return storages.peak
     torch.cuda.synchronize(device)
@@ -65,4 +75,4 @@ def peak_bytes(run: Callable[[], Any], present: Iterable[Tensor], device: torch.
     before = torch.cuda.memory_allocated(device)
     run()
     torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) - before + LiveStorages(kept).peak
+    return torch.cuda.max_memory_allocated(device) - before + LiveStorages(tensors).peak

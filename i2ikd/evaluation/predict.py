@@ -1,8 +1,8 @@
-"""Run a network, or a task's baseline, over a split, and score every volume."""
+"""Evaluation of a network or of a task's baselines on a split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,17 +15,24 @@ from i2ikd.evaluation.records import NO_SEED, Record, VolumeImages, score_volume
 from i2ikd.metric import Metric
 from i2ikd.network import apply, to_memory_format
 from i2ikd.registry import Registry
-from i2ikd.sample import Batch
+from i2ikd.sample import Batch, SampleKey
 from i2ikd.task import SampleDataset, Task
 
 _BATCH = 4
 
 
 def make_metrics(registry: Registry, task: Task) -> dict[str, Metric]:
-    """Build the metrics of a task's table, by registered name.
+    """Create the metrics of a task's table.
+
+    Args:
+        registry: source of the metrics.
+        task: its ``columns`` name the metrics.
+
+    Returns:
+        Metrics by registered name.
 
     Raises:
-        UserError: one is unknown.
+        UserError: a metric is not registered.
     """
     return {name: registry.create("metric", name) for name in task.columns.values()}
 
@@ -40,56 +47,96 @@ def evaluate_network(
     device: torch.device,
     precision: Precision = "fp32",
 ) -> list[Record]:
-    """Score a network on every slice of a split, in the data's order."""
-    there = to_memory_format(network, device).eval()
+    """Score a network on every slice of a split.
+
+    Args:
+        network: trained network; it is moved to ``device`` and set to eval mode.
+        task: converts outputs to the images that are scored.
+        dataset: the split.
+        metrics: metrics by registered name.
+        arm: name of the arm in the records.
+        seed: seed of the run in the records.
+        device: device of the forward passes.
+        precision: precision of the forward passes; scores are computed from float32 images.
+
+    Returns:
+        One record per slice, in the order of the split.
+
+    Raises:
+        UserError: an empty split, or images whose shape differs from their targets'.
+    """
+    deployed = to_memory_format(network, device).eval()
 
     @torch.inference_mode()
     def run(batch: Batch) -> dict[str, Tensor]:
         with autocast(device, precision):
-            return {arm: apply(there, batch.to(device, memory_format=torch.channels_last)).float().cpu()}
+            return {arm: apply(deployed, batch.to(device, memory_format=torch.channels_last)).float().cpu()}
 
     return [record for volume in predict(task, dataset, run) for record in _scored(volume, metrics, seed)]
 
 
 def evaluate_baselines(task: Task, dataset: SampleDataset, metrics: Mapping[str, Metric]) -> list[Record]:
-    """Score what a person has without a network; arms are named by the task."""
+    """Score a task's non-learned baselines.
+
+    Args:
+        task: its ``baseline`` computes the images, by arm.
+        dataset: the split.
+        metrics: metrics by registered name.
+
+    Returns:
+        One record per baseline and slice, without a seed.
+
+    Raises:
+        UserError: an empty split, or images whose shape differs from their targets'.
+    """
     return [record for volume in predict(task, dataset, task.baseline) for record in _scored(volume, metrics, NO_SEED)]
 
 
 def predict(
     task: Task, dataset: SampleDataset, run: Callable[[Batch], dict[str, Tensor]]
 ) -> Iterator[dict[str, VolumeImages]]:
-    """Yield the images of one volume after the other, by row name, as the task looks at them.
+    """Compute the images of a split, volume by volume.
+
+    Args:
+        task: converts outputs to images (``Task.to_display``).
+        dataset: the split, whose slices are sorted by volume.
+        run: computes outputs [B, C, H, W] by arm.
+
+    Yields:
+        Images and targets of one volume [S, H, W], by arm.
 
     Raises:
-        UserError: an empty split, or images of another shape than their targets.
+        UserError: an empty split, or slices of one volume that differ in shape.
     """
     if len(dataset) == 0:
-        raise UserError("the split that is to be evaluated has no slices")
-    name, outputs, targets, indices = "", dict[str, list[np.ndarray]](), list[np.ndarray](), list[int]()
+        raise UserError("cannot evaluate: the split has no slices")
+    outputs, targets, keys = dict[str, list[np.ndarray]](), list[np.ndarray](), list[SampleKey]()
     for batch in ordered(dataset, _BATCH):
         rows = run(batch)
-        for place, key in enumerate(batch.keys):
-            if key.volume != name and indices:
-                yield _stack(name, outputs, targets, indices)
-                outputs, targets, indices = {}, [], []
-            name = key.volume
-            indices.append(key.index)
-            targets.append(task.to_display(batch.target[place]))
+        for position, key in enumerate(batch.keys):
+            if keys and (key.subject, key.volume) != (keys[0].subject, keys[0].volume):
+                yield _stack(keys, outputs, targets)
+                outputs, targets, keys = {}, [], []
+            keys.append(key)
+            targets.append(task.to_display(batch.target[position]))
             for row, images in rows.items():
-                outputs.setdefault(row, []).append(task.to_display(images[place]))
-    yield _stack(name, outputs, targets, indices)
+                outputs.setdefault(row, []).append(task.to_display(images[position]))
+    yield _stack(keys, outputs, targets)
 
 
 def _stack(
-    name: str, outputs: dict[str, list[np.ndarray]], targets: list[np.ndarray], indices: list[int]
+    keys: Sequence[SampleKey], outputs: dict[str, list[np.ndarray]], targets: list[np.ndarray]
 ) -> dict[str, VolumeImages]:
+    """Stack the slices of one volume to [S, H, W]."""
+    subject, name, _ = keys[0]
+    indices = [key.index for key in keys]
     shapes = {image.shape for image in targets}
     if len(shapes) > 1:
-        raise UserError(f"the slices of the volume {name!r} differ in shape: {sorted(shapes)}; a volume has one")
-    whole = np.stack(targets)
-    return {row: VolumeImages(name, np.stack(images), whole, indices) for row, images in outputs.items()}
+        raise UserError(f"volume {name!r}: expected slices of one shape, got {sorted(shapes)}")
+    stacked = np.stack(targets)
+    return {row: VolumeImages(name, np.stack(images), stacked, indices, subject) for row, images in outputs.items()}
 
 
 def _scored(rows: dict[str, VolumeImages], metrics: Mapping[str, Metric], seed: int) -> list[Record]:
+    """Score one volume of every arm."""
     return [record for row, volume in rows.items() for record in score_volumes(metrics, [volume], row, seed)]

@@ -21,28 +21,51 @@ from i2ikd.metric import Metric
 NO_SEED = -1
 """Pseudo-seed of an arm that trains nothing (zero-filled, bicubic)."""
 
-_HEAD = ["arm", "seed", "volume", "slice"]
+_HEAD = ["arm", "seed", "subject", "volume", "slice"]
+_HEAD_WITHOUT_SUBJECT = ["arm", "seed", "volume", "slice"]
+
+
+class VolumeName(NamedTuple):
+    """A volume of a subject: two subjects may each have a volume of one name (``session-1``)."""
+
+    subject: str
+    volume: str
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one arm with one seed scored on one slice; a volume's score stands on each of its slices."""
+    """Scores of one arm with one seed on one slice; a volume's score stands on each of its slices."""
 
     arm: str
     seed: int
+    subject: str
     volume: str
     slice: int
     scores: dict[str, float]
 
+    @property
+    def whole(self) -> VolumeName:
+        """The volume that the slice is of."""
+        return VolumeName(self.subject, self.volume)
+
 
 @dataclass(frozen=True, eq=False)
 class VolumeImages:
-    """Predictions and targets [S, H, W] of one volume, and its slices' indices (0, 1, ... unless given)."""
+    """Predictions and targets [S, H, W] of one volume.
+
+    Attributes:
+        name: of the volume.
+        predictions: [S, H, W].
+        targets: [S, H, W].
+        indices: of its slices; ``None``: 0, 1, ...
+        subject: whom the volume is of; ``None``: its name.
+    """
 
     name: str
     predictions: np.ndarray
     targets: np.ndarray
     indices: Sequence[int] | None = None
+    subject: str | None = None
 
 
 class _Call(NamedTuple):
@@ -90,8 +113,10 @@ def score_volumes(
         for volume in volumes:
             rows = _rows(volume, metrics, scores)
             indices = range(len(rows)) if volume.indices is None else volume.indices
+            subject = volume.name if volume.subject is None else volume.subject
             records += [
-                Record(arm, seed, volume.name, int(index), row) for index, row in zip(indices, rows, strict=True)
+                Record(arm, seed, subject, volume.name, int(index), row)
+                for index, row in zip(indices, rows, strict=True)
             ]
     return records
 
@@ -129,8 +154,8 @@ def _rows(volume: VolumeImages, metrics: Mapping[str, Metric], scores: Iterator[
 def write_records(path: str | Path, records: Sequence[Record]) -> None:
     """Write records as CSV, atomically; a float is written such that reading gives the very same number.
 
-    The header is ``arm,seed,volume,slice`` and the metrics in order of appearance; a cell is empty where a record
-    lacks the metric.
+    The header is ``arm,seed,subject,volume,slice`` and the metrics in order of appearance; a cell is empty where a
+    record lacks the metric.
 
     Raises:
         UserError: the file cannot be written; an older one is then untouched.
@@ -141,7 +166,7 @@ def write_records(path: str | Path, records: Sequence[Record]) -> None:
     table.writerow(_HEAD + names)
     for record in records:
         cells = [repr(float(record.scores[name])) if name in record.scores else "" for name in names]
-        table.writerow([record.arm, record.seed, record.volume, record.slice, *cells])
+        table.writerow([record.arm, record.seed, record.subject, record.volume, record.slice, *cells])
     write_atomically(path, text.getvalue())
 
 
@@ -155,6 +180,11 @@ def read_records(path: str | Path) -> list[Record]:
         with Path(path).open(encoding="utf-8", newline="") as stream:
             table = csv.reader(stream)
             header = next(table, [])
+            if header[: len(_HEAD_WITHOUT_SUBJECT)] == _HEAD_WITHOUT_SUBJECT:
+                raise UserError(
+                    f"{path} has no column 'subject': an older version of i2ikd wrote it; run `i2ikd compare` again on "
+                    "its folder, which scores the saved weights anew without training"
+                )
             if header[: len(_HEAD)] != _HEAD:
                 raise UserError(f"{path} is no table of records: its first line must start with {','.join(_HEAD)}")
             names = header[len(_HEAD) :]
@@ -167,16 +197,16 @@ def _record(cells: list[str], names: list[str], where: str) -> Record:
     width = len(_HEAD) + len(names)
     if len(cells) != width:
         raise UserError(f"{where}: {len(cells)} cells where the header has {width}")
-    arm, seed, volume, index, *values = cells
+    arm, seed, subject, volume, index, *values = cells
     try:
         scores = {name: float(value) for name, value in zip(names, values) if value}
-        return Record(arm, int(seed), volume, int(index), scores)
+        return Record(arm, int(seed), subject, volume, int(index), scores)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
 
 
-def per_volume(records: Sequence[Record], metric: str) -> dict[tuple[str, int, str], float]:
-    """Return the mean over slices by (arm, seed, volume), in order of appearance.
+def per_volume(records: Sequence[Record], metric: str) -> dict[tuple[str, int, VolumeName], float]:
+    """Return the mean over slices by (arm, seed, (subject, volume)), in order of appearance.
 
     Slices where the metric is undefined (NaN: a target without signal) are left out; a volume of such slices only is
     NaN.
@@ -184,10 +214,10 @@ def per_volume(records: Sequence[Record], metric: str) -> dict[tuple[str, int, s
     Raises:
         UserError: no record has the metric; the message has the nearest name.
     """
-    slices: dict[tuple[str, int, str], list[float]] = {}
+    slices: dict[tuple[str, int, VolumeName], list[float]] = {}
     for record in records:
         if metric in record.scores:
-            slices.setdefault((record.arm, record.seed, record.volume), []).append(record.scores[metric])
+            slices.setdefault((record.arm, record.seed, record.whole), []).append(record.scores[metric])
     if records and not slices:
         known = {name for record in records for name in record.scores}
         raise UserError(f"no record has the metric {metric!r}; {nearest(metric, known)}")
@@ -203,8 +233,20 @@ def _mean(values: list[float]) -> float:
     return math.fsum(defined) / len(defined)
 
 
-def pivot(records: Sequence[Record], metric: str) -> dict[str, np.ndarray]:
-    """Return the arms' per-volume values [seeds, volumes], the form that ``statistics`` takes.
+class Tables(NamedTuple):
+    """Values of the arms by volume, in the form that ``statistics`` takes.
+
+    Attributes:
+        arms: [seeds, volumes] by arm; NaN where there is no value.
+        subjects: the subject of each volume.
+    """
+
+    arms: dict[str, np.ndarray]
+    subjects: list[str]
+
+
+def pivot(records: Sequence[Record], metric: str) -> Tables:
+    """Return the arms' per-volume values [seeds, volumes], with the subject of each volume.
 
     Rows are the seeds and columns the volumes that occur in any record, sorted, so that cells of two arms match; a
     cell without a value is NaN. An arm that trains nothing (``NO_SEED``) has one row, which stands for every seed.
@@ -215,6 +257,7 @@ def pivot(records: Sequence[Record], metric: str) -> dict[str, np.ndarray]:
     values = per_volume(records, metric)
     seeds = sorted({seed for _, seed, _ in values} - {NO_SEED})
     volumes = sorted({volume for _, _, volume in values})
+    columns = {volume: place for place, volume in enumerate(volumes)}
     untrained = {arm for arm, seed, _ in values if seed == NO_SEED}
     arms: dict[str, np.ndarray] = {}
     for (arm, seed, volume), value in values.items():
@@ -222,5 +265,5 @@ def pivot(records: Sequence[Record], metric: str) -> dict[str, np.ndarray]:
             raise UserError(f"the arm {arm!r} has records both with and without a seed")
         rows = [NO_SEED] if arm in untrained else seeds
         table = arms.setdefault(arm, np.full((len(rows), len(volumes)), np.nan))
-        table[rows.index(seed), volumes.index(volume)] = value
-    return arms
+        table[rows.index(seed), columns[volume]] = value
+    return Tables(arms, [name.subject for name in volumes])

@@ -1,4 +1,4 @@
-"""A large slice in overlapping tiles, whose outputs are blended: memory then depends on the tile, not on the slice."""
+"""Tiled inference: overlapping tiles with blended outputs, so that memory depends on the tile size only."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from i2ikd.sample import Batch
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a slice is divided.
+    """Division of a slice into square tiles.
+
+    A quarter of the overlap is discarded on either side, where a tile's output is affected by the tile's border; in
+    the half between, the outputs are blended linearly. For a network whose receptive field extends at most a quarter
+    of the overlap, the result equals that of the whole slice.
 
     Args:
-        size: side of the square tiles, in pixels of the network's input.
-        overlap: pixels that neighbouring tiles share; a quarter of the side when not given. A quarter of the overlap is
-            dropped on either side, because a network sees a border there that the slice does not have; in the half
-            between, one tile fades into the other. A network that looks no further than a quarter of the overlap
-            gives what it gives for the whole slice.
+        size: side of the tiles, in pixels of the network's input, at least 1.
+        overlap: overlap of neighbouring tiles in pixels, from 0 to half the size; a quarter of the size when ``None``.
 
     Raises:
-        UserError: a size below 1, or an overlap that is negative or more than half of the size.
+        UserError: a value out of range.
     """
 
     size: int
@@ -33,12 +34,9 @@ class Tiling:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise UserError(f"tile = {self.size}: a tile has a side of at least 1 pixel")
+            raise UserError(f"tile size: expected at least 1 pixel, got {self.size}")
         if not 0 <= self.shared <= self.size // 2:
-            raise UserError(
-                f"overlap = {self.shared}: it must be from 0 to half of the tile, {self.size // 2}; "
-                "tiles that share more compute everything twice"
-            )
+            raise UserError(f"overlap: expected 0 to {self.size // 2} pixels (half of the tile), got {self.shared}")
 
     @property
     def shared(self) -> int:
@@ -47,7 +45,14 @@ class Tiling:
 
 
 class Span(NamedTuple):
-    """A tile along one axis: where it starts and stops, and whether it has neighbours there."""
+    """Extent of a tile along one axis.
+
+    Attributes:
+        start: first pixel.
+        stop: pixel after the last.
+        before: whether a neighbouring tile precedes.
+        after: whether a neighbouring tile follows.
+    """
 
     start: int
     stop: int
@@ -56,7 +61,14 @@ class Span(NamedTuple):
 
 
 def spans(length: int, tiling: Tiling) -> list[Span]:
-    """Cover an axis; the last tile is moved back so that it ends with the slice.
+    """Divide an axis into tiles; the last one is shifted back to end with the axis.
+
+    Args:
+        length: length of the axis in pixels.
+        tiling: size and overlap.
+
+    Returns:
+        Spans in ascending order; a single one of ``length`` pixels if the axis is not longer than a tile.
 
     >>> [tuple(span)[:2] for span in spans(10, Tiling(4, 1))]
     [(0, 4), (3, 7), (6, 10)]
@@ -71,7 +83,15 @@ def spans(length: int, tiling: Tiling) -> list[Span]:
 
 
 def weights(span: Span, overlap: int) -> Tensor:
-    """Return the weight [length] of a tile's pixels: 1, but 0 and then rising where a neighbour overlaps.
+    """Return the blending weights of a tile along one axis.
+
+    Args:
+        span: extent of the tile.
+        overlap: overlap in pixels.
+
+    Returns:
+        [stop - start] float32: 1, with a ramp from 0 in the overlap with a neighbour. The weights of overlapping tiles
+        need not sum to 1; ``run_tiled`` normalises them.
 
     >>> weights(Span(0, 6, False, True), 4)
     tensor([1.0000, 1.0000, 1.0000, 0.6667, 0.3333, 0.0000])
@@ -90,24 +110,24 @@ def weights(span: Span, overlap: int) -> Tensor:
 
 
 def run_tiled(run: Callable[[Batch], Tensor], batch: Batch, tiling: Tiling) -> Tensor:
-    """Apply ``run`` to every tile of a batch and blend the outputs.
+    """Apply a network to every tile of a batch and blend the outputs.
 
     Args:
-        run: gives the image [B, C, H, W] of a batch, on the CPU.
+        run: computes the output [B, C, H, W] of a batch, on the CPU.
         batch: input [B, C, h, w]; the target may be larger by an integer factor. Conditions [B, ..., h, w] are divided
-            with the input, others are given to every tile whole.
-        tiling: how.
+            with the input; other conditions are passed unchanged to every tile.
+        tiling: size and overlap of the tiles.
 
     Returns:
         [B, C, H, W] float32, of the target's size.
 
     Raises:
-        UserError: a target that is no multiple of the input.
+        UserError: the target's size is not a multiple of the input's.
     """
     scale = _scale(batch)
     height, width = batch.input.shape[-2:]
     total = torch.zeros(())
-    share = torch.zeros(batch.target.shape[-2:])
+    total_weight = torch.zeros(batch.target.shape[-2:])
     for rows in spans(height, tiling):
         for columns in spans(width, tiling):
             down, across = (weights(span, tiling.shared).repeat_interleave(scale) for span in (rows, columns))
@@ -116,22 +136,24 @@ def run_tiled(run: Callable[[Batch], Tensor], batch: Batch, tiling: Tiling) -> T
             if total.ndim == 0:
                 total = output.new_zeros(*output.shape[:2], height * scale, width * scale)
             _cut(total, rows, columns, scale).add_(weight * output)
-            _cut(share, rows, columns, scale).add_(weight)
-    return total / share
+            _cut(total_weight, rows, columns, scale).add_(weight)
+    return total / total_weight
 
 
 def _scale(batch: Batch) -> int:
+    """Return the target's size over the input's."""
     small, large = batch.input.shape[-2:], batch.target.shape[-2:]
     scale = large[0] // small[0]
     if scale < 1 or tuple(large) != (small[0] * scale, small[1] * scale):
         raise UserError(
-            f"a slice of {small[0]}x{small[1]} whose result has {large[0]}x{large[1]} pixels cannot be tiled: the one "
-            "must be a whole multiple of the other; leave out --tile"
+            f"tiling: expected an output size that is a multiple of the input size {small[0]}x{small[1]}, "
+            f"got {large[0]}x{large[1]}; omit --tile"
         )
     return scale
 
 
 def _part(batch: Batch, rows: Span, columns: Span, scale: int) -> Batch:
+    """Return one tile of a batch."""
     size = batch.input.shape[-2:]
     conditions = {
         name: _cut(condition, rows, columns, 1) if condition.shape[-2:] == size else condition
@@ -141,5 +163,5 @@ def _part(batch: Batch, rows: Span, columns: Span, scale: int) -> Batch:
 
 
 def _cut(image: Tensor, rows: Span, columns: Span, scale: int) -> Tensor:
-    """Return a tile of [..., H, W], whose pixels it shares."""
+    """Return a tile of an image [..., H, W] as a view; ``scale`` is the image's size over the input's."""
     return image[..., rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]

@@ -36,7 +36,10 @@ def evaluate_run(
     records += evaluate_network(network, context.task, dataset, metrics, "network", NO_SEED, context.device)
     tables = {column: pivot(records, metric) for column, metric in columns.items()}
     arms = list(dict.fromkeys(record.arm for record in records))
-    return {arm: {column: interval(table[arm]) for column, table in tables.items()} for arm in arms}, records
+    scores = {
+        arm: {column: interval(table.arms[arm], table.subjects) for column, table in tables.items()} for arm in arms
+    }
+    return scores, records
 
 
 def context_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> ExperimentContext:

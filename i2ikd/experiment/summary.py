@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from i2ikd.evaluation.records import Record, pivot
+from i2ikd.evaluation.records import Record, Tables, pivot
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed, gap_closed, holm, interval, paired, ranks
 
 RowKind = Literal["baseline", "teacher", "arm"]
@@ -69,9 +69,11 @@ class Comparison:
         metadata: what was measured on: data, acceleration, size, device, seeds.
         columns: column -> name of the metric, scope and peak included; the first is what closure is about.
         rows: baselines, teacher, arms.
-        records: scores of every arm, seed, volume and slice.
+        records: scores of every arm, seed, subject, volume and slice.
         histories: per run name, the rows of its training history.
         references: arms that the others are measured against.
+        higher_is_better: in the first column.
+        conclusions: what the rows show, a sentence each.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Comparison:
     records: list[Record]
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
+    higher_is_better: bool = True
+    conclusions: list[str] = field(default_factory=list)
 
     def row(self, arm: str) -> Row | None:
         """Return an arm's row."""
@@ -93,6 +97,7 @@ class Comparison:
             "metadata": self.metadata,
             "metrics": self.columns,
             "references": self.references,
+            "conclusions": self.conclusions,
             "rows": [row.as_json() for row in self.rows],
         }
 
@@ -108,7 +113,7 @@ def summarise(
     student: str,
     higher_is_better: Mapping[str, bool],
 ) -> Comparison:
-    """Turn records into rows.
+    """Turn records into rows. An arm without any score in the first column has neither closure, differences nor rank.
 
     Args:
         name: of the experiment.
@@ -117,33 +122,37 @@ def summarise(
         records: of all arms.
         kinds: of every arm, in the order of the rows.
         costs: of the arms that are networks.
-        references: arms to take paired differences to; those without records are left out.
+        references: arms to take paired differences to; those without a score in the first column are left out.
         student: the arm at which closure is 0.
         higher_is_better: by metric name.
     """
     tables = {column: pivot(records, metric) for column, metric in columns.items()}
     main = next(iter(columns))
-    values, upward = tables[main], higher_is_better[columns[main]]
-    present = [reference for reference in references if reference in values]
+    upward = higher_is_better[columns[main]]
+    scored = {arm: table for arm, table in tables[main].arms.items() if not np.isnan(table).all()}
+    values = Tables(scored, tables[main].subjects)
+    present = [reference for reference in references if reference in values.arms]
     rows = []
     for arm, kind in kinds.items():
-        row = Row(arm, kind, costs.get(arm), {column: interval(table[arm]) for column, table in tables.items()})
-        if kind == "arm":
+        scores = {column: interval(table.arms[arm], table.subjects) for column, table in tables.items()}
+        row = Row(arm, kind, costs.get(arm), scores)
+        if kind == "arm" and arm in values.arms:
             _relate(row, values, present, student, upward)
         rows.append(row)
     _correct(rows, present)
     found = ranks({row.arm: row.metrics[main] for row in rows if row.kind == "arm"}, upward)
     for row in rows:
         row.rank = found.get(row.arm)
-    return Comparison(name, metadata, dict(columns), rows, list(records), references=present)
+    return Comparison(name, metadata, dict(columns), rows, list(records), references=present, higher_is_better=upward)
 
 
-def _relate(row: Row, values: Mapping[str, np.ndarray], references: Sequence[str], student: str, upward: bool) -> None:
-    if student in values and "teacher" in values and row.arm != student:
-        row.gap_closed = gap_closed(values[row.arm], values[student], values["teacher"], upward)
+def _relate(row: Row, values: Tables, references: Sequence[str], student: str, upward: bool) -> None:
+    arms, subjects = values
+    if student in arms and "teacher" in arms and row.arm != student:
+        row.gap_closed = gap_closed(arms[row.arm], arms[student], arms["teacher"], subjects, upward)
     for reference in references:
         if reference != row.arm:
-            row.differences[reference] = paired(values[row.arm], values[reference])
+            row.differences[reference] = paired(arms[row.arm], arms[reference], subjects)
 
 
 def _correct(rows: Sequence[Row], references: Sequence[str]) -> None:

@@ -1,1 +1,1 @@
-"""Tables, figures and the page of a comparison."""
+"""Tables, figures, images and the HTML page of a comparison."""

@@ -1,4 +1,4 @@
-"""The cells of a comparison's table, before any format: terminal, Markdown, LaTeX and the page all write these."""
+"""Format-independent content of the comparison table, shared by the terminal, Markdown, LaTeX and HTML writers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
 from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.registry import Registry
 from i2ikd.report import numbers
-from i2ikd.report.legend import Judged, judged, roles
+from i2ikd.report.legend import MetricDescription, describe_metric, reference_arms
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: the value as text, its interval, a remark (a p-value); ``value`` is what to sort by."""
+    """One formatted table cell.
+
+    Attributes:
+        text: the formatted value; ``numbers.NONE`` where it is undefined.
+        interval: the formatted 95 % interval ``[low, high]``; empty without one.
+        remark: an addition such as a formatted p-value; empty without one.
+        value: the unformatted number, used for sorting; ``None`` for text and undefined values.
+    """
 
     text: str
     interval: str = ""
@@ -29,7 +36,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column with its heading."""
+    """One table column.
+
+    Attributes:
+        key: identifier, the key of the column's cells in ``Line.cells``.
+        title: heading without unit and direction.
+        unit: physical unit of the values; empty for dimensionless ones.
+        arrow: direction of better values; empty where none is defined.
+        part: group of the column, which decides its order in narrow tables.
+    """
 
     key: str
     title: str
@@ -45,7 +60,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of cells by column key; ``best`` are the metric columns in which no arm is better."""
+    """One table row.
+
+    Attributes:
+        arm: name of the arm, the teacher or the baseline.
+        kind: type of the row.
+        cells: the row's cells by column key.
+        best: keys of the metric columns in which the arm has the best mean of all arms.
+    """
 
     arm: str
     kind: Literal["baseline", "teacher", "arm"]
@@ -55,28 +77,42 @@ class Line:
 
 @dataclass(frozen=True)
 class Content:
-    """The table."""
+    """Columns and rows of a comparison table.
+
+    Attributes:
+        columns: in display order, the arm's name first.
+        lines: baselines, teacher, arms.
+    """
 
     columns: list[Column]
     lines: list[Line]
 
     def column(self, key: str) -> Column:
-        """Return a column by key."""
+        """Return the column with the given key.
+
+        Args:
+            key: an existing column key.
+        """
         return next(column for column in self.columns if column.key == key)
 
 
-def pivot(comparison: Comparison, registry: Registry | None = None) -> Content:
-    """Turn a comparison into cells.
+def table_content(comparison: Comparison, registry: Registry | None = None) -> Content:
+    """Build the table content of a comparison.
 
     Args:
-        comparison: what was found.
-        registry: where metrics say their unit and direction; the default host unless given.
+        comparison: the results to format.
+        registry: source of each metric's unit and direction; ``default_registry()`` when ``None``.
+
+    Returns:
+        Columns and formatted cells; columns without any value (latency, gap closed, differences) are omitted.
     """
-    known = {column: judged(metric, registry) for column, metric in comparison.columns.items()}
+    descriptions = {column: describe_metric(metric, registry) for column, metric in comparison.columns.items()}
     digits = {column: metric_decimals(comparison, column) for column in comparison.columns}
-    best = {column: _best(comparison.rows, column, known[column].higher_is_better) for column in comparison.columns}
-    student = roles(comparison).student
-    columns = _columns(comparison, known, student)
+    best = {
+        column: _best(comparison.rows, column, descriptions[column].higher_is_better) for column in comparison.columns
+    }
+    student = reference_arms(comparison).student
+    columns = _columns(comparison, descriptions, student)
     lines = []
     for row in comparison.rows:
         cells = _costs(row)
@@ -86,12 +122,13 @@ def pivot(comparison: Comparison, registry: Registry | None = None) -> Content:
             cells["gap_closed"] = _gap_closed(row.gap_closed)
             cells["difference"] = difference_cell(row, student, digits[first])
         cells["rank"] = Cell(str(row.rank), value=row.rank) if row.rank is not None else Cell(numbers.NONE)
-        leading = frozenset(column for column, arms in best.items() if row.arm in arms)
-        lines.append(Line(row.arm, row.kind, {column.key: cells[column.key] for column in columns}, leading))
+        best_in = frozenset(column for column, arms in best.items() if row.arm in arms)
+        lines.append(Line(row.arm, row.kind, {column.key: cells[column.key] for column in columns}, best_in))
     return Content(columns, lines)
 
 
-def _columns(comparison: Comparison, known: dict[str, Judged], student: str | None) -> list[Column]:
+def _columns(comparison: Comparison, descriptions: dict[str, MetricDescription], student: str | None) -> list[Column]:
+    """Return the table's columns in display order."""
     columns = [
         Column("arm", "arm", part="arm"),
         Column("params", "params", part="cost"),
@@ -99,9 +136,9 @@ def _columns(comparison: Comparison, known: dict[str, Judged], student: str | No
     ]
     if any(row.costs is not None and row.costs.latency_ms is not None for row in comparison.rows):
         columns.append(Column("latency_ms", "CPU", "ms", part="cost"))
-    columns += [Column(name, name, known[name].unit, known[name].arrow) for name in comparison.columns]
+    columns += [Column(name, name, descriptions[name].unit, descriptions[name].arrow) for name in comparison.columns]
     if student is not None:
-        unit = known[next(iter(comparison.columns))].unit
+        unit = descriptions[next(iter(comparison.columns))].unit
         if any(row.gap_closed is not None for row in comparison.rows):
             columns.append(Column("gap_closed", "gap closed", "%", part="gap_closed"))
         columns.append(Column("difference", f"Δ {student}", unit, part="difference"))
@@ -110,6 +147,7 @@ def _columns(comparison: Comparison, known: dict[str, Judged], student: str | No
 
 
 def _costs(row: Row) -> dict[str, Cell]:
+    """Return the cells for the arm's name, parameters, MACs and latency."""
     costs = row.costs
     cells = {"arm": Cell(row.arm), **dict.fromkeys(("params", "macs", "latency_ms"), Cell(numbers.NONE))}
     if costs is not None:
@@ -120,11 +158,20 @@ def _costs(row: Row) -> dict[str, Cell]:
 
 
 def metric_decimals(comparison: Comparison, column: str) -> int:
-    """Return how many decimals a metric's column has."""
+    """Return the number of decimals of a metric's column.
+
+    Args:
+        comparison: the results.
+        column: a key of ``comparison.columns``.
+
+    Returns:
+        Decimals that show 4 significant digits of the column's largest mean, from 2 to 8.
+    """
     return numbers.decimals(row.metrics[column].mean for row in comparison.rows if column in row.metrics)
 
 
 def _estimate(estimate: Estimate | None, digits: int) -> Cell:
+    """Format a mean with its interval."""
     if estimate is None or not math.isfinite(estimate.mean):
         return Cell(numbers.NONE)
     interval = numbers.span(estimate.low, estimate.high, digits)
@@ -132,6 +179,7 @@ def _estimate(estimate: Estimate | None, digits: int) -> Cell:
 
 
 def _gap_closed(gap_closed: GapClosed | None) -> Cell:
+    """Format the share of the gap closed, in percent, with its interval."""
     if gap_closed is None:
         return Cell(numbers.NONE)
     if gap_closed.gap_too_small or not math.isfinite(gap_closed.mean):
@@ -141,7 +189,16 @@ def _gap_closed(gap_closed: GapClosed | None) -> Cell:
 
 
 def difference_cell(row: Row, reference: str, digits: int) -> Cell:
-    """Return arm minus reference, a digit finer than the metric, with its interval and corrected p-value."""
+    """Format the paired difference of an arm to a reference, with its interval and Holm-corrected p-value.
+
+    Args:
+        row: the arm's results.
+        reference: name of the reference arm.
+        digits: decimals of the metric's column; the difference has one more.
+
+    Returns:
+        The cell of arm minus reference; ``numbers.NONE`` where no difference was computed.
+    """
     difference: Difference | None = row.differences.get(reference)
     if difference is None or not math.isfinite(difference.mean):
         return Cell(numbers.NONE)
@@ -152,10 +209,10 @@ def difference_cell(row: Row, reference: str, digits: int) -> Cell:
 
 
 def _best(rows: Sequence[Row], column: str, upward: bool | None) -> set[str]:
-    """Return the arms (without teacher and baselines) with the best mean."""
+    """Return the arms with the best mean of a column; teacher and baselines are excluded."""
     means = {row.arm: row.metrics[column].mean for row in rows if row.kind == "arm" and column in row.metrics}
     means = {arm: mean for arm, mean in means.items() if math.isfinite(mean)}
     if upward is None or len(means) < 2:
         return set()
-    top = max(means.values()) if upward else min(means.values())
-    return {arm for arm, mean in means.items() if mean == top}
+    best = max(means.values()) if upward else min(means.values())
+    return {arm for arm, mean in means.items() if mean == best}

@@ -1,4 +1,4 @@
-"""The comparison as CSV: every number in full, one row an arm; undefined numbers are empty cells."""
+"""CSV form of a comparison: one row per arm, unrounded numbers, empty cells for undefined ones."""
 
 from __future__ import annotations
 
@@ -15,33 +15,43 @@ _DIFFERENCE = ("mean", "low", "high", "p", "p_holm", "n")
 
 
 def csv_table(comparison: Comparison) -> str:
-    """Return the table; columns are named ``psnr_mean``, ``difference_to_student_p_holm``, and so on."""
+    """Format a comparison as CSV text.
+
+    Args:
+        comparison: the results to write.
+
+    Returns:
+        CSV with a header line; columns are named ``psnr_mean``, ``difference_to_student_p_holm``, and so on.
+    """
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
-    head = ["arm", "kind", *_COSTS]
-    head += [f"{column}_{part}" for column in comparison.columns for part in _ESTIMATE]
-    head += [f"gap_closed_{part}" for part in _GAP_CLOSED]
-    head += [f"difference_to_{name}_{part}" for name in comparison.references for part in _DIFFERENCE]
-    table.writerow([*head, "rank"])
+    header = ["arm", "kind", *_COSTS]
+    header += [f"{column}_{part}" for column in comparison.columns for part in _ESTIMATE]
+    header += [f"gap_closed_{part}" for part in _GAP_CLOSED]
+    header += [f"difference_to_{name}_{part}" for name in comparison.references for part in _DIFFERENCE]
+    table.writerow([*header, "rank"])
     for row in comparison.rows:
-        table.writerow([_written(value) for value in _values(row, comparison)])
+        table.writerow([_format(value) for value in _values(row, comparison)])
     return text.getvalue()
 
 
 def _values(row: Row, comparison: Comparison) -> list[Any]:
-    whole = row.as_json()
-    values = [row.arm, row.kind, *(whole[cost] for cost in _COSTS)]
-    values += _parts(whole, list(comparison.columns), _ESTIMATE)
-    values += _parts(whole, ["gap_closed"], _GAP_CLOSED)
-    values += _parts(whole["differences"], comparison.references, _DIFFERENCE)
+    """Return an arm's values in the order of the header."""
+    entry = row.as_json()
+    values = [row.arm, row.kind, *(entry[cost] for cost in _COSTS)]
+    values += _parts(entry, list(comparison.columns), _ESTIMATE)
+    values += _parts(entry, ["gap_closed"], _GAP_CLOSED)
+    values += _parts(entry["differences"], comparison.references, _DIFFERENCE)
     return [*values, row.rank]
 
 
-def _parts(whole: dict[str, Any], keys: list[str], parts: tuple[str, ...]) -> list[Any]:
-    return [(whole.get(key) or {}).get(part) for key in keys for part in parts]
+def _parts(entry: dict[str, Any], keys: list[str], parts: tuple[str, ...]) -> list[Any]:
+    """Return ``parts`` of each nested object; ``None`` where the object is missing."""
+    return [(entry.get(key) or {}).get(part) for key in keys for part in parts]
 
 
-def _written(value: Any) -> str:
+def _format(value: Any) -> str:
+    """Return a cell's text; floats round-trip."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Figures of training: every arm's losses stage by stage, and all validation losses together."""
+"""Training figures: loss terms per arm over the stages, and the validation losses of all arms."""
 
 from __future__ import annotations
 
@@ -15,34 +15,46 @@ from i2ikd.report.style import GRID, INK, logarithmic_loss, marker_styles, put_l
 
 _COLUMNS = 3
 _VALIDATION = "validation"
-_FIXED = {_VALIDATION: INK, "target": "#0077bb", "imitation": "#009988"}
-_OTHERS = ("#ee7733", "#cc3311", "#ee3377", "#33bbee")
+_TERM_COLOURS = {_VALIDATION: INK, "target": "#0077bb", "imitation": "#009988"}
+_OTHER_COLOURS = ("#ee7733", "#cc3311", "#ee3377", "#33bbee")
 
 History = list[dict[str, Any]]
-Line = tuple[list[float], list[float]]
+Curve = tuple[list[float], list[float]]
+"""Epochs and values; NaN separates stages."""
 
 
 def training_losses(comparison: Comparison) -> Figure:
-    """A panel an arm: each term of the training loss and the validation loss, over the epochs of all stages.
+    """Plot the terms of the training loss and the validation loss over the epochs of all stages, one panel per arm.
 
-    Lines are means over the seeds; the scale is logarithmic; a vertical line begins a stage.
+    Curves are means over the seeds, on a logarithmic axis; a vertical line marks the start of a stage.
+
+    Args:
+        comparison: the results, with training histories.
+
+    Returns:
+        The figure, without background.
 
     Raises:
-        UserError: no history was kept.
+        UserError: ``comparison.histories`` is empty.
     """
     arms = _histories(comparison)
     columns = min(_COLUMNS, len(arms))
     height = -(-len(arms) // columns)
     figure, panels = sheet(3.6 * columns, 2.4 * height, height, columns)
     for panel, (arm, histories) in zip(panels, arms.items()):
-        lines = _lines(histories)
-        others = [term for term in lines if term not in _FIXED]
-        for term, (epochs, values) in lines.items():
-            colour = _FIXED.get(term) or _OTHERS[others.index(term) % len(_OTHERS)]
+        curves = _curves(histories)
+        others = [term for term in curves if term not in _TERM_COLOURS]
+        for term, (epochs, values) in curves.items():
+            colour = _TERM_COLOURS.get(term) or _OTHER_COLOURS[others.index(term) % len(_OTHER_COLOURS)]
             panel.plot(
-                epochs, values, color=colour, linewidth=1.8 if term == _VALIDATION else 1.2, label=term, **_dot(epochs)
+                epochs,
+                values,
+                color=colour,
+                linewidth=1.8 if term == _VALIDATION else 1.2,
+                label=term,
+                **_marker(epochs),
             )
-        logarithmic_loss(panel, [value for _, values in lines.values() for value in values], headroom=0.55)
+        logarithmic_loss(panel, [value for _, values in curves.values() for value in values], headroom=0.55)
         panel.set_title(arm, loc="left", fontweight="bold")
         _mark_stages(panel, _longest(histories))
         put_legend(panel, loc="upper right")
@@ -53,30 +65,36 @@ def training_losses(comparison: Comparison) -> Figure:
     return figure
 
 
-def _dot(epochs: Sequence[float]) -> dict[str, Any]:
-    """A line of one epoch would not be seen."""
+def _marker(epochs: Sequence[float]) -> dict[str, Any]:
+    """Return the options of a point marker for a single epoch, of which no line is drawn."""
     return {"marker": "."} if len(epochs) == 1 else {}
 
 
 def validation_losses(comparison: Comparison) -> Figure:
-    """The validation losses of all arms in one panel: means over the seeds, with every seed as a faint line.
+    """Plot the validation losses of all arms in one panel: means over the seeds, with each seed as a faint line.
+
+    Args:
+        comparison: the results, with training histories.
+
+    Returns:
+        The figure, without background.
 
     Raises:
-        UserError: no history was kept, or nothing was validated.
+        UserError: ``comparison.histories`` is empty or holds no validation loss.
     """
-    arms = {arm: histories for arm, histories in _histories(comparison).items() if _VALIDATION in _lines(histories)}
+    arms = {arm: histories for arm, histories in _histories(comparison).items() if _VALIDATION in _curves(histories)}
     if not arms:
-        raise UserError("there is nothing to draw: no run was validated")
+        raise UserError("no validation loss to draw: the training histories contain none")
     figure, (axes,) = sheet(6.4, 4.4)
-    known = marker_styles(comparison)
-    everything: list[float] = []
+    styles = marker_styles(comparison)
+    all_values: list[float] = []
     for arm, histories in arms.items():
-        style = known[arm]
+        style = styles[arm]
         for history in histories if len(histories) > 1 else ():
-            epochs, values = _lines([history]).get(_VALIDATION, ([], []))
+            epochs, values = _curves([history]).get(_VALIDATION, ([], []))
             axes.plot(epochs, values, color=style.colour, linewidth=0.6, alpha=0.35)
-        epochs, values = _lines(histories)[_VALIDATION]
-        everything += values
+        epochs, values = _curves(histories)[_VALIDATION]
+        all_values += values
         axes.plot(
             epochs,
             values,
@@ -87,7 +105,7 @@ def validation_losses(comparison: Comparison) -> Figure:
             markevery=max(1, len(epochs) // 6),
             label=arm,
         )
-    logarithmic_loss(axes, everything)
+    logarithmic_loss(axes, all_values)
     axes.set_xlabel("epoch, all stages")
     axes.set_ylabel("validation loss")
     put_legend(figure, loc="outside right upper")
@@ -95,50 +113,55 @@ def validation_losses(comparison: Comparison) -> Figure:
 
 
 def _histories(comparison: Comparison) -> dict[str, list[History]]:
-    """Return the histories by arm, in the order of the rows."""
-    found: dict[str, list[History]] = {}
+    """Return the training histories by arm, in the order of the rows."""
+    histories: dict[str, list[History]] = {}
     for row in comparison.rows:
         seeds = [history for name, history in comparison.histories.items() if name.rpartition("/seed")[0] == row.arm]
         if any(seeds):
-            found[row.arm] = [history for history in seeds if history]
-    if not found:
-        raise UserError("there is nothing to draw: no training history was kept")
-    return found
+            histories[row.arm] = [history for history in seeds if history]
+    if not histories:
+        raise UserError("no training history to draw: the comparison's folder contains none")
+    return histories
 
 
-def _lines(histories: Sequence[History]) -> dict[str, Line]:
-    """Return (epochs, means over seeds) by term; epochs count on from stage to stage, with a gap between stages."""
+def _curves(histories: Sequence[History]) -> dict[str, Curve]:
+    """Return (epochs, means over seeds) by term; epochs are numbered over all stages, with a gap between stages."""
     sums: dict[str, dict[float, list[float]]] = {}
     for history in histories:
-        for place, row in enumerate(history):
+        for index, row in enumerate(history):
             terms = {name: value for name, value in row["losses"].items() if name != "total"}
             for term, value in {**terms, _VALIDATION: row.get("validation")}.items():
                 if value is not None and np.isfinite(value) and value > 0:
-                    sums.setdefault(term, {}).setdefault(place + 1, []).append(value)
+                    sums.setdefault(term, {}).setdefault(index + 1, []).append(value)
     gaps = [start + 0.5 for start in _stage_starts(_longest(histories))[1:]]
-    return {term: _line({epoch: float(np.mean(v)) for epoch, v in means.items()}, gaps) for term, means in sums.items()}
+    return {
+        term: _curve({epoch: float(np.mean(v)) for epoch, v in means.items()}, gaps) for term, means in sums.items()
+    }
 
 
-def _line(means: dict[float, float], gaps: Sequence[float]) -> Line:
-    inside = [gap for gap in gaps if min(means) < gap < max(means)]
-    whole = {**means, **dict.fromkeys(inside, np.nan)}
-    return sorted(whole), [whole[epoch] for epoch in sorted(whole)]
+def _curve(means: dict[float, float], gaps: Sequence[float]) -> Curve:
+    """Sort the means by epoch and insert NaN at the gaps within their range."""
+    inner_gaps = [gap for gap in gaps if min(means) < gap < max(means)]
+    points = {**means, **dict.fromkeys(inner_gaps, np.nan)}
+    return sorted(points), [points[epoch] for epoch in sorted(points)]
 
 
 def _longest(histories: Sequence[History]) -> History:
+    """Return the history with the most epochs."""
     return max(histories, key=len)
 
 
 def _stage_starts(history: History) -> list[int]:
+    """Return the index of each stage's first epoch."""
     stages = [row["stage"] for row in history]
-    return [place for place in range(len(stages)) if place == 0 or stages[place - 1] != stages[place]]
+    return [index for index in range(len(stages)) if index == 0 or stages[index - 1] != stages[index]]
 
 
 def _mark_stages(axes: Axes, history: History) -> None:
-    """Name the stages at the foot of the panel, where falling curves leave room."""
+    """Label the stages at the lower edge of the panel, which decreasing curves leave empty."""
     starts = _stage_starts(history)
-    for place in starts[1:]:
-        axes.axvline(place + 0.5, color=GRID, linewidth=1.4)
-    for place in starts if len(starts) > 1 else ():
-        where = (place + 1, 0.03)
-        axes.annotate(history[place]["stage"], where, xycoords=axes.get_xaxis_transform(), color=INK, fontsize=9)
+    for start in starts[1:]:
+        axes.axvline(start + 0.5, color=GRID, linewidth=1.4)
+    for start in starts if len(starts) > 1 else ():
+        position = (start + 1, 0.03)
+        axes.annotate(history[start]["stage"], position, xycoords=axes.get_xaxis_transform(), color=INK, fontsize=9)

@@ -1,4 +1,4 @@
-"""Figures of quality: against parameters, against latency, and differences to the student."""
+"""Quality figures: metric against parameters, metric against latency, and paired differences to the student."""
 
 from __future__ import annotations
 
@@ -12,23 +12,39 @@ from matplotlib.ticker import FuncFormatter
 from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.report import numbers
-from i2ikd.report.legend import judged, roles
+from i2ikd.report.legend import describe_metric, reference_arms
 from i2ikd.report.style import INK, marker_styles, put_legend, sheet
 
 _WIDE_RANGE = 30
-"""Ratio of the largest cost to the least from which on the axis is logarithmic."""
+"""Ratio of the largest to the smallest cost above which the axis is logarithmic."""
 
 
 def quality_against_parameters(comparison: Comparison) -> Figure:
-    """The first column's metric with its interval, against the number of parameters."""
+    """Plot the first metric with its 95 % interval against the number of parameters.
+
+    Args:
+        comparison: the results to draw.
+
+    Returns:
+        The figure, without background.
+
+    Raises:
+        UserError: no row has a parameter count and a finite mean.
+    """
     return _scatter(comparison, lambda row: row.costs.params if row.costs else None, "parameters")
 
 
 def quality_against_latency(comparison: Comparison) -> Figure:
-    """The first column's metric with its interval, against CPU milliseconds a slice.
+    """Plot the first metric with its 95 % interval against the CPU latency of one slice (ms).
+
+    Args:
+        comparison: the results to draw.
+
+    Returns:
+        The figure, without background.
 
     Raises:
-        UserError: no latency was measured.
+        UserError: no row has a latency and a finite mean.
     """
     return _scatter(
         comparison, lambda row: row.costs.latency_ms if row.costs else None, "CPU latency of one slice (ms)"
@@ -36,20 +52,21 @@ def quality_against_latency(comparison: Comparison) -> Figure:
 
 
 def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label: str) -> Figure:
+    """Plot the first metric of all rows against a cost."""
     first = next(iter(comparison.columns))
     rows = [row for row in comparison.rows if cost(row) and math.isfinite(row.metrics[first].mean)]
     if not rows:
-        raise UserError(f"there is nothing to draw: no row has a value of {label}")
+        raise UserError(f"no point to draw: no row has a value of {label}")
     figure, (axes,) = sheet(6.4, 4.4)
     costs = {row.arm: float(cost(row) or 0) for row in rows}
     logarithmic = max(costs.values()) > _WIDE_RANGE * min(costs.values())
-    places = _side_by_side(costs, logarithmic)
-    known = marker_styles(comparison)
+    positions = _side_by_side(costs, logarithmic)
+    styles = marker_styles(comparison)
     for row in rows:
-        estimate, style = row.metrics[first], known[row.arm]
+        estimate, style = row.metrics[first], styles[row.arm]
         ends = [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
         axes.errorbar(
-            [places[row.arm]],
+            [positions[row.arm]],
             [estimate.mean],
             yerr=ends if math.isfinite(estimate.low) else None,
             fmt=style.marker,
@@ -63,7 +80,7 @@ def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label:
         axes.set_xscale("log")
         axes.grid(False, which="minor")
     else:
-        axes.set_xlim(left=0, right=1.12 * max(places.values()))
+        axes.set_xlim(left=0, right=1.12 * max(positions.values()))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: numbers.count(round(value)) if value >= 1000 else f"{value:g}")
     )
@@ -74,42 +91,50 @@ def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label:
 
 
 def _side_by_side(costs: dict[str, float], logarithmic: bool) -> dict[str, float]:
-    """Set arms of equal cost side by side, so that their intervals can be told apart."""
+    """Return x positions; arms of equal cost are offset, so that their intervals do not overlap."""
     largest, least = max(costs.values()), min(costs.values())
     groups: dict[float, list[str]] = {}
     for arm, cost in costs.items():
         groups.setdefault(cost, []).append(arm)
-    placed = {}
+    positions = {}
     for cost, arms in groups.items():
         for index, arm in enumerate(arms):
             offset = index - (len(arms) - 1) / 2
             shifted = cost * (largest / least) ** (0.02 * offset) if logarithmic else cost + 0.02 * largest * offset
-            placed[arm] = shifted
-    return placed
+            positions[arm] = shifted
+    return positions
 
 
 def differences_to_student(comparison: Comparison) -> Figure:
-    """Paired differences to the student with their intervals, sorted; a line marks the teacher's lead.
+    """Plot the paired differences to the student with their 95 % intervals, sorted by mean.
+
+    A dashed line marks the mean difference of the teacher.
+
+    Args:
+        comparison: the results to draw.
+
+    Returns:
+        The figure, without background.
 
     Raises:
-        UserError: no differences were taken.
+        UserError: the comparison contains no differences to a student.
     """
-    student = roles(comparison).student
+    student = reference_arms(comparison).student
     rows = [row for row in comparison.rows if student in row.differences]
     if student is None or not rows:
-        raise UserError("there is nothing to draw: no arm was compared with a student")
+        raise UserError("no difference to draw: no arm was compared with a student")
     first = next(iter(comparison.columns))
-    upward = judged(comparison.columns[first]).higher_is_better is not False
+    upward = describe_metric(comparison.columns[first]).higher_is_better is not False
     rows.sort(key=lambda row: row.differences[student].mean, reverse=not upward)
     figure, (axes,) = sheet(6.4, 1.5 + 0.34 * len(rows))
-    known = marker_styles(comparison)
-    for place, row in enumerate(rows):
-        found, style = row.differences[student], known[row.arm]
-        ends = [[found.mean - found.low], [found.high - found.mean]] if math.isfinite(found.low) else None
+    styles = marker_styles(comparison)
+    for position, row in enumerate(rows):
+        difference, style = row.differences[student], styles[row.arm]
+        ends = [[difference.mean - difference.low], [difference.high - difference.mean]]
         axes.errorbar(
-            [found.mean],
-            [place],
-            xerr=ends,
+            [difference.mean],
+            [position],
+            xerr=ends if math.isfinite(difference.low) else None,
             fmt=style.marker,
             color=style.colour,
             markersize=6,
@@ -121,20 +146,28 @@ def differences_to_student(comparison: Comparison) -> Figure:
     axes.grid(False, axis="y")
     axes.axvline(0, color=INK, linewidth=0.9)
     _mark_teacher(axes, comparison, first, student)
-    unit = judged(comparison.columns[first]).unit
+    unit = describe_metric(comparison.columns[first]).unit
     axes.set_xlabel(f"{first}: arm minus {student}" + (f" ({unit})" if unit else ""))
     return figure
 
 
 def _mark_teacher(axes: Axes, comparison: Comparison, first: str, student: str) -> None:
+    """Draw a dashed line at the teacher's mean difference to the student, and label both."""
     teacher, plain = comparison.row("teacher"), comparison.row(student)
     if teacher is None or plain is None:
         return
-    lead = teacher.metrics[first].mean - plain.metrics[first].mean
-    if math.isfinite(lead):
-        axes.axvline(lead, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    difference = teacher.metrics[first].mean - plain.metrics[first].mean
+    if math.isfinite(difference):
+        axes.axvline(difference, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.text(
-            lead, 1.01, "teacher", transform=axes.get_xaxis_transform(), color=INK, fontsize=9, ha="center", va="bottom"
+            difference,
+            1.01,
+            "teacher",
+            transform=axes.get_xaxis_transform(),
+            color=INK,
+            fontsize=9,
+            ha="center",
+            va="bottom",
         )
         axes.text(
             0, 1.01, student, transform=axes.get_xaxis_transform(), color=INK, fontsize=9, ha="center", va="bottom"
@@ -142,5 +175,6 @@ def _mark_teacher(axes: Axes, comparison: Comparison, first: str, student: str) 
 
 
 def _label(comparison: Comparison, column: str) -> str:
-    metric = judged(comparison.columns[column])
+    """Return the axis label of a metric."""
+    metric = describe_metric(comparison.columns[column])
     return f"{column} ({metric.unit})" if metric.unit else column

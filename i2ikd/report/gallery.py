@@ -1,11 +1,11 @@
-"""Pictures as the page shows them: grey images with a zoomed inset, and error maps on one scale, as PNG in the page."""
+"""Image gallery of the page: grey images with a magnified inset and error maps on one scale, as PNG data URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
@@ -16,17 +16,25 @@ from i2ikd.report import numbers
 from i2ikd.report.pictures import Picture, Pictures
 
 _LONGEST = 320
-"""Pixels of the longer side in the page; larger images are averaged down, their insets are not."""
+"""Longest side of an embedded image in pixels; larger images are block-averaged, their insets are not."""
 
 _ZOOM = 0.25
-"""Sides of the inset's region, as a share of the image's."""
+"""Height and width of the inset's region as a fraction of the image's."""
 
 _COLOURS = "inferno"
 
 
 @dataclass(frozen=True)
 class Region:
-    """The inset's region, in pixels, and the corner of the image where the inset is farthest from it."""
+    """Image region magnified in the inset.
+
+    Attributes:
+        top: first row, in pixels.
+        left: first column, in pixels.
+        height: number of rows.
+        width: number of columns.
+        shape: rows and columns of the whole image.
+    """
 
     top: int
     left: int
@@ -36,7 +44,7 @@ class Region:
 
     @property
     def style(self) -> str:
-        """CSS of the frame around the region."""
+        """CSS declarations that place the frame around the region."""
         rows, columns = self.shape
         shares = {"top": self.top / rows, "left": self.left / columns}
         shares |= {"height": self.height / rows, "width": self.width / columns}
@@ -44,19 +52,34 @@ class Region:
 
     @property
     def corner(self) -> str:
-        """CSS classes of the inset."""
+        """CSS classes of the inset: the corner of the image that is farthest from the region."""
         rows, columns = self.shape
         vertical = "low" if self.top + self.height / 2 < rows / 2 else "high"
         return f"{vertical} {'right' if self.left + self.width / 2 < columns / 2 else 'left'}"
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """Return the region of an image [H, W]."""
+        """Crop an image to the region.
+
+        Args:
+            image: [H, W], of ``shape``.
+
+        Returns:
+            [height, width], a view.
+        """
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One network's image (or a baseline's, or the target), as data URIs."""
+    """Image of one network, a baseline or the target, as data URIs.
+
+    Attributes:
+        name: row of the table, or ``target``.
+        score: formatted score of the whole volume with its unit; empty without one.
+        image: the grey image.
+        inset: the magnified region.
+        error: the error map; empty for the target.
+    """
 
     name: str
     score: str
@@ -67,7 +90,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """All images of one volume."""
+    """Images of one volume.
+
+    Attributes:
+        title: heading with volume and slice.
+        region: the region magnified in every inset.
+        tiles: baselines, target, networks.
+    """
 
     title: str
     region: Region
@@ -76,7 +105,13 @@ class Strip:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Everything, with the scale of the error maps."""
+    """All strips, with the scale of the error maps.
+
+    Attributes:
+        strips: one per volume.
+        limit: formatted error at the upper end of the colour scale.
+        bar: colour bar, as a data URI.
+    """
 
     strips: list[Strip]
     limit: str
@@ -84,14 +119,17 @@ class Gallery:
 
 
 def gallery(pictures: Pictures, baselines: Collection[str], arms: Collection[str], decimals: int, unit: str) -> Gallery:
-    """Turn pictures into data URIs.
+    """Render pictures as data URIs.
 
     Args:
-        pictures: what to show.
-        baselines: rows that are no networks; their errors do not set the scale.
-        arms: the other rows to show; pictures of others are left out.
-        decimals: of a score.
-        unit: of a score.
+        pictures: the images to render.
+        baselines: rows that are not networks; the colour scale does not depend on their errors.
+        arms: the other rows to include; images of further rows are omitted.
+        decimals: decimals of a score.
+        unit: unit of a score.
+
+    Returns:
+        The rendered images; error maps share one scale, from 0 to the 99.5 % quantile of the networks' errors.
     """
     shown = [_only(picture, {*baselines, *arms}) for picture in pictures]
     limit = _limit(shown, baselines)
@@ -101,12 +139,13 @@ def gallery(pictures: Pictures, baselines: Collection[str], arms: Collection[str
 
 
 def _only(picture: Picture, rows: Collection[str]) -> Picture:
+    """Return the picture with the images of ``rows`` only."""
     images = {row: image for row, image in picture.images.items() if row in rows}
-    return Picture(picture.label, picture.volume, picture.slice, picture.target, images, picture.scores)
+    return replace(picture, images=images)
 
 
 def _limit(pictures: Pictures, baselines: Collection[str]) -> float:
-    """Return the error at the end of the colour scale: what 1 in 200 pixels of the networks' images exceeds."""
+    """Return the upper end of the colour scale: the 99.5 % quantile of the networks' absolute errors."""
     errors = [
         np.abs(image - picture.target).ravel()
         for picture in pictures
@@ -118,6 +157,7 @@ def _limit(pictures: Pictures, baselines: Collection[str]) -> float:
 
 
 def _strip(picture: Picture, baselines: Collection[str], limit: float, decimals: int, unit: str) -> Strip:
+    """Render the images of one volume on one grey scale, from min(0, 0.1 %) to the 99.9 % quantile of the target."""
     networks = {row: image for row, image in picture.images.items() if row not in baselines}
     region = _region(picture.target, list(networks.values()))
     low, high = (float(v) for v in np.quantile(picture.target, [0.001, 0.999]))
@@ -131,22 +171,27 @@ def _strip(picture: Picture, baselines: Collection[str], limit: float, decimals:
         text = "" if score is None else f"{numbers.fixed(score, decimals)} {unit}".strip()
         error = "" if image is picture.target else _error(_smaller(np.abs(image - picture.target)), limit)
         tiles.append(Tile(name, text, _grey(_smaller(image), window), _grey(region.cut(image), window), error))
-    return Strip(f"{picture.label} volume: {picture.volume}, slice {picture.slice}", region, tiles)
+    return Strip(f"{picture.label} volume: {_volume_title(picture)}, slice {picture.slice}", region, tiles)
+
+
+def _volume_title(picture: Picture) -> str:
+    """Name the volume, and its subject where the volume's name does not have it already."""
+    return picture.volume if picture.subject in picture.volume else f"{picture.subject}, {picture.volume}"
 
 
 def _region(target: np.ndarray, images: list[np.ndarray]) -> Region:
-    """Find where the networks are most wrong: the inset shows what there is to see."""
+    """Return the window with the largest mean absolute error over the networks."""
     rows, columns = target.shape
     height, width = max(1, round(rows * _ZOOM)), max(1, round(columns * _ZOOM))
     error = np.mean([np.abs(image - target) for image in images], axis=0) if images else np.abs(target)
     smooth = uniform_filter(error, size=(height, width), mode="constant")
-    inside = smooth[height // 2 : rows - (height - 1) // 2, width // 2 : columns - (width - 1) // 2]
-    top, left = np.unravel_index(int(np.argmax(inside)), inside.shape)
+    valid = smooth[height // 2 : rows - (height - 1) // 2, width // 2 : columns - (width - 1) // 2]
+    top, left = np.unravel_index(int(np.argmax(valid)), valid.shape)
     return Region(int(top), int(left), height, width, (rows, columns))
 
 
 def _smaller(image: np.ndarray) -> np.ndarray:
-    """Average whole blocks until the longer side fits the page."""
+    """Average whole blocks, so that the longer side has at most ``_LONGEST`` pixels."""
     factor = -(-max(image.shape) // _LONGEST)
     if factor == 1:
         return image
@@ -156,12 +201,14 @@ def _smaller(image: np.ndarray) -> np.ndarray:
 
 
 def _grey(image: np.ndarray, window: tuple[float, float]) -> str:
+    """Encode an image as 8-bit grey, with the window's limits as black and white."""
     low, high = window
     levels = np.clip((image - low) / (high - low), 0, 1)
     return _png(Image.fromarray(np.round(255 * levels).astype(np.uint8), mode=None))
 
 
 def _error(error: np.ndarray, limit: float) -> str:
+    """Encode an error map with a colour palette from 0 to ``limit``."""
     picture = Image.fromarray(np.round(255 * np.clip(error / limit, 0, 1)).astype(np.uint8), mode=None)
     picture = picture.convert("P")
     table = matplotlib.colormaps[_COLOURS](np.arange(256), bytes=True)
@@ -170,6 +217,7 @@ def _error(error: np.ndarray, limit: float) -> str:
 
 
 def _png(image: Image.Image) -> str:
+    """Return a PNG as a data URI."""
     stream = io.BytesIO()
     image.save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""The comparison as a LaTeX table: booktabs and graphicx, nothing else."""
+"""LaTeX form of a comparison: a table that needs the packages booktabs and graphicx only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from i2ikd.experiment.summary import Comparison
 from i2ikd.registry import Registry
-from i2ikd.report.content import Cell, Column, Line, pivot
+from i2ikd.report.content import Cell, Column, Line, table_content
 from i2ikd.report.legend import metadata_line
 
 _SIGNS = {
@@ -30,7 +30,13 @@ _SIGNS = {
 
 
 def escape(text: str) -> str:
-    """Return text that LaTeX prints as it stands.
+    """Escape LaTeX's special characters.
+
+    Args:
+        text: plain text.
+
+    Returns:
+        LaTeX source that prints ``text`` unchanged.
 
     >>> print(escape("gram_fsp 50% & more"))
     gram\\_fsp 50\\% \\& more
@@ -39,8 +45,16 @@ def escape(text: str) -> str:
 
 
 def latex(comparison: Comparison, registry: Registry | None = None) -> str:
-    """Return a ``table`` environment; columns are scaled to the width of the text."""
-    content = pivot(comparison, registry)
+    """Format a comparison as a ``table`` environment, scaled to the line width.
+
+    Args:
+        comparison: the results to write.
+        registry: source of each metric's unit and direction; ``default_registry()`` when ``None``.
+
+    Returns:
+        LaTeX source, ending with a newline.
+    """
+    content = table_content(comparison, registry)
     lines = [
         r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
@@ -53,28 +67,31 @@ def latex(comparison: Comparison, registry: Registry | None = None) -> str:
         _row([escape(column.heading) for column in content.columns]),
         r"\midrule",
     ]
-    before = ""
+    previous = ""
     for line in content.lines:
-        if before and line.kind == "arm" and before != "arm":
+        if previous and line.kind == "arm" and previous != "arm":
             lines.append(r"\midrule")
-        before = line.kind
+        previous = line.kind
         lines.append(_row([_cell(line, column) for column in content.columns]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
 def _caption(comparison: Comparison) -> str:
+    """Return name, metadata and metrics in one paragraph."""
     names = ", ".join(f"{column}: {metric}" for column, metric in comparison.columns.items())
     return f"{comparison.name}. {metadata_line(comparison)}. {names}. Brackets: 95 % bootstrap intervals."
 
 
 def _row(cells: list[str]) -> str:
+    """Join the cells of one table row."""
     return " & ".join(cells) + r" \\"
 
 
 def _cell(line: Line, column: Column) -> str:
+    """Format one cell; interval and remark in a smaller font."""
     cell: Cell = line.cells[column.key]
     text = escape(cell.text)
     if column.key in line.best:
         text = rf"\textbf{{{text}}}"
-    rest = " ".join(escape(part) for part in (cell.interval, cell.remark) if part)
-    return rf"{text} {{\scriptsize {rest}}}" if rest else text
+    suffix = " ".join(escape(part) for part in (cell.interval, cell.remark) if part)
+    return rf"{text} {{\scriptsize {suffix}}}" if suffix else text

@@ -1,4 +1,4 @@
-"""What every column of a report means, in words: metrics with scope and peak, intervals, closure, control, ranks."""
+"""Legend of a report: definitions of metrics, intervals, gap closed, control and ranks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from i2ikd.registry import Registry, default_registry
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a report says of a metric; ``higher_is_better`` is ``None`` where the metric is not installed."""
+class MetricDescription:
+    """Description of a metric in a report.
+
+    Attributes:
+        name: registered name, which contains scope and peak.
+        summary: registered summary; empty where the metric is not installed.
+        unit: physical unit; empty for a dimensionless metric.
+        higher_is_better: direction; ``None`` where the metric is not installed.
+    """
 
     name: str
     summary: str = ""
@@ -21,83 +28,120 @@ class Judged:
 
     @property
     def arrow(self) -> Literal["", "↑", "↓"]:
-        """Where better is."""
+        """Arrow towards better values; empty where the direction is unknown."""
         if self.higher_is_better is None:
             return ""
         return "↑" if self.higher_is_better else "↓"
 
 
-def judged(metric: str, registry: Registry | None = None) -> Judged:
-    """Look a metric up; one that is not there any more is known by its name alone."""
+def describe_metric(metric: str, registry: Registry | None = None) -> MetricDescription:
+    """Look up a metric's summary, unit and direction.
+
+    Args:
+        metric: registered name.
+        registry: where to look; ``default_registry()`` when ``None``.
+
+    Returns:
+        The description; name only where the metric is not installed (any more).
+    """
     try:
         component = (registry or default_registry()).get("metric", metric)
         target: Any = component.resolve()
     except UserError:
-        return Judged(metric)
+        return MetricDescription(metric)
     upward = getattr(target, "higher_is_better", None)
-    return Judged(metric, component.summary, str(getattr(target, "unit", "")), upward)
+    return MetricDescription(metric, component.summary, str(getattr(target, "unit", "")), upward)
 
 
 @dataclass(frozen=True)
-class Roles:
-    """Which arms the others are measured against."""
+class ReferenceArms:
+    """Arms that the others are compared with.
+
+    Attributes:
+        student: the arm that differences and the gap refer to; ``None`` without references.
+        control: the equal-budget control; ``None`` without one.
+    """
 
     student: str | None
     control: str | None
 
 
-def roles(comparison: Comparison) -> Roles:
-    """Return the first reference, which differences are taken to, and the equal-budget control."""
+def reference_arms(comparison: Comparison) -> ReferenceArms:
+    """Return the student and the equal-budget control of a comparison.
+
+    Args:
+        comparison: the results; the student is the first of ``comparison.references``.
+    """
     references = comparison.references
     student = references[0] if references else None
     control = next((name for name in references[1:] if name != "kd-mri"), None)
-    return Roles(student, control if control is not None or student != "control" else student)
+    return ReferenceArms(student, control if control is not None or student != "control" else student)
 
 
 def metadata_line(comparison: Comparison) -> str:
-    """Say in one line what was measured on."""
+    """Format the metadata (data, acceleration, seeds, training) in one line.
+
+    Args:
+        comparison: the results.
+    """
     return " · ".join(f"{name} {value}" for name, value in comparison.metadata.items())
 
 
 def legend(comparison: Comparison, registry: Registry | None = None) -> list[tuple[str, str]]:
-    """Return (term, explanation) of everything in the table."""
+    """Return the definitions of all columns and special arms of the table.
+
+    Args:
+        comparison: the results.
+        registry: source of the metrics' summaries; ``default_registry()`` when ``None``.
+
+    Returns:
+        (term, definition) pairs, in display order.
+    """
     first = next(iter(comparison.columns))
-    found = roles(comparison)
-    entries = [(column, _metric(judged(metric, registry))) for column, metric in comparison.columns.items()]
+    references = reference_arms(comparison)
+    entries = [(column, _metric(describe_metric(metric, registry))) for column, metric in comparison.columns.items()]
     entries.append(("[low, high]", _interval(comparison)))
-    if found.student is not None:
+    if references.student is not None:
         if any(row.gap_closed is not None for row in comparison.rows):
-            entries.append(("gap closed", _gap_closed(first, found.student)))
+            entries.append(("gap closed", _gap_closed(first, references.student)))
         entries.append(
             (
-                f"Δ {found.student}",
-                f"paired difference in {first} to the arm {found.student!r}; p: Wilcoxon signed-rank over volumes, "
-                f"Holm-corrected for the number of arms{_least_p(comparison)}",
+                f"Δ {references.student}",
+                f"paired difference in {first} to the arm {references.student!r}; p: Wilcoxon signed-rank over "
+                f"subjects, Holm-corrected for the number of arms{_least_p(comparison)}",
             )
         )
-    if found.control is not None:
-        text = "the equal-budget control: no teacher, but as many optimiser steps and restarts as a distilled arm"
-        entries.append((found.control, text))
-    ranked = f"1 + the number of arms whose whole interval in {first} is better; equal ranks: intervals overlap"
-    entries.append(("rank", f"{ranked}; bold: the best mean"))
-    entries.append(("MACs, CPU", "multiply-adds and milliseconds for one slice; latency: median of interleaved rounds"))
+    if references.control is not None:
+        text = "equal-budget control: no teacher, as many optimiser steps and learning-rate restarts as a distilled arm"
+        entries.append((references.control, text))
+    rank = f"1 + the number of arms whose whole interval in {first} is better; equal ranks: intervals overlap"
+    entries.append(("rank", f"{rank}; bold: best mean"))
+    entries.append(
+        ("MACs, CPU", "multiply-adds and CPU latency (ms) of one slice; latency: median of interleaved rounds")
+    )
     return entries
 
 
-def _metric(metric: Judged) -> str:
+def _metric(metric: MetricDescription) -> str:
+    """Return a metric's definition."""
     better = {True: "higher is better", False: "lower is better", None: ""}[metric.higher_is_better]
     return "; ".join(part for part in (metric.name, metric.summary, better) if part)
 
 
 def _interval(comparison: Comparison) -> str:
+    """Return the definition of the intervals, with a warning for a single seed."""
     seeds = {record.seed for record in comparison.records if record.seed >= 0}
-    text = "95 % bootstrap interval over volumes and seeds"
+    text = "95 % bootstrap interval over subjects and seeds"
+    volumes = {record.whole for record in comparison.records}
+    if len(volumes) > len({volume.subject for volume in volumes}):
+        text += "; a subject is drawn with all of its volumes"
     if len(seeds) == 1:
-        text += "; one seed: how much another training would differ is not in it"
+        text += "; one seed: the interval does not include the variation between trainings"
     return text
 
 
 def _gap_closed(first: str, student: str) -> str:
+    """Return the definition of the share of the gap closed."""
     return (
         f"share of the gap in {first} between {student!r} (0 %) and the teacher (100 %) that an arm closes; "
         "gap too small: below twice its standard deviation over seeds"
@@ -105,8 +149,8 @@ def _gap_closed(first: str, student: str) -> str:
 
 
 def _least_p(comparison: Comparison) -> str:
-    """Few volumes cannot give a small p, whatever the arms do: say so."""
-    volumes = len({record.volume for record in comparison.records})
-    if not 0 < volumes <= 8:
+    """Return a note on the least p-value that few subjects permit: 2^(1 - n) for n subjects."""
+    subjects = len({record.subject for record in comparison.records})
+    if not 0 < subjects <= 8:
         return ""
-    return f"; {volumes} volumes cannot give a p below {2 ** (1 - volumes):.3g} before correction"
+    return f"; with {subjects} subjects p is at least {2 ** (1 - subjects):.3g} before correction"

@@ -1,4 +1,4 @@
-"""Read a finished comparison back from its folder, without data and without training."""
+"""Load a finished comparison from its folder; neither data nor weights are read."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from i2ikd.files import read_json
 
 
 def load_comparison(out: Path) -> Comparison:
-    """Return what ``compare`` found: numbers from ``results.json``, scores from ``records.csv``, training histories.
+    """Load the results of ``compare``: ``results.json``, ``records.csv`` and the runs' training histories.
+
+    Args:
+        out: the comparison's output folder.
+
+    Returns:
+        The comparison, equal to the one that ``compare`` returned.
 
     Raises:
-        UserError: ``out`` is no folder of a comparison, the comparison has not ended, or a file is damaged.
+        UserError: ``out`` is not the folder of a comparison, the comparison is unfinished, or a file is damaged.
     """
     owner = read_owner(out)
     results, scores = out / "results.json", out / "records.csv"
     for file in (results, scores):
         if not file.is_file():
             raise UserError(
-                f"the comparison {owner.get('name')!r} in {out} has not ended: it has no {file.name}; "
-                f"go on with `i2ikd compare EXPERIMENT.toml --out {out}`"
+                f"{out}: the comparison {owner.get('name')!r} is unfinished: {file.name} is missing; "
+                f"continue it with `i2ikd compare EXPERIMENT.toml --out {out}`"
             )
     try:
         content = read_json(results)
@@ -41,24 +47,26 @@ def load_comparison(out: Path) -> Comparison:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{results} is not what `i2ikd compare` writes ({type(error).__name__}: {error}); run it again"
+            f"{results}: expected the format of `i2ikd compare`, got {type(error).__name__}: {error}; run compare again"
         ) from None
     comparison.histories.update(_histories(out, comparison.records))
     return comparison
 
 
 def _histories(out: Path, records: list[Record]) -> dict[str, list[dict[str, Any]]]:
+    """Return the training histories by ``arm/seedN``; runs without one are left out."""
     store = Store(out)
-    found = {}
+    histories = {}
     for arm, seed in dict.fromkeys((record.arm, record.seed) for record in records):
         folder = store.named(f"teacher/seed{seed}" if arm == "teacher" else f"students/{arm}/seed{seed}")
         history = folder.read("history") if folder is not None else None
         if history:
-            found[f"{arm}/seed{seed}"] = history
-    return found
+            histories[f"{arm}/seed{seed}"] = history
+    return histories
 
 
 def _row(row: dict[str, Any], columns: dict[str, str]) -> Row:
+    """Build a row from its JSON object."""
     costs = None
     if row["params"] is not None:
         costs = Costs(row["params"], row["macs"], row["latency_ms"], row["latency_spread_ms"])
@@ -77,5 +85,5 @@ def _row(row: dict[str, Any], columns: dict[str, str]) -> Row:
 
 
 def _numbers(values: dict[str, Any], keep: str = "") -> dict[str, Any]:
-    """JSON has ``null`` where a number is undefined."""
+    """Replace ``null``, JSON's form of an undefined number, by NaN; the value of ``keep`` is left as it is."""
     return {key: math.nan if value is None and key != keep else value for key, value in values.items()}

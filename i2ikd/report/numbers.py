@@ -1,4 +1,4 @@
-"""How numbers are written in every table of a report: digits, thousands, intervals, p-values."""
+"""Number formats of all tables: digits, SI prefixes, intervals, p-values."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import math
 from collections.abc import Iterable
 
 NONE = "–"
-"""Stands where there is no value."""
+"""Text of an undefined value."""
 
 MINUS = "−"
 
 
 def decimals(values: Iterable[float], significant: int = 4) -> int:
-    """Return how many decimals show ``significant`` digits of the largest value, between 2 and 8.
+    """Return the number of decimals that shows ``significant`` digits of the largest value.
+
+    Args:
+        values: numbers of one column; those that are not finite are ignored.
+        significant: significant digits of the largest absolute value.
+
+    Returns:
+        From 2 to 8.
 
     >>> decimals([34.52, 31.0]), decimals([0.951]), decimals([0.0123])
     (2, 4, 5)
@@ -24,7 +31,15 @@ def decimals(values: Iterable[float], significant: int = 4) -> int:
 
 
 def fixed(value: float | None, digits: int, signed: bool = False) -> str:
-    """Write a number with ``digits`` decimals and a real minus sign; ``NONE`` where it is undefined.
+    """Format a number with fixed decimals and a typographic minus sign.
+
+    Args:
+        value: the number; ``None`` and NaN are undefined.
+        digits: number of decimals.
+        signed: write a plus sign before positive numbers.
+
+    Returns:
+        The text; ``NONE`` for an undefined number.
 
     >>> fixed(-0.125, 2), fixed(0.125, 3, signed=True), fixed(float("nan"), 2)
     ('−0.12', '+0.125', '–')
@@ -38,7 +53,16 @@ def fixed(value: float | None, digits: int, signed: bool = False) -> str:
 
 
 def span(low: float, high: float, digits: int, signed: bool = False) -> str:
-    """Write an interval; nothing where there is none.
+    """Format an interval.
+
+    Args:
+        low: lower end.
+        high: upper end.
+        digits: number of decimals.
+        signed: write a plus sign before positive numbers.
+
+    Returns:
+        ``[low, high]``; empty where an end is not finite.
 
     >>> span(1.0, 2.0, 1), span(float("nan"), float("nan"), 1)
     ('[1.0, 2.0]', '')
@@ -49,7 +73,10 @@ def span(low: float, high: float, digits: int, signed: bool = False) -> str:
 
 
 def count(value: int | None) -> str:
-    """Write a large number short, to four digits.
+    """Format a count with an SI prefix and at most four significant digits.
+
+    Args:
+        value: a count of at least 0; ``None`` is undefined.
 
     >>> count(141765), count(8_128_512_000), count(640), count(None)
     ('141.8 k', '8.129 G', '640', '–')
@@ -63,7 +90,10 @@ def count(value: int | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Write a latency to three digits.
+    """Format a latency with three significant digits.
+
+    Args:
+        value: milliseconds, at least 0; ``None`` and NaN are undefined.
 
     >>> milliseconds(12.345), milliseconds(0.5), milliseconds(1234.5), milliseconds(None)
     ('12.3', '0.500', '1234', '–')
@@ -74,7 +104,10 @@ def milliseconds(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share as percent, without the sign.
+    """Format a fraction as percent, without the unit.
+
+    Args:
+        share: 1 corresponds to 100 %.
 
     >>> percent(0.482), percent(-0.1)
     ('48', '−10')
@@ -83,7 +116,10 @@ def percent(share: float) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Write a p-value.
+    """Format a p-value with three decimals.
+
+    Args:
+        p: from 0 to 1; ``None`` and NaN are undefined.
 
     >>> p_value(0.0312), p_value(0.00004), p_value(1.0)
     ('0.031', '<0.001', '1.000')

@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no file beside it and no network is needed to read it."""
+"""HTML form of a comparison: one self-contained page without external files or network access."""
 
 from __future__ import annotations
 
@@ -14,21 +14,30 @@ from matplotlib.figure import Figure
 from i2ikd.experiment.summary import Comparison
 from i2ikd.registry import Component, Registry, default_registry
 from i2ikd.report import numbers
-from i2ikd.report.content import Cell, difference_cell, metric_decimals, pivot
+from i2ikd.report.content import Cell, difference_cell, metric_decimals, table_content
 from i2ikd.report.gallery import Gallery, gallery
 from i2ikd.report.highlights import highlights
-from i2ikd.report.legend import judged, legend, roles
+from i2ikd.report.legend import describe_metric, legend, reference_arms
 from i2ikd.report.pictures import Pictures
 from i2ikd.report.svg import follows_page, inline
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE = 8.0
-"""Inches from which on a figure takes the page's whole width."""
+"""Width in inches from which a figure spans both columns of the page."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A registered figure, drawn, or why it could not be."""
+class RenderedFigure:
+    """A registered figure as SVG, or the error that prevented it.
+
+    Attributes:
+        name: registered name.
+        title: caption, the registered summary.
+        svg: the ``<svg>`` element; empty after an error.
+        wide: whether the figure spans both columns of the page.
+        own_background: whether the figure has a background instead of the page's.
+        problem: the error's message; empty without one.
+    """
 
     name: str
     title: str
@@ -40,23 +49,32 @@ class Drawn:
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """An arm's differences, a cell per reference."""
+    """One row of the table of paired differences.
+
+    Attributes:
+        arm: name of the arm.
+        cells: one per reference of the comparison, in its order.
+    """
 
     arm: str
     cells: list[Cell]
 
 
 def page(comparison: Comparison, pictures: Pictures | None = None, registry: Registry | None = None) -> str:
-    """Return the page.
+    """Format a comparison as an HTML page.
 
     Args:
-        comparison: what was found.
-        pictures: images to show, if any.
-        registry: whose registered figures are drawn; a figure that fails costs a line in the page and on stderr.
+        comparison: the results to write.
+        pictures: images of the gallery; none when ``None``.
+        registry: source of metrics and figures; ``default_registry()`` when ``None``. An exception in a figure is
+            reported in the page and on stderr.
+
+    Returns:
+        The HTML document.
     """
     registry = registry or default_registry()
     first = next(iter(comparison.columns))
-    content = pivot(comparison, registry)
+    content = table_content(comparison, registry)
     return (
         _environment()
         .get_template("page.html")
@@ -69,12 +87,12 @@ def page(comparison: Comparison, pictures: Pictures | None = None, registry: Reg
             arms=[line for line in content.lines if line.kind == "arm"],
             legend=legend(comparison, registry),
             first=first,
-            unit=judged(comparison.columns[first], registry).unit,
+            unit=describe_metric(comparison.columns[first], registry).unit,
             references=comparison.references,
             differences=_differences(comparison, first),
-            control=roles(comparison).control,
+            control=reference_arms(comparison).control,
             figures=[
-                _draw(component, place, comparison) for place, component in enumerate(registry.components("figure"))
+                _draw(component, index, comparison) for index, component in enumerate(registry.components("figure"))
             ],
             gallery=_gallery(comparison, pictures or [], first, registry),
             spread=_latency_spreads(comparison),
@@ -84,6 +102,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None, registry: Reg
 
 @cache
 def _environment() -> jinja2.Environment:
+    """Return the template environment; undefined variables raise."""
     loader = jinja2.FileSystemLoader(_TEMPLATES)
     return jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -91,6 +110,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _differences(comparison: Comparison, first: str) -> list[DifferenceRow]:
+    """Return the rows of the table of paired differences in the first metric."""
     digits = metric_decimals(comparison, first)
     rows = [row for row in comparison.rows if row.differences]
     return [
@@ -98,35 +118,36 @@ def _differences(comparison: Comparison, first: str) -> list[DifferenceRow]:
     ]
 
 
-def _draw(component: Component, place: int, comparison: Comparison) -> Drawn:
-    """Call one figure; whatever a plugin's figure raises must not cost the report."""
+def _draw(component: Component, index: int, comparison: Comparison) -> RenderedFigure:
+    """Render one registered figure; exceptions are reported, so that the report is written without the figure."""
     title = component.summary or component.name
     try:
         figure = component.resolve()(comparison)
         if not isinstance(figure, Figure):
-            raise TypeError(f"it gave a {type(figure).__name__}, not a matplotlib Figure")
-        svg = Markup(inline(figure, f"figure{place}", title))
+            raise TypeError(f"expected a matplotlib Figure, got a {type(figure).__name__}")
+        svg = Markup(inline(figure, f"figure{index}", title))
         wide = float(figure.get_size_inches()[0]) >= _WIDE
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
-        print(f"i2ikd: the figure {component.name!r} of {component.plugin.label}: {problem}", file=sys.stderr)
-        return Drawn(component.name, title, problem=problem)
-    return Drawn(component.name, title, svg, wide, own_background=not follows_page(figure))
+        print(f"i2ikd: figure {component.name!r} of {component.plugin.label}: {problem}", file=sys.stderr)
+        return RenderedFigure(component.name, title, problem=problem)
+    return RenderedFigure(component.name, title, svg, wide, own_background=not follows_page(figure))
 
 
 def _gallery(comparison: Comparison, pictures: Pictures, first: str, registry: Registry) -> Gallery | None:
+    """Render the pictures; ``None`` without any."""
     baselines = [row.arm for row in comparison.rows if row.kind == "baseline"]
     networks = [row.arm for row in comparison.rows if row.kind != "baseline"]
     if not pictures:
         return None
-    unit = judged(comparison.columns[first], registry).unit
+    unit = describe_metric(comparison.columns[first], registry).unit
     return gallery(pictures, baselines, networks, metric_decimals(comparison, first), unit)
 
 
 def _latency_spreads(comparison: Comparison) -> dict[str, str]:
-    """Return the distance between the latency's quartiles by arm, as a remark."""
+    """Return the interquartile range of the latency by arm, as text."""
     return {
-        row.arm: f"quartiles {numbers.milliseconds(row.costs.latency_spread_ms)} ms apart"
+        row.arm: f"interquartile range {numbers.milliseconds(row.costs.latency_spread_ms)} ms"
         for row in comparison.rows
         if row.costs is not None and row.costs.latency_spread_ms is not None
     }

@@ -1,4 +1,4 @@
-"""Images of the best, the median and the worst volume, from saved weights; kept so that a report needs no data."""
+"""Images of the best, median and worst volume, computed from saved weights and stored for later reports."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from i2ikd.errors import UserError
-from i2ikd.evaluation.records import NO_SEED, Record, per_volume
+from i2ikd.evaluation.records import NO_SEED, Record, VolumeName, per_volume
 from i2ikd.experiment.compare import table_rows
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.scores import network_of
-from i2ikd.experiment.summary import Comparison
+from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.files import replacing
 from i2ikd.network import apply
-from i2ikd.report.legend import judged
+from i2ikd.report.legend import describe_metric
 from i2ikd.sample import Batch
 
 FILE = "pictures.npz"
@@ -32,18 +32,20 @@ _MOST_ARMS = 8
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """The middle slice of one volume.
+    """Images of the middle slice of one volume.
 
     Attributes:
-        label: ``best``, ``median`` or ``worst``.
-        volume: its name.
-        slice: which slice of it.
-        target: [H, W].
-        images: [H, W] by row of the table: baselines, teacher, arms.
-        scores: of the whole volume in the first column, with the same seed, by row; only where there is one.
+        label: ``best``, ``median`` or ``worst``; ``only`` for the single volume of a split.
+        subject: subject of the volume.
+        volume: name of the volume.
+        slice: index of the slice in the volume.
+        target: target image [H, W].
+        images: output images [H, W] by row of the table: baselines, teacher, arms.
+        scores: first metric of the whole volume by row, of the same seed; rows without a score are missing.
     """
 
     label: str
+    subject: str
     volume: str
     slice: int
     target: np.ndarray
@@ -55,17 +57,23 @@ Pictures = list[Picture]
 
 
 def collect_pictures(graph: RunGraph, comparison: Comparison) -> Pictures:
-    """Run the compared networks of the first seed on three slices: every baseline, the teacher, at most eight arms.
+    """Compute the output images of baselines, teacher and at most eight arms (first seed) on up to three slices.
 
     Args:
         graph: of the experiment's runs, which are finished.
-        comparison: says which volumes and which arms.
+        comparison: results that determine volumes and arms.
+
+    Returns:
+        One picture per volume: best, median, worst.
+
+    Raises:
+        UserError: the test split lacks a scored volume, or weights cannot be read.
     """
     seed = min((record.seed for record in comparison.records if record.seed != NO_SEED), default=0)
     context = graph.context
-    arms = [context.experiment.arm(arm) for arm in _chosen_arms(comparison)]
-    rows = table_rows(graph, arms, [seed])
-    samples = {label: _middle(context, volume) for label, volume in telling_volumes(comparison).items()}
+    rows = table_rows(graph, [context.experiment.arm(arm) for arm in _chosen_arms(comparison)], [seed])
+    volumes = representative_volumes(comparison)
+    samples = {label: _middle(context, volume) for label, volume in volumes.items()}
     images: dict[str, dict[str, np.ndarray]] = {label: {} for label in samples}
     for label, batch in samples.items():
         images[label] |= {
@@ -78,26 +86,33 @@ def collect_pictures(graph: RunGraph, comparison: Comparison) -> Pictures:
     return [
         Picture(
             label,
-            batch.keys[0].volume,
-            batch.keys[0].index,
+            *batch.keys[0],
             context.task.to_display(batch.target[0]),
             images[label],
-            _scores(comparison, batch.keys[0].volume, seed, images[label]),
+            _scores(comparison, volumes[label], seed, images[label]),
         )
         for label, batch in samples.items()
     ]
 
 
-def telling_volumes(comparison: Comparison) -> dict[str, str]:
-    """Return the best, median and worst volume by the mean over arms of the first column; fewer if there are fewer."""
+def representative_volumes(comparison: Comparison) -> dict[str, VolumeName]:
+    """Return the best, median and worst volume by the first metric's mean over the arms.
+
+    Args:
+        comparison: the results, with records.
+
+    Returns:
+        Subjects and names of the volumes by label: ``best``, ``median``, ``worst``; ``best`` and ``worst`` for two
+        volumes, ``only`` for one, nothing without records.
+    """
     metric = next(iter(comparison.columns.values()))
     arms = {row.arm for row in comparison.rows if row.kind == "arm"}
-    values: dict[str, list[float]] = {}
+    values: dict[VolumeName, list[float]] = {}
     for (arm, _, volume), value in per_volume(comparison.records, metric).items():
         if arm in arms and not math.isnan(value):
             values.setdefault(volume, []).append(value)
-    upward = judged(metric).higher_is_better is not False
-    means = {volume: math.fsum(found) / len(found) for volume, found in values.items()}
+    upward = describe_metric(metric).higher_is_better is not False
+    means = {volume: math.fsum(scores) / len(scores) for volume, scores in values.items()}
     order = sorted(means, key=lambda volume: (-means[volume] if upward else means[volume], volume))
     if not order:
         return {}
@@ -108,50 +123,74 @@ def telling_volumes(comparison: Comparison) -> dict[str, str]:
 
 
 def _chosen_arms(comparison: Comparison) -> list[str]:
-    """Return the references, then the best arms, in the order of the rows."""
+    """Return the references and the best other arms, at most ``_MOST_ARMS``, in the order of the rows."""
     first, metric = next(iter(comparison.columns.items()))
-    sign = -1 if judged(metric).higher_is_better is not False else 1
+    sign = -1 if describe_metric(metric).higher_is_better is not False else 1
     arms = [row for row in comparison.rows if row.kind == "arm"]
-    ranked = sorted(arms, key=lambda row: (row.arm not in comparison.references, sign * row.metrics[first].mean))
+
+    def key(row: Row) -> tuple[bool, bool, float]:
+        mean = row.metrics[first].mean
+        return row.arm not in comparison.references, math.isnan(mean), sign * mean
+
+    ranked = sorted(arms, key=key)
     chosen = {row.arm for row in ranked[:_MOST_ARMS]}
     return [row.arm for row in arms if row.arm in chosen]
 
 
-def _middle(context: ExperimentContext, volume: str) -> Batch:
+def _middle(context: ExperimentContext, volume: VolumeName) -> Batch:
+    """Return the middle slice of a test volume as a batch of 1."""
     dataset = context.dataset("test")
-    places = [place for place, key in enumerate(dataset.keys) if key.volume == volume]
-    if not places:
-        raise UserError(f"the test split has no volume {volume!r} any more; its data has changed since it was scored")
-    return Batch.collate([dataset[places[len(places) // 2]]])
+    indices = [index for index, key in enumerate(dataset.keys) if (key.subject, key.volume) == volume]
+    if not indices:
+        raise UserError(
+            f"the test split has no volume {volume.volume!r} of the subject {volume.subject!r}: the data has changed "
+            "since the evaluation; compare again"
+        )
+    return Batch.collate([dataset[indices[len(indices) // 2]]])
 
 
 @torch.inference_mode()
 def _outputs(context: ExperimentContext, network: nn.Module, samples: dict[str, Batch]) -> dict[str, Tensor]:
+    """Return a network's output [C, H, W] by label, on the CPU."""
     network.to(context.device)
     return {label: apply(network, batch.to(context.device)).float().cpu()[0] for label, batch in samples.items()}
 
 
-def _scores(comparison: Comparison, volume: str, seed: int, rows: Sequence[str] | dict[str, Any]) -> dict[str, float]:
+def _scores(
+    comparison: Comparison, volume: VolumeName, seed: int, rows: Sequence[str] | dict[str, Any]
+) -> dict[str, float]:
+    """Return the first metric of one volume by row, for one seed and the baselines."""
     metric = next(iter(comparison.columns.values()))
-    here: list[Record] = [r for r in comparison.records if r.volume == volume and r.seed in (seed, NO_SEED)]
-    return {arm: value for (arm, _, _), value in per_volume(here, metric).items() if arm in rows and value == value}
+    selected: list[Record] = [r for r in comparison.records if r.whole == volume and r.seed in (seed, NO_SEED)]
+    return {arm: value for (arm, _, _), value in per_volume(selected, metric).items() if arm in rows and value == value}
 
 
 def save_pictures(pictures: Pictures, out: Path) -> Path:
-    """Write ``out``/pictures.npz, atomically: targets and errors in half precision.
+    """Write targets and errors in half precision to ``out``/pictures.npz, atomically.
 
-    Errors, not images, are kept: half precision is then fine where networks are close to the target.
+    Errors are stored instead of images: the rounding error is then relative to the error, not to the image.
+
+    Args:
+        pictures: the images to store.
+        out: the comparison's folder.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
     metadata = []
-    for place, picture in enumerate(pictures):
+    for index, picture in enumerate(pictures):
         target = picture.target.astype(np.float16)
-        arrays[f"{place}"] = target
+        arrays[f"{index}"] = target
         for row, image in enumerate(picture.images.values()):
-            arrays[f"{place}.{row}"] = (image - target.astype(np.float32)).astype(np.float16)
+            arrays[f"{index}.{row}"] = (image - target.astype(np.float32)).astype(np.float16)
         metadata.append(
             {
                 "label": picture.label,
+                "subject": picture.subject,
                 "volume": picture.volume,
                 "slice": picture.slice,
                 "rows": list(picture.images),
@@ -165,7 +204,13 @@ def save_pictures(pictures: Pictures, out: Path) -> Path:
 
 
 def load_pictures(out: Path) -> Pictures:
-    """Read what ``save_pictures`` wrote; nothing where no pictures were kept.
+    """Read the file of ``save_pictures``.
+
+    Args:
+        out: the comparison's folder.
+
+    Returns:
+        The pictures; empty without a file.
 
     Raises:
         UserError: the file is damaged.
@@ -176,12 +221,14 @@ def load_pictures(out: Path) -> Pictures:
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             metadata = json.loads(str(arrays["metadata"]))
-            return [_picture(place, entry, arrays) for place, entry in enumerate(metadata)]
+            return [_picture(index, entry, arrays) for index, entry in enumerate(metadata)]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is damaged ({error}); delete it, or compare again") from None
+        raise UserError(f"{file} is damaged: {error}; delete it, or compare again") from None
 
 
-def _picture(place: int, metadata: dict[str, Any], arrays: Any) -> Picture:
-    target = arrays[f"{place}"].astype(np.float32)
-    images = {row: target + arrays[f"{place}.{index}"].astype(np.float32) for index, row in enumerate(metadata["rows"])}
-    return Picture(metadata["label"], metadata["volume"], metadata["slice"], target, images, metadata["scores"])
+def _picture(index: int, metadata: dict[str, Any], arrays: Any) -> Picture:
+    """Restore one picture: images are target plus error."""
+    target = arrays[f"{index}"].astype(np.float32)
+    images = {row: target + arrays[f"{index}.{i}"].astype(np.float32) for i, row in enumerate(metadata["rows"])}
+    position = metadata["subject"], metadata["volume"], metadata["slice"]
+    return Picture(metadata["label"], *position, target, images, metadata["scores"])

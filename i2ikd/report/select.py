@@ -1,4 +1,4 @@
-"""Show some of the arms, or in another order; the numbers stay those of the whole comparison."""
+"""Filter and sort the arms of a comparison; statistics remain those of all arms."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from collections.abc import Sequence
 from i2ikd.errors import UserError, nearest
 from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.registry import Registry
-from i2ikd.report.legend import judged, roles
+from i2ikd.report.legend import describe_metric, reference_arms
 
 _COSTS = ("params", "macs", "latency_ms")
 _SMALL_FIRST = (*_COSTS, "rank")
 
 
 def only(comparison: Comparison, arms: Sequence[str]) -> Comparison:
-    """Return the comparison with the rows of ``arms``, baselines and teacher only.
+    """Return the comparison with the rows of baselines, teacher and the given arms.
 
     Ranks and Holm-corrected p-values remain those among all arms.
 
+    Args:
+        comparison: the results to filter.
+        arms: names of the arms to keep.
+
     Raises:
-        UserError: an arm that is not in the comparison, or none.
+        UserError: ``arms`` is empty or contains an unknown name.
     """
     known = [row.arm for row in comparison.rows if row.kind == "arm"]
     for arm in arms:
@@ -34,32 +38,36 @@ def only(comparison: Comparison, arms: Sequence[str]) -> Comparison:
 
 
 def sort_keys(comparison: Comparison) -> list[str]:
-    """Return what the arms can be sorted by."""
+    """Return the columns that ``sorted_by`` accepts.
+
+    Args:
+        comparison: the results to sort.
+    """
     return ["arm", *_COSTS, *comparison.columns, "gap_closed", "difference", "rank"]
 
 
 def sorted_by(comparison: Comparison, column: str, registry: Registry | None = None) -> Comparison:
-    """Return the comparison with its arms sorted, the best first; baselines and teacher stay on top.
+    """Return the comparison with its arms sorted, best first; baselines and teacher remain on top.
 
     Args:
-        comparison: what to sort.
+        comparison: the results to sort.
         column: one of ``sort_keys``.
-        registry: where metrics say which direction is better.
+        registry: source of the metrics' directions; ``default_registry()`` when ``None``.
 
     Raises:
-        UserError: there is no such column.
+        UserError: ``column`` is not one of ``sort_keys``.
     """
     known = sort_keys(comparison)
     if column not in known:
-        raise UserError(f"there is no column {column!r} to sort by; {nearest(column, known)}")
+        raise UserError(f"cannot sort by {column!r}: unknown column; {nearest(column, known)}")
     fixed = [row for row in comparison.rows if row.kind != "arm"]
     arms = [row for row in comparison.rows if row.kind == "arm"]
     if column == "arm":
         return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=lambda row: row.arm)])
     metric = column if column in comparison.columns else next(iter(comparison.columns))
-    upward = judged(comparison.columns[metric], registry).higher_is_better is not False
+    upward = describe_metric(comparison.columns[metric], registry).higher_is_better is not False
     large_first = column == "gap_closed" or (column not in _SMALL_FIRST and upward)
-    student = roles(comparison).student
+    student = reference_arms(comparison).student
 
     def key(row: Row) -> tuple[bool, float]:
         value = _value(row, column, student)
@@ -69,7 +77,7 @@ def sorted_by(comparison: Comparison, column: str, registry: Registry | None = N
 
 
 def _value(row: Row, column: str, student: str | None) -> float:
-    """Return the number to sort by; NaN, which comes last, where there is none."""
+    """Return the sort value of a row; NaN, which is sorted last, where it is undefined."""
     value: float | None
     if column in _COSTS:
         value = getattr(row.costs, column) if row.costs else None

@@ -1,4 +1,4 @@
-"""How our figures look: colours that colour-blind people tell apart, ink that follows the page's light or dark."""
+"""Style of all figures: a colour-blind safe palette, and text colours that follow the page's light or dark scheme."""
 
 from __future__ import annotations
 
@@ -11,54 +11,78 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from i2ikd.experiment.summary import Comparison
-from i2ikd.report.legend import roles
+from i2ikd.report.legend import reference_arms
 
 INK = "#010203"
-"""Text and axes: the page writes its own text colour instead (``svg.inline``)."""
+"""Placeholder colour of text and axes; ``svg.inline`` replaces it by the page's text colour."""
 
 GRID = "#030201"
-"""Faint lines: the page writes its own faint colour instead."""
+"""Placeholder colour of grid lines; ``svg.inline`` replaces it by the page's grid colour."""
 
 _COLOURS = ("#0077bb", "#ee7733", "#009988", "#cc3311", "#33bbee", "#ee3377", "#aa8800")
-"""Paul Tol's vibrant scheme; its grey is the student's."""
+"""Paul Tol's vibrant scheme (https://personal.sron.nl/~pault/) without its grey, and a seventh colour."""
 
 _GREY = "#8a8f98"
 _MARKERS = "osD^vP"
 
 
 class MarkerStyle(NamedTuple):
-    """The colour and the marker that an arm has in every figure."""
+    """Colour and marker of an arm, the same in all figures.
+
+    Attributes:
+        colour: matplotlib colour.
+        marker: matplotlib marker.
+    """
 
     colour: str
     marker: str
 
 
 def marker_styles(comparison: Comparison) -> dict[str, MarkerStyle]:
-    """Return every row's look; the teacher is a star in ink, student and control are grey."""
-    found = roles(comparison)
-    chosen = {"teacher": MarkerStyle(INK, "*")}
+    """Return the marker style of every row: star for the teacher, grey for student and control.
+
+    Args:
+        comparison: the results to draw.
+
+    Returns:
+        Styles by arm.
+    """
+    references = reference_arms(comparison)
+    styles = {"teacher": MarkerStyle(INK, "*")}
     others = 0
     for row in comparison.rows:
-        if row.arm in (found.student, found.control):
-            chosen[row.arm] = MarkerStyle(_GREY, "o" if row.arm == found.student else "s")
+        if row.arm in (references.student, references.control):
+            styles[row.arm] = MarkerStyle(_GREY, "o" if row.arm == references.student else "s")
         elif row.kind == "arm":
-            chosen[row.arm] = MarkerStyle(_COLOURS[others % len(_COLOURS)], _MARKERS[others % len(_MARKERS)])
+            styles[row.arm] = MarkerStyle(_COLOURS[others % len(_COLOURS)], _MARKERS[others % len(_MARKERS)])
             others += 1
         elif row.kind == "baseline":
-            chosen[row.arm] = MarkerStyle(GRID, "x")
-    return chosen
+            styles[row.arm] = MarkerStyle(GRID, "x")
+    return styles
 
 
 def sheet(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure without background and its axes, row by row; sizes in inches."""
+    """Create a figure without background.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        rows: rows of axes.
+        columns: columns of axes.
+        options: keyword arguments of ``Figure.subplots``.
+
+    Returns:
+        The figure and its styled axes, row by row.
+    """
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
-    for one in axes.flat:
-        _clean(one)
+    for panel in axes.flat:
+        _apply_style(panel)
     return figure, list(axes.flat)
 
 
-def _clean(axes: Axes) -> None:
+def _apply_style(axes: Axes) -> None:
+    """Set colours, grid and font sizes; remove the upper and right spine."""
     axes.set_facecolor("none")
     axes.grid(True, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -73,7 +97,12 @@ def _clean(axes: Axes) -> None:
 
 
 def put_legend(target: Figure | Axes, **options: Any) -> None:
-    """Add a legend without a frame, in the page's ink."""
+    """Add a legend without a frame, in the page's text colour.
+
+    Args:
+        target: where the legend belongs.
+        options: keyword arguments of ``legend``.
+    """
     legend = target.legend(frameon=False, fontsize=9, labelcolor=INK, **options)
     title = legend.get_title()
     title.set_color(INK)
@@ -81,15 +110,18 @@ def put_legend(target: Figure | Axes, **options: Any) -> None:
 
 
 def logarithmic_loss(axes: Axes, values: Sequence[float], headroom: float = 0.1) -> None:
-    """Make the vertical axis logarithmic, with plain numbers, and enough of them where a loss changes little.
+    """Set a logarithmic vertical axis with decimal tick labels, linear ticks for ranges below a factor of 6.
 
-    ``headroom`` is the room for a legend above the largest value, as a share of the losses' (logarithmic) range.
+    Args:
+        axes: the axes to change.
+        values: the losses drawn; those that are not positive and finite are ignored.
+        headroom: space for a legend above the largest value, as a fraction of the losses' logarithmic range.
     """
-    drawn = [value for value in values if math.isfinite(value) and value > 0]
+    positive = [value for value in values if math.isfinite(value) and value > 0]
     axes.set_yscale("log")
     narrow = True
-    if drawn:
-        least, largest = min(drawn), max(drawn)
+    if positive:
+        least, largest = min(positive), max(positive)
         span = max(largest / least, 2.0)
         top = largest * span**headroom
         axes.set_ylim(least / span**0.12, top)

@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG that can stand inside a page: deterministic, self-contained, in the page's colours."""
+"""Conversion of matplotlib figures to inline SVG: deterministic, self-contained, in the page's colours."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ _SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "i2ikd", "axes.unicode
 
 
 def inline(figure: Figure, prefix: str, title: str) -> str:
-    """Return an ``<svg>`` element.
+    """Convert a figure to an ``<svg>`` element.
 
     Args:
-        figure: what to draw; without a background (``facecolor="none"``) it is in the page's colours, else as it is.
-        prefix: makes the element's ids unique in the page.
-        title: what a screen reader says.
+        figure: the figure; ``style.INK`` and ``style.GRID`` become the page's colours.
+        prefix: prefix of the element's ids, unique in the page.
+        title: label for screen readers.
+
+    Returns:
+        The element, the same for equal figures.
     """
     stream = io.StringIO()
     FigureCanvasSVG(figure)
@@ -32,11 +35,16 @@ def inline(figure: Figure, prefix: str, title: str) -> str:
 
 
 def follows_page(figure: Figure) -> bool:
-    """Whether a figure has no background of its own."""
+    """Return whether a figure has a transparent background and thus the page's.
+
+    Args:
+        figure: the figure.
+    """
     return to_rgba(figure.get_facecolor())[3] == 0.0
 
 
 def _embedded(text: str, prefix: str, title: str) -> str:
+    """Remove namespaces, metadata and size of an SVG document; prefix its ids; replace the placeholder colours."""
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
@@ -51,4 +59,5 @@ def _embedded(text: str, prefix: str, title: str) -> str:
 
 
 def _attribute(text: str) -> str:
+    """Escape an attribute's value."""
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""The comparison as tables on a terminal: one where it fits, else quality and costs one below the other."""
+"""Terminal form of a comparison: one table if it fits the width, else several with groups of columns."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from rich.text import Text
 from i2ikd.evaluation.statistics import Estimate
 from i2ikd.experiment.summary import Comparison
 from i2ikd.report import numbers
-from i2ikd.report.content import Cell, Column, Content, Line, pivot
+from i2ikd.report.content import Cell, Column, Content, Line, table_content
 from i2ikd.report.legend import legend, metadata_line
 
 _PLAIN_WIDTH = 100
-"""Least width when the output is no terminal, whose width nobody knows."""
+"""Least width of output that is not a terminal, in columns."""
 
 _ORDER = ("metric", "gap_closed", "difference", "rank", "cost")
-"""What comes first where not everything fits into one table."""
+"""Order of the column groups where several tables are needed."""
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print what was measured on, the table, and what its columns mean."""
-    content = pivot(comparison)
+    """Print metadata, table and legend of a comparison.
+
+    Args:
+        comparison: the results to print.
+        console: the output; output that is not a terminal has at least 100 columns.
+    """
+    content = table_content(comparison)
     with _wide_enough(console):
         console.print(Text(comparison.name, style="bold"))
         console.print(Text(metadata_line(comparison)))
@@ -36,7 +41,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def print_scores(scores: Mapping[str, Mapping[str, Estimate]], split: str, console: Console | None = None) -> None:
-    """Print the scores of ``evaluate``: a row each for the task's baselines and the network."""
+    """Print the scores of ``evaluate``, one row per baseline and network.
+
+    Args:
+        scores: estimates by row and column.
+        split: name of the evaluated split.
+        console: the output; stdout when ``None``.
+    """
     console = console or Console()
     columns = list(dict.fromkeys(column for estimates in scores.values() for column in estimates))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -48,12 +59,12 @@ def print_scores(scores: Mapping[str, Mapping[str, Estimate]], split: str, conso
         table.add_row(name, *(_score(estimates.get(column), digits[column]) for column in columns))
     with _wide_enough(console):
         console.print(table)
-        console.print(Text("[low, high]: 95 % bootstrap interval over volumes", style="dim"))
+        console.print(Text("[low, high]: 95 % bootstrap interval over subjects", style="dim"))
 
 
 @contextlib.contextmanager
 def _wide_enough(console: Console) -> Iterator[None]:
-    """Give output that is no terminal at least ``_PLAIN_WIDTH`` columns."""
+    """Widen output that is not a terminal to at least ``_PLAIN_WIDTH`` columns."""
     width = console.width
     if not console.is_terminal:
         console.width = max(width, _PLAIN_WIDTH)
@@ -64,53 +75,58 @@ def _wide_enough(console: Console) -> Iterator[None]:
 
 
 def _score(estimate: Estimate | None, digits: int) -> str:
+    """Format a mean with its interval below."""
     if estimate is None:
         return numbers.NONE
     return f"{numbers.fixed(estimate.mean, digits)}\n{numbers.span(estimate.low, estimate.high, digits)}".rstrip()
 
 
 def _fitting(content: Content, console: Console) -> list[Table]:
-    """Return one table if it fits, with intervals beside or below the means; else as few as hold all columns."""
+    """Return one table if it fits, with intervals beside or below the means; else as few tables as possible."""
     width = console.width
     for stacked in (False, True):
         table = _table(content, content.columns, stacked)
         if _width(table, console) <= width:
             return [table]
     tables = []
-    arm, waiting = content.column("arm"), sorted(content.columns[1:], key=lambda column: _ORDER.index(column.part))
-    while waiting:
-        taken = [waiting.pop(0)]
-        while waiting and _width(_table(content, [arm, *taken, waiting[0]], stacked=True), console) <= width:
-            taken.append(waiting.pop(0))
-        tables.append(_narrow(content, [arm, *taken], console))
+    arm, remaining = content.column("arm"), sorted(content.columns[1:], key=lambda column: _ORDER.index(column.part))
+    while remaining:
+        group = [remaining.pop(0)]
+        while remaining and _width(_table(content, [arm, *group, remaining[0]], stacked=True), console) <= width:
+            group.append(remaining.pop(0))
+        tables.append(_narrow(content, [arm, *group], console))
     return tables
 
 
 def _narrow(content: Content, columns: Sequence[Column], console: Console) -> Table:
+    """Return a table with intervals beside the means if it fits, else below them."""
     table = _table(content, columns, stacked=False)
     return table if _width(table, console) <= console.width else _table(content, columns, stacked=True)
 
 
 def _width(table: Table, console: Console) -> int:
+    """Return a table's natural width in columns."""
     return Measurement.get(console, console.options.update(width=10_000), table).maximum
 
 
 def _table(content: Content, columns: Sequence[Column], stacked: bool) -> Table:
+    """Build a table; ``stacked`` writes intervals below the means."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in columns:
         heading = column.heading.replace(" (", "\n(", 1) if stacked else column.heading
         table.add_column(Text(heading), justify="left" if column.key == "arm" else "right", no_wrap=True)
-    last = ""
+    previous = ""
     for line in content.lines:
-        if line.kind != last and last:
+        if line.kind != previous and previous:
             table.add_section()
-        last = line.kind
+        previous = line.kind
         style = "dim" if line.kind == "baseline" else ""
         table.add_row(*(_text(line, column, stacked) for column in columns), style=style)
     return table
 
 
 def _text(line: Line, column: Column, stacked: bool) -> Text:
+    """Return one cell; interval and remark dimmed."""
     cell: Cell = line.cells[column.key]
     text = Text(cell.text, style="bold" if column.key in line.best else "")
     below = (("  ", cell.remark), ("\n", cell.interval))
@@ -122,6 +138,7 @@ def _text(line: Line, column: Column, stacked: bool) -> Text:
 
 
 def _legend(comparison: Comparison) -> Table:
+    """Return terms and definitions as a grid."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(style="dim")

@@ -1,4 +1,4 @@
-"""Write every form of a comparison's report into its folder."""
+"""Write all forms of a comparison's report: HTML, Markdown, CSV, LaTeX."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from i2ikd.report.pictures import load_pictures
 
 
 def write_report(comparison: Comparison, out: Path, registry: Registry | None = None) -> list[Path]:
-    """Write ``out``/report/: the page, and the table as Markdown, CSV and LaTeX; return the files, the page first.
+    """Write the HTML page and the table as Markdown, CSV and LaTeX to ``out``/report.
 
-    Pictures are shown if ``out`` has them (``pictures.save_pictures``).
+    The page includes the images of ``out``/pictures.npz (``pictures.save_pictures``), if the file exists.
 
     Args:
-        comparison: what was found.
+        comparison: the results to write.
         out: the comparison's folder.
-        registry: whose metrics and figures are used; the default host unless given.
+        registry: source of metrics and figures; ``default_registry()`` when ``None``.
+
+    Returns:
+        The files, the page first.
 
     Raises:
         UserError: a file cannot be written, or the pictures are damaged.
@@ -38,7 +41,7 @@ def write_report(comparison: Comparison, out: Path, registry: Registry | None = 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+        raise UserError(f"cannot create the folder {folder}: {error.strerror}") from None
     for name, text in forms.items():
         write_atomically(folder / name, text)
     return [folder / name for name in forms]

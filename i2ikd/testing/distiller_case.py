@@ -70,7 +70,7 @@ class Situation:
             )
             for channels, size in zip(self.channels, self.sizes)
         ]
-        keys = [SampleKey("volume", index) for index in range(self.batch)]
+        keys = [SampleKey(volume="volume", index=index) for index in range(self.batch)]
         batch = Batch(
             input=draw(self.image, self.sizes[0], "images"),
             target=draw(self.image, self.sizes[0], "images"),

@@ -36,9 +36,9 @@ def check_task(task: Task, *, splits: Sequence[str] = ("train", "val", "test"), 
         place = f"{name}, split {split!r}"
         _has_ordered_keys(dataset, place)
         _has_sound_samples(dataset, place, samples)
-        for volume in {key.volume for key in dataset.keys}:
-            assert volume not in owners, f"{place}: the volume {volume!r} is also in {owners[volume]!r}"
-            owners[volume] = split
+        for subject in {key.subject for key in dataset.keys}:
+            assert subject not in owners, f"{place}: the subject {subject!r} is also in {owners[subject]!r}"
+            owners[subject] = split
     dataset = task.dataset(splits[0])
     first = dataset[0]
     batch = Batch.collate(
@@ -54,9 +54,9 @@ def _has_ordered_keys(dataset: SampleDataset, place: str) -> None:
     keys = list(dataset.keys)
     assert keys, f"{place} has no samples"
     assert len(dataset) == len(keys), f"{place}: {len(dataset)} samples but {len(keys)} keys"
-    assert all(isinstance(key, SampleKey) for key in keys), f"{place}: keys are SampleKey(volume, index)"
+    assert all(isinstance(key, SampleKey) for key in keys), f"{place}: keys are SampleKey(subject, volume, index)"
     assert len(set(keys)) == len(keys), f"{place}: a key occurs twice"
-    order = [key.volume for key in keys]
+    order = [(key.subject, key.volume) for key in keys]
     changes = 1 + sum(a != b for a, b in pairwise(order))
     assert changes == len(set(order)), f"{place}: slices of one volume are not neighbours"
 

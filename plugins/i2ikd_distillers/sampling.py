@@ -15,14 +15,23 @@ Samples = Literal["batch", "pixel", "patch"]
 def grid(height: int, width: int, count: int) -> tuple[int, int]:
     """Return the rows and columns of an even grid of at most ``count`` positions in an image.
 
+    The cells are as square as whole numbers allow; in an image narrower than such a cell there is one column.
+
+    Args:
+        height: of the image, at least 1.
+        width: of the image, at least 1.
+        count: the most positions, at least 1.
+
     >>> grid(256, 256, 512)
     (23, 22)
     >>> grid(4, 4, 512)
     (4, 4)
+    >>> grid(2000, 1, 512)
+    (512, 1)
     """
     if count >= height * width:
         return height, width
-    rows = min(height, max(1, round(math.sqrt(count * height / width))))
+    rows = min(height, count, max(1, round(math.sqrt(count * height / width))))
     return rows, min(width, max(1, count // rows))
 
 

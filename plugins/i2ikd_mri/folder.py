@@ -44,7 +44,8 @@ class FolderDataset:
             gets. 0: none, and asking for such a split is an error. KD-MRI's own data has no test folder: 0.5 makes
             half of its validation subjects the test split. It has no effect where every split has its folder.
         subject: regular expression that finds the subject in a volume's name, its path below the split's folder
-            (``patient\\d+``); a subject is then kept in one split. ``None``: the first part of the path.
+            (``patient\\d+``). ``None``, or not found: the first part of the path. A subject is in one split only, and
+            statistics resample subjects, each with all of its volumes.
         repeated_names: ``refuse`` a volume's name that is in two splits, or take them as ``distinct`` people.
         include: pattern of files below a split's folder (``acc_4x/*``).
         slices: which slices of each volume are used.
@@ -206,10 +207,12 @@ class FolderDataset:
         return tuple(getattr(self._named_reader(self._reader), "suffixes", ()))
 
     def _prepare(self, entry: Entry) -> PreparedVolume:
-        name = entry.name
+        name, subject = entry.name, entry.subject(self._subject)
         if self._repeated_names == "distinct":
-            name = entry.path.relative_to(self.root).parts[0] + "/" + name
-        return PreparedVolume(self._reader_of(entry.path)(entry.path), name, self._size, self._normalise, self._slices)
+            folder = entry.path.relative_to(self.root).parts[0]
+            name, subject = f"{folder}/{name}", f"{folder}/{subject}"
+        stored = self._reader_of(entry.path)(entry.path)
+        return PreparedVolume(stored, name, self._size, self._normalise, self._slices, subject)
 
     def _reader_of(self, path: Path) -> Reader:
         return self._fitting_reader(path) if self._reader is None else self._named_reader(self._reader)

@@ -33,7 +33,7 @@ class SliceSamples(SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        """Volume and slice of every sample."""
+        """Subject, volume and slice of every sample."""
         return self._slices.keys
 
     @abstractmethod

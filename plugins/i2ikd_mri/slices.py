@@ -73,7 +73,7 @@ class Slices:
         self._name = name
         self._empty = empty
         self._places = [(v, s) for v, volume in enumerate(volumes) for s in range(len(volume))]
-        self.keys = [SampleKey(volumes[v].name, s) for v, s in self._places]
+        self.keys = [SampleKey.of(volumes[v], s) for v, s in self._places]
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -100,14 +100,15 @@ def _count(share: float, total: int, most: int) -> int:
 
 
 def refuse_straddling(splits: Mapping[str, Sequence[Entry]], pattern: str | None, root: Path) -> None:
-    """Raise a ``UserError`` when a volume's name, or a subject that ``pattern`` finds, is in two splits."""
+    """Raise a ``UserError`` when a subject is in two splits."""
     seen: dict[str, str] = {}
     for split, entries in splits.items():
         for entry in entries:
-            identity = entry.subject(pattern) if pattern else entry.name
-            other = seen.setdefault(identity, split)
+            subject = entry.subject(pattern)
+            other = seen.setdefault(subject, split)
             if other != split:
                 raise UserError(
-                    f"{root}: {identity!r} is in both {other!r} and {split!r}; a subject belongs to one split: "
-                    f"remove one, or set repeated_names = 'distinct' if they are different people"
+                    f"{root}: {subject!r} is in both {other!r} and {split!r}; a subject belongs to one split: "
+                    f"remove one, set repeated_names = 'distinct' if they are different people, or set subject to a "
+                    f"regular expression that finds the subject in a path such as {entry.name!r}"
                 )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from i2ikd import UserError
 from i2ikd.source import Volume
+from i2ikd_mri.intensities import Intensities
 from i2ikd_mri.readers.budget import DECODED_BYTES
 from i2ikd_mri.resample import resample_slice
 
@@ -49,8 +50,10 @@ class PreparedVolume:
         size: (height, width) to resample to through k-space; ``None`` keeps the stored size. Resampling can leave
             0..1 by the ripple of a sharp edge.
         normalise: ``volume`` divides every field by the largest magnitude of ``image`` in the whole stored volume
-            (of ``undersampled`` where new data has no image); ``none`` leaves the values.
+            (of ``undersampled`` where new data has no image); ``none`` leaves the values. Either way the intensities
+            of the slices that are used are checked (``Intensities``) before the first is returned.
         slices: which slices are used.
+        subject: whom the volume is of; ``None``: its name.
     """
 
     def __init__(
@@ -60,9 +63,11 @@ class PreparedVolume:
         size: tuple[int, int] | None = None,
         normalise: Literal["volume", "none"] = "volume",
         slices: SliceChoice | None = None,
+        subject: str | None = None,
     ) -> None:
         self.stored = volume
         self.name = name
+        self.subject = name if subject is None else subject
         self._size = size
         self._normalise = normalise
         self._slices = slices or SliceChoice()
@@ -76,7 +81,7 @@ class PreparedVolume:
         """Return the fields of a slice: ``image`` [H, W] float32 or complex64, and what else is stored.
 
         Raises:
-            UserError: the file is wrong, the volume is all zero, or a stored k-space would have to be resampled.
+            UserError: the file is wrong, no value is positive, or a stored k-space would have to be resampled.
         """
         scale = self.scale
         place = self._slices.indices(len(self.stored))[index]
@@ -85,36 +90,44 @@ class PreparedVolume:
 
     @property
     def scale(self) -> np.float32:
-        """What the values are divided by; computed on first use, from every stored slice.
+        """Divisor of the values; computed on first use, from every stored slice, with a check of the intensities.
 
         Raises:
-            UserError: the volume is all zero.
+            UserError: the volume is all zero, or no value is positive.
         """
         if not self._scale:
+            found = self._intensities()
+            found.check(self.name)
             self._scale = 1.0
             if self._normalise == "volume":
-                self._scale = self._largest()
-            if not self._scale:
-                raise UserError(f"volume {self.name!r} is all zero: remove it, or read it with normalise = 'none'")
+                self._scale = self._divisor(found)
         return np.float32(self._scale)
+
+    def _divisor(self, found: Intensities) -> float:
+        if found.largest is None:
+            raise UserError(
+                f"volume {self.name!r}: normalise = 'volume' needs an image, or an undersampled one, to scale by, "
+                "and it has neither; set normalise = 'none'"
+            )
+        return found.largest
 
     def release(self) -> None:
         """Forget the slices that were read for the scale and not asked for yet."""
         self._ahead = {}
 
-    def _largest(self) -> float:
-        """Read every slice, and keep those that will be asked for, within the budget of the process."""
-        wanted = set(self._slices.indices(len(self.stored)))
-        largest, size = 0.0, 0
-        for place in range(len(self.stored)):
-            fields = self.stored[place]
-            largest = max(largest, _largest(fields))
-            if place in wanted:
+    def _intensities(self) -> Intensities:
+        """Read every slice that the scale needs, and keep those that will be asked for, within the process's budget."""
+        wanted = self._slices.indices(len(self.stored))
+        found, size = Intensities(), 0
+        for place in range(len(self.stored)) if self._normalise == "volume" else wanted:
+            fields, used = self.stored[place], place in wanted
+            found.add(fields, used)
+            if used:
                 size += _bytes(fields)
                 if size <= DECODED_BYTES.limit:
                     self._ahead[place] = fields
         self._account()
-        return largest
+        return found
 
     def _taken(self, place: int) -> Mapping[str, np.ndarray] | None:
         """Return a slice that was read for the scale, which is then kept by whoever asked for it."""
@@ -143,10 +156,6 @@ class PreparedVolume:
 
 def _bytes(fields: Mapping[str, np.ndarray]) -> int:
     return sum(values.nbytes for values in fields.values())
-
-
-def _largest(fields: Mapping[str, np.ndarray]) -> float:
-    return float(np.abs(fields["image" if "image" in fields else "undersampled"]).max())
 
 
 def checked_slice(values: np.ndarray, where: str) -> np.ndarray:

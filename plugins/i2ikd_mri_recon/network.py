@@ -83,7 +83,7 @@ class DCCNN(nn.Module):
         """Reconstruct.
 
         Args:
-            input: zero-filled image [B, 1, H, W], or [B, 2, H, W] in complex mode.
+            input: zero-filled image [B, 1, H, W] (its real part or its magnitude), or [B, 2, H, W] in complex mode.
             kspace: measured k-space, complex [B, 1, H, W], orthonormal; ignored where the mask is 0.
             mask: [B, 1, H, 1], [B, 1, 1, W] or [B, 1, H, W], 1 where measured.
 

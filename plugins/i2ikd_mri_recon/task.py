@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+from i2ikd_mri.fourier import inverse_fourier
 from i2ikd_mri.masks import Mask, measured_acceleration
 from i2ikd_mri.references import DatasetRef, MaskRef, named
 from i2ikd_mri.slice_cache import SliceCache
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from i2ikd import Batch, Reference, SampleDataset, UserError, create
 from i2ikd_mri_recon.samples import ReconSamples
-from i2ikd_mri_recon.undersampling import Undersampling
+from i2ikd_mri_recon.undersampling import Input, Undersampling
 
 
 class MriRecon(SliceTask):
@@ -27,6 +28,8 @@ class MriRecon(SliceTask):
         mode: ``real``: images have one channel; magnitudes of complex data are taken, and the k-space is simulated
             from them. ``complex``: real and imaginary channels. The network needs the same mode.
         centered: where zero frequency is in k-space and mask: index 0, or the middle. The network needs the same.
+        input: in real mode, the input is the real part of the zero-filled image, which is where data consistency
+            starts from, or its ``magnitude``, as KD-MRI's code has it. The k-space is the same.
         loss: ``l1`` or ``mse``.
         stored: take the undersampled pair that a file stores (``kspace``, ``undersampled``) where there is one. Its
             mask is the mask ``file`` if that is given, otherwise where the stored k-space is not zero.
@@ -41,6 +44,7 @@ class MriRecon(SliceTask):
         mask: MaskRef = Reference(name="variable-density"),  # noqa: B008 (frozen)
         mode: Literal["real", "complex"] = "real",
         centered: bool = False,
+        input: Input = "real",
         loss: Literal["l1", "mse"] = "l1",
         stored: bool = False,
         memory_mb: Annotated[float, Field(ge=0)] = 2048,
@@ -48,8 +52,9 @@ class MriRecon(SliceTask):
         super().__init__(dataset, mode, loss, stored, memory_mb)
         self._mask = Reference.model_validate(named(mask, "variable-density"))
         kind: Mask = create("mask", self._mask.name, **self._mask.options)
-        self._undersampling = Undersampling(kind, mode, centered, own_mask=self._mask.name == "file")
+        self._undersampling = Undersampling(kind, mode, centered, self._mask.name == "file", input)
         self.centered = centered
+        self.input = input
 
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of a split.
@@ -66,11 +71,12 @@ class MriRecon(SliceTask):
         return ReconSamples(slices, self._undersampling, augmentations, self.stored, memory, name)
 
     def identity(self) -> dict[str, Any]:
-        """Dataset, mask, mode, centring, loss and whether stored pairs are taken."""
+        """Dataset, mask, mode, input, centring, loss and whether stored pairs are taken."""
         return {
             **super().identity(),
             "mask": self._undersampling.mask.identity(),
             "mode": self.mode,
+            "input": self.input,
             "centered": self.centered,
             "stored": self.stored,
         }
@@ -80,15 +86,18 @@ class MriRecon(SliceTask):
         return {"mode": self.mode, "centered": self.centered}
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
-        """The zero-filled image."""
-        return {"zero-filled": batch.input}
+        """The zero-filled image: in real mode its magnitude, whatever the input; in complex mode both channels."""
+        if self.mode == "complex":
+            return {"zero-filled": batch.input}
+        return {"zero-filled": inverse_fourier(batch.conditions["kspace"], self.centered).abs()}
 
     def describe(self) -> dict[str, str]:
-        """Dataset, size of the first test slice, its measured acceleration and the mask."""
+        """Dataset, size of the first test slice, its measured acceleration, the mask, mode and input."""
         mask = self.dataset("test")[0].conditions["mask"]
         return {
             **super().describe(),
             "mask": "stored" if self.stored and self._mask.name != "file" else self._mask.name,
             "measured acceleration": f"{measured_acceleration(mask):.2f}",
             "mode": self.mode,
+            **({"input": self.input} if self.mode == "real" else {}),
         }

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from i2ikd import Sample, SampleKey, UserError
 
+Input = Literal["real", "magnitude"]
+
 
 class Undersampling:
     """Measures slices with a mask.
@@ -22,11 +24,23 @@ class Undersampling:
         mode: ``real``: one channel, the real part of images; ``complex``: real and imaginary channels.
         centered: where zero frequency is in k-space and in the mask.
         own_mask: whether a stored k-space comes with this mask; otherwise its mask is where it is not zero.
+        input: of the zero-filled image, what is the input in real mode: its real part or its magnitude.
+
+    Raises:
+        UserError: the magnitude as an input of two channels.
     """
 
-    def __init__(self, mask: Mask, mode: Literal["real", "complex"], centered: bool, own_mask: bool) -> None:
+    def __init__(
+        self, mask: Mask, mode: Literal["real", "complex"], centered: bool, own_mask: bool, input: Input = "real"
+    ) -> None:
+        if mode == "complex" and input == "magnitude":
+            raise UserError(
+                "mri-recon: input = 'magnitude' needs mode = 'real', got mode = 'complex', whose input has a real and "
+                "an imaginary channel; leave input out"
+            )
         self.mask = mask
         self.mode = mode
+        self.input = input
         self.centered = centered
         self.own_mask = own_mask
         self._fixed: dict[tuple[int, int], Tensor] = {}
@@ -67,7 +81,7 @@ class Undersampling:
 
     def _sample(self, zero_filled: Tensor, image: Tensor, kspace: Tensor, mask: Tensor, key: SampleKey) -> Sample:
         return Sample(
-            input=self._channels(zero_filled),
+            input=zero_filled.abs()[None] if self.input == "magnitude" else self._channels(zero_filled),
             target=self._channels(image),
             conditions={"kspace": kspace[None], "mask": mask[None]},
             key=key,

@@ -1,4 +1,4 @@
-"""Target, imitation and attention against loops that follow the formulas letter by letter."""
+"""Target, imitation and attention losses against naive loops over their formulas."""
 
 from __future__ import annotations
 
@@ -47,46 +47,46 @@ class TestOutput:
         return math.fsum(self.FORMULAS[name](d) for d in differences) / len(differences)
 
     @pytest.mark.parametrize("name", FORMULAS)
-    def test_imitation_compares_with_the_teacher(self, name: str) -> None:
+    def test_imitation_is_the_distance_to_the_teachers_output(self, name: str) -> None:
         samples, teacher, student = batch(3), draw(3, 1, *SIZE, seed=3), draw(3, 1, *SIZE, seed=4)
         distiller = Imitation(loss=name)  # type: ignore[arg-type]
         value = loss(distiller, Features(output=teacher), Features(output=student), samples)
         assert float(value) == pytest.approx(self.expected(name, student, teacher), rel=1e-5)
 
     @pytest.mark.parametrize("name", FORMULAS)
-    def test_target_compares_with_the_truth(self, name: str) -> None:
+    def test_target_is_the_distance_to_the_target(self, name: str) -> None:
         samples, student = batch(2), draw(2, 1, *SIZE, seed=4)
         distiller = Target(loss=name)  # type: ignore[arg-type]
         assert distiller.knowledge(Features(), samples) == {}
         value = distiller(Features(output=student), {}, samples)
         assert float(value) == pytest.approx(self.expected(name, student, samples.target), rel=1e-5)
 
-    def test_target_takes_the_loss_of_the_task(self) -> None:
+    def test_target_uses_the_training_loss_of_the_task_by_default(self) -> None:
         class Task:
             def loss(self, output: Tensor, target: Tensor) -> Tensor:
                 return (output - 2 * target).abs().max()
 
         samples, student = batch(2), draw(2, 1, *SIZE, seed=4)
-        own, named = Target(), Target(loss="mse")
-        for distiller in (own, named):
+        default, named = Target(), Target(loss="mse")
+        for distiller in (default, named):
             distiller.attach(Task())  # type: ignore[arg-type]
         features = Features(output=student)
-        assert float(own(features, {}, samples)) == float((student - 2 * samples.target).abs().max())
+        assert float(default(features, {}, samples)) == float((student - 2 * samples.target).abs().max())
         assert float(named(features, {}, samples)) == pytest.approx(self.expected("mse", student, samples.target))
 
-    def test_charbonnier_is_smooth_where_the_images_agree(self) -> None:
+    def test_charbonnier_has_zero_gradient_for_equal_images(self) -> None:
         image = draw(1, 1, *SIZE, seed=5).requires_grad_(True)
         value = Imitation("charbonnier")(Features(output=image), {"image": image.detach()}, batch(1))
         value.backward()
         assert float(value.detach()) == pytest.approx(1e-3) and not bool(image.grad.any())  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("name", FORMULAS)
-    def test_imitation_keeps_the_rules(self, name: str) -> None:
+    def test_imitation_passes_the_conformance_checks(self, name: str) -> None:
         check_distiller(lambda: Imitation(loss=name), enlarge_tolerance=1e-3)  # type: ignore[arg-type]
 
 
 def map_of(feature: Tensor, combine: str) -> list[list[list[float]]]:
-    """The map [B][H][W]: sum or mean over channels of the squares."""
+    """Return the map [B][H][W]: sum or mean of the squares over channels."""
     count, channels, height, width = feature.shape
     values = feature.tolist()
     divisor = channels if combine == "mean" else 1
@@ -97,13 +97,13 @@ def map_of(feature: Tensor, combine: str) -> list[list[list[float]]]:
 
 
 def by_pixels(maps: list[list[list[float]]]) -> list[list[list[float]]]:
-    """Each map over its own norm."""
+    """Divide each map by its norm."""
     norms = [math.sqrt(sum(v * v for row in m for v in row)) for m in maps]
     return [[[v / max(norm, 1e-6) for v in row] for row in m] for m, norm in zip(maps, norms, strict=True)]
 
 
 def by_batch(maps: list[list[list[float]]]) -> list[list[list[float]]]:
-    """Each pixel over its norm across the batch."""
+    """Divide each pixel by its norm over the batch."""
     count, height, width = len(maps), len(maps[0]), len(maps[0][0])
     norm = [[math.sqrt(sum(maps[b][y][x] ** 2 for b in range(count))) for x in range(width)] for y in range(height)]
     return [
@@ -113,10 +113,10 @@ def by_batch(maps: list[list[list[float]]]) -> list[list[list[float]]]:
 
 def expected(mode: str, teacher: Tensor, student: Tensor) -> float:
     combine, normalise = ("sum", by_batch) if mode == "code" else ("mean", by_pixels)
-    told, own = (normalise(map_of(feature, combine)) for feature in (teacher, student))
+    teacher_maps, student_maps = (normalise(map_of(feature, combine)) for feature in (teacher, student))
     differences = [
         [s - t for srow, trow in zip(sm, tm, strict=True) for s, t in zip(srow, trow, strict=True)]
-        for sm, tm in zip(own, told, strict=True)
+        for sm, tm in zip(student_maps, teacher_maps, strict=True)
     ]
     if mode == "code":
         flat = [abs(d) for sample in differences for d in sample]
@@ -128,8 +128,8 @@ def expected(mode: str, teacher: Tensor, student: Tensor) -> float:
 
 class TestAttention:
     @pytest.mark.parametrize("mode", ["squared", "paper", "code"])
-    def test_it_is_the_mean_of_its_formula_over_the_pairs(self, mode: str) -> None:
-        """Two pairs of unequal size; teacher and student differ in channels."""
+    def test_the_loss_is_the_mean_of_its_formula_over_the_pairs(self, mode: str) -> None:
+        """Two pairs of different size; teacher and student differ in channels."""
         teacher = Features(taps=[draw(3, 5, *SIZE, seed=6), draw(3, 7, *OTHER, seed=7)])
         student = Features(taps=[draw(3, 2, *SIZE, seed=8), draw(3, 3, *OTHER, seed=9)])
         pairs = [expected(mode, t, s) for t, s in zip(teacher.taps, student.taps, strict=True)]
@@ -145,13 +145,13 @@ class TestAttention:
         assert float(value) == pytest.approx(expected("squared", teacher, small), rel=1e-4)
 
     @pytest.mark.parametrize("mode", ["squared", "paper"])
-    def test_the_scale_of_features_says_nothing(self, mode: str) -> None:
+    def test_the_loss_does_not_depend_on_the_scale_of_features(self, mode: str) -> None:
         teacher, student = draw(2, 4, *SIZE, seed=6), draw(2, 3, *SIZE, seed=8)
         first = loss(Attention(mode=mode), Features(taps=[teacher]), Features(taps=[student]), batch(2))  # type: ignore[arg-type]
         second = loss(Attention(mode=mode), Features(taps=[5 * teacher]), Features(taps=[student / 3]), batch(2))  # type: ignore[arg-type]
         assert float(first) == pytest.approx(float(second), rel=1e-5)
 
-    def test_code_depends_on_the_batch_mates(self) -> None:
+    def test_mode_code_depends_on_the_other_slices_of_the_batch(self) -> None:
         teacher, student = draw(3, 4, *SIZE, seed=6), draw(3, 4, *SIZE, seed=8)
         together = [
             loss(Attention("code"), Features(taps=[teacher[i]]), Features(taps=[student[i]]), batch(2))
@@ -159,15 +159,15 @@ class TestAttention:
         ]
         assert float(together[0]) != pytest.approx(float(together[1]), rel=1e-3)
 
-    def test_code_says_nothing_about_one_slice_and_refuses_it(self) -> None:
+    def test_mode_code_is_zero_for_one_slice_and_refuses_it(self) -> None:
         teacher, student = draw(1, 4, *SIZE, seed=6), draw(1, 3, *SIZE, seed=8)
-        assert expected("code", teacher, student) == pytest.approx(0, abs=1e-9), "each pixel over itself is 1"
-        with pytest.raises(UserError, match="mode 'code' relates samples: a batch of 1 says nothing"):
+        assert expected("code", teacher, student) == pytest.approx(0, abs=1e-9), "each pixel divided by its norm is 1"
+        with pytest.raises(UserError, match="mode='code': expected a batch of at least 2 slices, got 1"):
             loss(Attention("code"), Features(taps=[teacher]), Features(taps=[student]), batch(1))
         assert (Attention("code").least_batch, Attention("code").relates_samples) == (2, True)
         assert (Attention().least_batch, Attention().relates_samples) == (1, False)
 
-    def test_code_is_refused_with_a_batch_of_one(self, laboratory: Any) -> None:
+    def test_mode_code_is_refused_with_a_batch_size_of_one(self, laboratory: Any) -> None:
         arms = [{"name": "arm", "recipe": "kd-mri", "distiller": {"name": "attention", "mode": "code"}}]
         context = laboratory.context("training.batch=1", arms=arms)
         with pytest.raises(
@@ -176,7 +176,7 @@ class TestAttention:
             context.check(context.experiment.arms)
 
     @pytest.mark.parametrize("mode", ["squared", "paper", "code"])
-    def test_the_gradient_reaches_the_student_alone(self, mode: str) -> None:
+    def test_only_the_student_receives_a_gradient(self, mode: str) -> None:
         teacher, student = (
             draw(2, 4, *SIZE, seed=6).requires_grad_(True),
             draw(2, 3, *SIZE, seed=8).requires_grad_(True),
@@ -188,7 +188,7 @@ class TestAttention:
         assert float(student.grad.abs().sum()) > 0  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-    def test_the_energy_of_the_channels_has_the_gradient_of_its_formula(
+    def test_the_gradient_of_the_channel_energy_matches_finite_differences(
         self, memory_format: torch.memory_format
     ) -> None:
         feature = draw(2, 3, *SIZE, seed=8).double().to(memory_format=memory_format).requires_grad_(True)
@@ -196,5 +196,5 @@ class TestAttention:
         torch.testing.assert_close(channel_energy(feature), torch.einsum("bchw,bchw->bhw", feature, feature))
 
     @pytest.mark.parametrize("mode", ["squared", "code"])
-    def test_it_keeps_the_rules(self, mode: str) -> None:
+    def test_attention_passes_the_conformance_checks(self, mode: str) -> None:
         check_distiller(lambda: Attention(mode=mode), enlarge=None if mode == "code" else "tile")  # type: ignore[arg-type]

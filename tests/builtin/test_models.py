@@ -1,4 +1,4 @@
-"""The networks that ship with the core: shapes for any image, gradients, paths to tap, refusals."""
+"""Networks of the core: output shapes, gradients, taps, refused options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENCODERS = ["resnet18", "mobilenetv3_small_050", "convnext_atto"]
 
 @pytest.fixture(autouse=True)
 def offline(no_network: None) -> None:
-    """No test here reaches the network."""
+    """Block network access in all tests of this module."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def unets() -> dict[str, TimmUNet]:
 
 
 class TestPlainCNN:
-    def test_is_a_chain_of_convolutions_with_relu_between_them_plus_its_input(self) -> None:
+    def test_equals_convolutions_with_relu_plus_the_input(self) -> None:
         network = PlainCNN(in_channels=2, depth=3, channels=5, kernel=5)
         image = torch.randn(2, 2, 9, 7)
         weights = [dict(network.named_parameters())[f"layers.{i}.convolution.weight"] for i in range(3)]
@@ -45,7 +45,9 @@ class TestPlainCNN:
         ("depth", "channels", "kernel", "count"),
         [(5, 32, 3, 28353), (3, 4, 3, 225), (1, 32, 3, 10), (2, 3, 5, 154)],
     )
-    def test_has_the_parameters_of_its_convolutions(self, depth: int, channels: int, kernel: int, count: int) -> None:
+    def test_parameter_count_is_that_of_its_convolutions(
+        self, depth: int, channels: int, kernel: int, count: int
+    ) -> None:
         network = PlainCNN(depth=depth, channels=channels, kernel=kernel)
         assert sum(parameter.numel() for parameter in network.parameters()) == count
 
@@ -54,16 +56,16 @@ class TestPlainCNN:
         assert expand(network, "layers.*.convolution") == [f"layers.{i}.convolution" for i in range(3)]
         assert expand(network, "layers.*.activation") == ["layers.0.activation", "layers.1.activation"]
 
-    def test_maps_to_another_number_of_channels_and_ignores_conditions(self) -> None:
+    def test_supports_other_output_channels_and_ignores_conditions(self) -> None:
         network = PlainCNN(in_channels=3, out_channels=2, depth=2, residual=False)
         image = torch.randn(1, 3, 6, 5)
         assert network(image).shape == (1, 2, 6, 5)
         assert torch.equal(network(image, mask=torch.ones(6)), network(image))
 
     def test_refuses_an_even_kernel_and_a_residual_between_different_channels(self) -> None:
-        with pytest.raises(UserError, match=r"kernel = 4 .* odd"):
+        with pytest.raises(UserError, match=r"expected an odd kernel size, got 4"):
             PlainCNN(kernel=4)
-        with pytest.raises(UserError, match="residual = false"):
+        with pytest.raises(UserError, match=r"expected out_channels = in_channels \(2\), got 1; set residual = false"):
             PlainCNN(in_channels=2, out_channels=1)
 
     def test_options_are_checked_against_its_arguments(self) -> None:
@@ -77,7 +79,7 @@ class TestPlainCNN:
 class TestTimmUNet:
     @pytest.mark.parametrize("name", ENCODERS)
     @pytest.mark.parametrize("size", [(37, 50), (64, 96), (5, 3), (1, 1)])
-    def test_gives_an_image_of_the_size_it_was_given(
+    def test_output_has_the_size_of_the_input(
         self, unets: dict[str, TimmUNet], name: str, size: tuple[int, int]
     ) -> None:
         output = unets[name](torch.randn(1, 2, *size), mask=torch.ones(1))
@@ -85,14 +87,16 @@ class TestTimmUNet:
         assert torch.isfinite(output).all()
 
     @pytest.mark.parametrize(("channels", "outputs"), [(1, None), (2, 3), (3, 1)])
-    def test_takes_any_number_of_channels(self, channels: int, outputs: int | None) -> None:
+    def test_supports_any_number_of_channels(self, channels: int, outputs: int | None) -> None:
         network = TimmUNet(
             "mobilenetv3_small_050", in_channels=channels, out_channels=outputs, residual=outputs is None
         )
         assert network(torch.randn(2, channels, 37, 50)).shape == (2, outputs or channels, 37, 50)
 
     @pytest.mark.parametrize("name", ENCODERS)
-    def test_every_parameter_gets_a_gradient_from_one_small_image(self, unets: dict[str, TimmUNet], name: str) -> None:
+    def test_every_parameter_receives_a_gradient_from_one_small_image(
+        self, unets: dict[str, TimmUNet], name: str
+    ) -> None:
         network = copy.deepcopy(unets[name]).train()
         network(torch.randn(1, 2, 31, 20)).square().mean().backward()
         without = [path for path, parameter in network.named_parameters() if parameter.grad is None]
@@ -102,7 +106,7 @@ class TestTimmUNet:
         assert first.grad.any()
 
     @pytest.mark.parametrize("name", ENCODERS)
-    def test_weights_survive_a_round_trip_into_a_fresh_network(self, unets: dict[str, TimmUNet], name: str) -> None:
+    def test_a_state_dict_reproduces_the_output_in_a_fresh_network(self, unets: dict[str, TimmUNet], name: str) -> None:
         fresh = TimmUNet(name, in_channels=2, decoder_channels=[12, 10, 8, 6, 4]).eval()
         image = torch.randn(1, 2, 37, 50)
         trained = copy.deepcopy(unets[name]).eval()
@@ -110,13 +114,13 @@ class TestTimmUNet:
         fresh.load_state_dict(trained.state_dict())
         assert torch.equal(fresh(image), trained(image))
 
-    def test_adds_its_input_only_when_residual(self) -> None:
+    def test_the_input_is_added_only_when_residual(self) -> None:
         networks = [TimmUNet("mobilenetv3_small_050", residual=flag).eval() for flag in (True, False)]
         networks[1].load_state_dict(networks[0].state_dict())
         image = torch.randn(1, 1, 37, 50)
         torch.testing.assert_close(networks[0](image), image + networks[1](image))
 
-    def test_the_padding_does_not_reach_an_image_that_fits(self, unets: dict[str, TimmUNet]) -> None:
+    def test_padding_reflects_and_is_omitted_for_multiples_of_the_stride(self, unets: dict[str, TimmUNet]) -> None:
         assert pad_to_multiple(torch.zeros(1, 1, 64, 96), 32).shape == (1, 1, 64, 96)
         image = torch.arange(6.0).reshape(1, 1, 2, 3)
         padded = pad_to_multiple(image, 2)
@@ -128,18 +132,18 @@ class TestTimmUNet:
         for network in unets.values():
             assert expand(network, "decoder.*") == [f"decoder.{i}" for i in range(5)]
 
-    def test_building_it_leaves_the_encoder_as_timm_made_it(self) -> None:
+    def test_the_encoder_equals_that_of_timm(self) -> None:
         import timm
 
         torch.manual_seed(5)
-        ours, levels = feature_encoder("resnet18", 1, pretrained=False)
+        encoder, levels = feature_encoder("resnet18", 1, pretrained=False)
         torch.manual_seed(5)
-        theirs = timm.create_model("resnet18", features_only=True, in_chans=1)
-        assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values()))
-        assert all(module.training for module in ours.modules())
+        reference = timm.create_model("resnet18", features_only=True, in_chans=1)
+        assert all(torch.equal(a, b) for a, b in zip(encoder.state_dict().values(), reference.state_dict().values()))
+        assert all(module.training for module in encoder.modules())
         assert [level.reduction for level in levels] == [2, 4, 8, 16, 32]
 
-    def test_the_decoder_leads_back_to_the_image_from_any_pyramid(self) -> None:
+    def test_decoder_steps_end_at_the_image_for_any_pyramid(self) -> None:
         from_four = decoder_steps([Level(40, 4), Level(80, 8), Level(160, 32)], in_channels=2)
         assert from_four == [(4, 80), (2, 40), (2, 0), (2, 2)]
         assert decoder_steps([Level(64, 1), Level(128, 2)], in_channels=2) == [(2, 64)]
@@ -149,19 +153,22 @@ class TestTimmUNet:
         [
             ("resnet19", "the nearest are .*resnet18"),
             ("§§§", "timm.list_models"),
-            ("vit_tiny_patch16_224", "no pyramid.*e.g. resnet18"),
-            ("swin_tiny_patch4_window7_224", "cannot be an encoder.*e.g. resnet18"),
+            ("vit_tiny_patch16_224", "do not form a pyramid.*e.g. resnet18"),
+            (
+                "swin_tiny_patch4_window7_224",
+                "expected a timm model with feature maps of decreasing size.*e.g. resnet18",
+            ),
         ],
     )
-    def test_refuses_what_cannot_be_an_encoder(self, name: str, message: str) -> None:
+    def test_refuses_unknown_and_unsuitable_encoders(self, name: str, message: str) -> None:
         with pytest.raises(UserError, match=message) as caught:
             TimmUNet(name)
         assert "\n" not in str(caught.value)
 
     def test_refuses_a_wrong_number_of_decoder_widths(self) -> None:
-        with pytest.raises(UserError, match="has 2 widths, but the encoder 'resnet18' needs 5"):
+        with pytest.raises(UserError, match=r"expected 5 widths for the encoder 'resnet18', got 2: \[8, 4\]"):
             TimmUNet("resnet18", decoder_channels=[8, 4])
-        with pytest.raises(UserError, match="residual = false"):
+        with pytest.raises(UserError, match=r"expected out_channels = in_channels \(1\), got 2; set residual = false"):
             TimmUNet("resnet18", in_channels=1, out_channels=2)
 
     def test_options_are_checked_against_its_arguments(self) -> None:

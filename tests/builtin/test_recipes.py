@@ -1,4 +1,4 @@
-"""The recipes as lists of stages."""
+"""Recipes of the core: their stages, and refused options."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from i2ikd.registry import default_registry
 
 
 def stages(recipe: str, **options: Any) -> list[Stage]:
-    made: list[Stage] = default_registry().create("recipe", recipe, options)
-    return made
+    result: list[Stage] = default_registry().create("recipe", recipe, options)
+    return result
 
 
 def terms(stage: Stage) -> dict[str, float]:
     return {term.distiller.name: term.weight for term in stage.terms}
 
 
-def test_student_is_plain_training() -> None:
+def test_student_is_one_stage_of_target() -> None:
     (stage,) = stages("student")
     assert terms(stage) == {"target": 1} and stage.epochs is None and stage.start == "previous"
 
 
-def test_the_control_is_plain_training_twice() -> None:
+def test_the_control_is_two_stages_of_target() -> None:
     first, second = stages("student", stages=2, epochs=5)
     assert first.name != second.name
     assert terms(first) == terms(second) == {"target": 1}
     assert (first.epochs, second.epochs, second.start) == (5, 5, "previous")
 
 
-def test_kd_mri_is_features_and_then_both_images() -> None:
+def test_kd_mri_is_a_feature_stage_then_target_and_imitation() -> None:
     features, output = stages("kd-mri", alpha=0.3, feature_epochs=2, epochs=7, weight=4.0, pairs=[["a", "b"]])
     assert (features.name, features.epochs, terms(features)) == ("features", 2, {"attention": 4})
     assert features.terms[0].pairs == [("a", "b")]
@@ -41,14 +41,14 @@ def test_kd_mri_is_features_and_then_both_images() -> None:
     assert terms(output) == pytest.approx({"target": 0.3, "imitation": 0.7})
 
 
-def test_a_distiller_is_given_by_name_or_with_options() -> None:
+def test_a_distiller_is_named_with_or_without_options() -> None:
     features, _ = stages("kd-mri", distiller={"name": "attention", "mode": "code"}, ratio=0.5)
     assert features.terms[0].distiller.options == {"mode": "code"}
     assert features.terms[0].ratio == 0.5
     assert terms(stages("kd-mri", distiller="fitnet")[0]) == {"fitnet": 1}
 
 
-def test_imitation_and_joint() -> None:
+def test_imitation_and_joint_weight_their_terms() -> None:
     (output,) = stages("imitation", alpha=0.25, loss="mse")
     assert terms(output) == {"target": 0.25, "imitation": 0.75}
     assert output.terms[1].distiller.options == {"loss": "mse"}
@@ -59,7 +59,7 @@ def test_imitation_and_joint() -> None:
         assert len(names) == len(set(names)) == 3
 
 
-def test_custom_is_what_is_written() -> None:
+def test_custom_returns_the_configured_stages() -> None:
     (stage,) = stages("custom", stages=[{"name": "a", "terms": [{"distiller": "srd", "weight": 2}], "epochs": 3}])
     assert (stage.name, stage.epochs, terms(stage)) == ("a", 3, {"srd": 2})
 
@@ -90,12 +90,12 @@ def test_custom_is_what_is_written() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named(recipe: str, options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_reported(recipe: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         stages(recipe, **options)
     assert message in str(caught.value)
 
 
-def test_recipes_bring_no_torch() -> None:
+def test_recipes_do_not_import_torch() -> None:
     code = "import sys, i2ikd.builtin.recipes as r; r.kd_mri(); r.student(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The command line, called in this process."""
+"""Fixtures that call the command line in the test process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from i2ikd.cli.main import run
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command left."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -22,7 +22,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The one line on stderr of a user's error."""
+        """Return the single line on stderr of a user error."""
         assert self.code == 2, (self.code, self.out, self.err)
         assert self.err.startswith("i2ikd: error: ") and self.err.endswith("\n"), self.err
         assert self.err.count("\n") == 1, self.err
@@ -31,33 +31,33 @@ class Answer:
 
 
 @pytest.fixture
-def i2ikd(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """``i2ikd("list", "models")``."""
+def i2ikd(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    """Return a function that runs a command: ``i2ikd("list", "models")``."""
 
-    def call(*arguments: object) -> Answer:
+    def call(*arguments: object) -> CommandResult:
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return call
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Comparisons draw no report: that takes longer than all the rest."""
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the report of comparisons, which dominates their run time."""
     monkeypatch.setattr("i2ikd.report.write.write_report", lambda comparison, out: [])
 
 
 @pytest.fixture
 def refused(i2ikd: Any, tiny_file: Path, tmp_path: Path) -> Callable[..., str]:
-    """Compare with overrides that are wrong; return the line. The output folder must not have come to be."""
+    """Return a function that runs ``compare`` with invalid overrides and returns the error; nothing is written."""
 
     def call(*overrides: str, options: tuple[str, ...] = (), out: Path | None = None) -> str:
         folder = out or tmp_path / "out"
         changes = [part for override in overrides for part in ("-o", override)]
         error: str = i2ikd("compare", tiny_file, "--out", folder, *options, *changes).error
-        assert out is not None or not folder.exists(), "nothing is written for an experiment that cannot be"
+        assert out is not None or not folder.exists(), "nothing is written for an invalid experiment"
         return error
 
     return call

@@ -1,4 +1,4 @@
-"""Data in which something is wrong: the line names file and slice, before anything is trained."""
+"""Invalid data: the error names file and slice before the first training step."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_report")
 class TestData:
-    """A folder of HDF5 volumes in which something is wrong."""
+    """Folders of HDF5 volumes with one fault each."""
 
     @pytest.fixture
     def data(self, tmp_path: Path) -> Path:
@@ -34,53 +34,53 @@ class TestData:
     def dataset(self, root: Path) -> str:
         return f"task.dataset={{name='folder', root='{root}'}}"
 
-    def test_that_is_right_is_compared(self, data: Path, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+    def test_valid_data_is_compared(self, data: Path, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
         done = i2ikd("compare", tiny_file, "--out", tmp_path / "out", "--arms", "student", "-o", self.dataset(data))
         assert done.code == 0, done.err
 
-    def test_missing_folder(self, refused: Any, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_refused(self, refused: Any, tmp_path: Path) -> None:
         assert "nowhere: there is no such folder; set the dataset's root" in refused(self.dataset(tmp_path / "nowhere"))
 
-    def test_empty_folder(self, refused: Any, tmp_path: Path) -> None:
+    def test_an_empty_folder_is_refused(self, refused: Any, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         assert "empty: there is no file that the reader knows" in refused(self.dataset(tmp_path / "empty"))
 
-    def test_missing_split(self, refused: Any, data: Path) -> None:
+    def test_a_missing_split_is_refused(self, refused: Any, data: Path) -> None:
         (data / "test" / "test-a.h5").unlink()
         (data / "test").rmdir()
         assert "there is no folder for the split 'test'" in refused(self.dataset(data))
 
     @pytest.mark.parametrize("split", ["train", "val", "test"])
-    def test_truncated_file(self, split: str, refused: Any, data: Path) -> None:
+    def test_a_truncated_file_is_refused(self, split: str, refused: Any, data: Path) -> None:
         path = data / split / f"{split}-a.h5"
         path.write_bytes(path.read_bytes()[:-700])
         assert f"{split}-a.h5" in (line := refused(self.dataset(data))) and "truncated" in line
 
-    def test_no_hdf5_at_all(self, refused: Any, data: Path) -> None:
+    def test_a_file_of_another_format_is_refused(self, refused: Any, data: Path) -> None:
         (data / "train" / "train-a.h5").write_text("not this")
         assert "train-a.h5: this is not an HDF5 file" in refused(self.dataset(data))
 
-    def test_missing_key(self, refused: Any, data: Path) -> None:
+    def test_a_missing_key_is_refused(self, refused: Any, data: Path) -> None:
         self.write(data / "train" / "train-a.h5", key="image")
         assert "there is no dataset 'volfs'; it holds 'image'" in refused(self.dataset(data))
 
-    def test_wrong_axes(self, refused: Any, data: Path) -> None:
+    def test_a_wrong_number_of_axes_is_refused(self, refused: Any, data: Path) -> None:
         self.write(data / "val" / "val-a.h5", shape=(3, 4, 5, 6))
         assert "its shape is (3, 4, 5, 6); it should be a filled" in refused(self.dataset(data))
 
     @pytest.mark.parametrize("split", ["train", "val", "test"])
-    def test_nan(self, split: str, refused: Any, data: Path) -> None:
+    def test_nan_is_refused(self, split: str, refused: Any, data: Path) -> None:
         self.change(data / split / f"{split}-a.h5", np.nan, (3, 4, 0))
         line = refused(self.dataset(data))
         assert f"{split}-a.h5" in line and "slice 0" in line and "finite" in line
 
     @pytest.mark.parametrize("split", ["train", "val", "test"])
-    def test_all_zero(self, split: str, refused: Any, data: Path) -> None:
+    def test_an_empty_slice_is_refused(self, split: str, refused: Any, data: Path) -> None:
         self.change(data / split / f"{split}-a.h5", 0, (slice(None), slice(None), 1))
         line = refused(self.dataset(data))
         assert f"{split}-a, slice 1: image is all zero" in line
 
-    def test_in_the_last_test_slice_before_anything_is_trained(
+    def test_a_fault_in_the_last_test_slice_is_reported_before_training(
         self, i2ikd: Any, tiny_file: Path, data: Path, tmp_path: Path, optimiser_steps: Any
     ) -> None:
         self.change(data / "test" / "test-a.h5", np.inf, (0, 0, 3))
@@ -88,14 +88,16 @@ class TestData:
         assert "test-a.h5" in line and "slice 3" in line
         assert optimiser_steps.count == 0
 
-    def test_unequal_shapes_in_a_batch(self, i2ikd: Any, tiny_file: Path, data: Path, tmp_path: Path) -> None:
+    def test_different_shapes_in_a_batch_are_refused_with_a_remedy(
+        self, i2ikd: Any, tiny_file: Path, data: Path, tmp_path: Path
+    ) -> None:
         self.write(data / "train" / "train-b.h5", shape=(14, 12, 4))
         line = i2ikd("compare", tiny_file, "--out", tmp_path / "out", "-o", self.dataset(data)).error
         assert "slices of unequal shape in one batch" in line
         assert "give the dataset one size, or train with batch = 1" in line
         changes = ("--arms", "student", "-o", self.dataset(data), "-o", "training.batch=1")
         done = i2ikd("compare", tiny_file, "--out", tmp_path / "out", *changes)
-        assert done.code == 0, "and that advice is right"
+        assert done.code == 0, "the remedy of the message works"
 
     @pytest.mark.parametrize(
         ("mask", "message"),
@@ -106,10 +108,12 @@ class TestData:
             (np.ones((2, 32, 32)), "must be an array [H, W] or [n]"),
         ],
     )
-    def test_mask_file(self, mask: np.ndarray, message: str, refused: Any, tmp_path: Path) -> None:
+    def test_an_invalid_mask_file_is_refused(
+        self, mask: np.ndarray, message: str, refused: Any, tmp_path: Path
+    ) -> None:
         np.save(tmp_path / "mask.npy", mask)
         assert message in refused(f"task.mask={{name='file', path='{tmp_path / 'mask.npy'}'}}")
 
-    def test_mask_that_would_execute_something(self, refused: Any, tmp_path: Path) -> None:
+    def test_a_mask_file_with_pickled_code_is_refused(self, refused: Any, tmp_path: Path) -> None:
         np.save(tmp_path / "mask.npy", np.array([{"a": 1}]), allow_pickle=True)
         assert "cannot be read as a .npy file" in refused(f"task.mask={{name='file', path='{tmp_path / 'mask.npy'}'}}")

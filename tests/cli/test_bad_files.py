@@ -1,4 +1,4 @@
-"""Output folders of others, weights that are none, and a disk that is full: what was there stays as it was."""
+"""Foreign output folders, invalid weights and full disks: existing files are unchanged."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from i2ikd.engine import checkpoint, loop
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, with its content."""
+    """Return the contents of all files below a folder by relative path."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 class TestOutputFolder:
-    def test_of_another_experiment(self, refused: Any, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
-        out = tmp_path / "theirs"
+    def test_of_another_experiment_is_refused(self, refused: Any, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+        out = tmp_path / "other"
         assert i2ikd("train", tiny_file, "--out", out, "-o", "name='other'").code == 0
         before = tree(out)
         assert "belongs to the experiment 'other', not to 'tiny'; give another --out folder" in refused(out=out)
         assert tree(out) == before
 
-    def test_with_other_things_in_it(self, refused: Any, tmp_path: Path) -> None:
+    def test_with_unrelated_files_is_refused(self, refused: Any, tmp_path: Path) -> None:
         out = tmp_path / "full"
         (out / "sub").mkdir(parents=True)
         (out / "sub" / "thesis.tex").write_text("chapter 1")
         assert "holds something else than a comparison; give a new or empty --out folder" in refused(out=out)
         assert tree(out) == {"sub/thesis.tex": b"chapter 1"}
 
-    def test_that_is_a_file(self, refused: Any, tmp_path: Path) -> None:
+    def test_that_is_a_file_is_refused(self, refused: Any, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("mine")
         assert "file is a file; --out names a folder" in refused(out=tmp_path / "file")
         assert "cannot make the folder" in refused(out=tmp_path / "file" / "below")
         assert (tmp_path / "file").read_text() == "mine"
 
-    def test_a_wrong_setting_leaves_a_finished_one_as_it_is(
+    def test_is_unchanged_after_an_invalid_setting(
         self, refused: Any, i2ikd: Any, tiny_file: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "done"
@@ -52,19 +52,19 @@ class TestOutputFolder:
 
 
 class TestCheckpoints:
-    """Given weights that are none, or another network's."""
+    """Weights that are unreadable, unsafe, or of another network."""
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         (tmp_path / "given").mkdir()
         return tmp_path / "given"
 
-    def test_garbage(self, refused: Any, folder: Path) -> None:
+    def test_of_random_bytes_are_refused(self, refused: Any, folder: Path) -> None:
         (folder / "weights.pt").write_bytes(os.urandom(5000))
         for path in (folder, folder / "weights.pt"):
             assert "weights.pt is no checkpoint that can be read safely" in refused(f"teacher.weights='{path}'")
 
-    def test_a_pickle_that_would_execute_something(self, refused: Any, folder: Path) -> None:
+    def test_with_pickled_code_are_refused_without_executing_it(self, refused: Any, folder: Path) -> None:
         marker = folder / "executed"
 
         class Malice:
@@ -77,12 +77,12 @@ class TestCheckpoints:
             assert "is no checkpoint that can be read safely" in refused(f"teacher.weights='{folder / name}'")
         assert not marker.exists()
 
-    def test_another_networks(self, refused: Any, folder: Path) -> None:
+    def test_of_another_network_are_refused(self, refused: Any, folder: Path) -> None:
         torch.save(torch.nn.Linear(3, 2).state_dict(), folder / "linear.pt")
         line = refused(f"teacher.weights='{folder / 'linear.pt'}'")
         assert "holds another network's weights: it lacks cascades.0" in line and "it has bias, weight besides" in line
 
-    def test_of_a_run_on_its_way(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+    def test_damaged_weights_of_a_finished_run_are_refused(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
         assert i2ikd("train", tiny_file, "--out", tmp_path / "out").code == 0
         run = (tmp_path / "out" / "teacher" / "seed0").resolve()
         (run / "weights.pt").write_bytes(b"garbage")
@@ -92,7 +92,7 @@ class TestCheckpoints:
         assert tree(tmp_path / "out")[f"store/{run.name}/weights.pt"] == before[f"store/{run.name}/weights.pt"]
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_report")
 class TestFullDisk:
     @pytest.fixture
     def finished(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> Path:
@@ -100,7 +100,7 @@ class TestFullDisk:
         return tmp_path / "out"
 
     @pytest.mark.parametrize("operation", ["fsync", "replace"])
-    def test_leaves_the_files_that_were_there(
+    def test_leaves_existing_files_unchanged(
         self, operation: str, finished: Path, i2ikd: Any, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = tree(finished)
@@ -116,7 +116,7 @@ class TestFullDisk:
         assert not [name for name in tree(finished) if name.endswith(".part")]
         assert i2ikd("compare", tiny_file, "--out", finished, "--arms", "student", "-o", "training.epochs=3").code == 0
 
-    def test_in_the_middle_of_training_keeps_the_checkpoint_before(
+    def test_during_training_leaves_the_previous_checkpoint(
         self, i2ikd: Any, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         saves = 0
@@ -135,7 +135,7 @@ class TestFullDisk:
             patch.setattr(os, "fsync", counted)
             line = i2ikd(*command).error
         assert "checkpoint.pt: No space left on device" in line
-        (kept,) = (tmp_path / "out" / "store").glob("*/checkpoint.pt")
-        assert checkpoint.load(kept)["trainee"]["epoch"] > 0
+        (saved,) = (tmp_path / "out" / "store").glob("*/checkpoint.pt")
+        assert checkpoint.load(saved)["trainee"]["epoch"] > 0
         done = i2ikd(*command)
         assert done.code == 0 and "go on  teacher/seed0  (it was interrupted)" in done.out

@@ -1,4 +1,4 @@
-"""Whatever a person says that cannot be ends with exit code 2 and one line, and nothing is written."""
+"""Invalid input ends with exit code 2 and one line on stderr, and nothing is written."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ import pytest
         ("student=3", "student"),
     ],
 )  # fmt: skip
-def test_a_value_that_cannot_be(override: str, message: str, refused: Any) -> None:
+def test_an_invalid_value_is_refused(override: str, message: str, refused: Any) -> None:
     assert message in refused(override)
 
 
@@ -67,7 +67,7 @@ def test_a_value_that_cannot_be(override: str, message: str, refused: Any) -> No
         ("student={model='import:nowhere:Net'}", "cannot import 'nowhere:Net': ModuleNotFoundError"),
     ],
 )
-def test_a_component_that_nobody_offers(override: str, message: str, refused: Any, tmp_path: Path) -> None:
+def test_an_unknown_component_is_refused(override: str, message: str, refused: Any, tmp_path: Path) -> None:
     if "reader" in override:
         override = override.replace("root='.'", f"root='{tmp_path / 'data'}'")
         for split in ("train", "val", "test"):
@@ -98,7 +98,7 @@ def test_a_component_that_nobody_offers(override: str, message: str, refused: An
         ),
     ],
 )
-def test_an_option_that_is_misspelt(override: str, message: str, refused: Any) -> None:
+def test_a_misspelt_option_is_refused_with_the_nearest_name(override: str, message: str, refused: Any) -> None:
     assert message in refused(override)
 
 
@@ -111,7 +111,7 @@ def test_an_option_that_is_misspelt(override: str, message: str, refused: Any) -
         ('[["cascades.0.layers.1"]]', "pairs"),
     ],
 )  # fmt: skip
-def test_a_tap_that_is_not_there(pairs: str, message: str, refused: Any) -> None:
+def test_a_tap_that_matches_no_module_is_refused(pairs: str, message: str, refused: Any) -> None:
     assert message in refused(f"pairs={pairs}")
     assert message in refused(f"arms.kd-mri.pairs={pairs}")
 
@@ -128,7 +128,7 @@ def test_a_tap_that_is_not_there(pairs: str, message: str, refused: Any) -> None
         ("arms.7={}", "the list has the places 0 to 2"),
     ],
 )
-def test_an_override_that_leads_nowhere(override: str, message: str, refused: Any) -> None:
+def test_an_invalid_override_is_refused(override: str, message: str, refused: Any) -> None:
     assert message in refused(override)
 
 
@@ -136,23 +136,23 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["comparee"], "there is no command 'comparee'; did you mean 'compare'?"),
+            (["comparee"], "unknown command 'comparee'; did you mean 'compare'?"),
             (["compare"], "Missing argument 'EXPERIMENT.toml'"),
             (["compare", "x.toml"], "Missing option '--out'"),
             (["compare", "x.toml", "--out", "o", "--sedes", "3"], "No such option"),
             (["compare", "x.toml", "--out", "o", "--seeds", "many"], "'many' is not a valid integer"),
             (["compare", "x.toml", "--out", "o"], "cannot read the experiment x.toml: No such file"),
             (["compare", ".", "--out", "o"], "cannot read the experiment .: Is a directory"),
-            (["list", "modles"], "there is no kind 'modles'; did you mean 'models'?"),
+            (["list", "modles"], "unknown kind 'modles'; did you mean 'models'?"),
             (["show", "distiller", "atention"], "unknown distiller 'atention'; did you mean 'attention'?"),
-            (["init", "x.toml", "--task", "mri-recom"], "'mri-recom' ships no template; did you mean 'mri-recon'?"),
-            (["init", "no/such/x.toml"], "there is no folder no/such"),
+            (["init", "x.toml", "--task", "mri-recom"], "'mri-recom' provides no template; did you mean 'mri-recon'?"),
+            (["init", "no/such/x.toml"], "the folder no/such does not exist; create it first"),
             (["evaluate", "nowhere"], "nowhere"),
             (["distill", "x.toml", "--out", "o"], "cannot read the experiment x.toml"),
             (["train", "x.toml", "--out", "o"], "cannot read the experiment x.toml"),
         ],
     )  # fmt: skip
-    def test_words_that_mean_nothing(
+    def test_invalid_arguments_are_refused(
         self, arguments: list[str], message: str, i2ikd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -165,23 +165,27 @@ class TestCommandLine:
             (("--arms", "kd"), "the experiment 'tiny' has no arm 'kd'"),
             (("--arms", "student,kd-mrl"), "has no arm 'kd-mrl'; did you mean 'kd-mri'?"),
             (("--arms", ","), "--arms names no arm"),
-            (("--seeds", "0"), "--seeds 0: at least one seed is needed"),
+            (("--seeds", "0"), "--seeds: expected at least 1, got 0"),
         ],
     )
-    def test_arms_and_seeds(self, options: tuple[str, ...], message: str, refused: Any) -> None:
+    def test_invalid_selections_of_arms_and_seeds_are_refused(
+        self, options: tuple[str, ...], message: str, refused: Any
+    ) -> None:
         assert message in refused(options=options)
 
     @pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe", b"[a]\n[a]\n", b"name = 'a'\nname = 'b'"])
-    def test_toml_that_is_none(self, content: bytes, i2ikd: Any, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_toml_is_refused(self, content: bytes, i2ikd: Any, tmp_path: Path) -> None:
         (tmp_path / "x.toml").write_bytes(content)
         assert "x.toml is not TOML: " in i2ikd("compare", tmp_path / "x.toml", "--out", tmp_path / "out").error
         assert not (tmp_path / "out").exists()
 
-    def test_an_empty_file_says_what_is_missing(self, i2ikd: Any, tmp_path: Path) -> None:
+    def test_an_empty_file_is_refused_with_the_missing_option(self, i2ikd: Any, tmp_path: Path) -> None:
         (tmp_path / "x.toml").write_text("")
         assert "the option 'name' is missing" in i2ikd("compare", tmp_path / "x.toml", "--out", tmp_path / "out").error
 
-    def test_distil_without_saying_which_arm(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+    def test_distill_without_an_arm_is_refused_with_the_known_arms(
+        self, i2ikd: Any, tiny_file: Path, tmp_path: Path
+    ) -> None:
         changes = ("-o", "arms=[{name='a'}, {name='b'}]")
         line = i2ikd("distill", tiny_file, "--out", tmp_path / "out", *changes).error
-        assert line == "say which arm with --arm: a, b"
+        assert line == "the experiment has several arms; select one with --arm: a, b"

@@ -1,4 +1,4 @@
-"""What the commands print and write."""
+"""Output and files of the commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLURALS = [kind if kind == "pairs" else kind + "s" for kind in KINDS]
 
 
 class TestWithoutTorch:
-    def test_looking_around_imports_no_torch(self) -> None:
+    def test_help_and_listings_do_not_import_torch(self) -> None:
         code = (
             "import sys; from i2ikd.cli.main import run\n"
             "for words in (['--help'], ['compare', '--help'], ['plugins'], ['list'], ['list', 'distillers'],"
@@ -32,17 +32,17 @@ class TestWithoutTorch:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
 
-    def test_the_installed_command_answers(self) -> None:
+    def test_the_installed_command_reports_an_unknown_command(self) -> None:
         command = Path(sys.executable).with_name("i2ikd")
         if not command.exists():
             pytest.skip("the command is not installed beside this Python")
         done = subprocess.run([command, "lsit"], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "i2ikd: error: there is no command 'lsit'; did you mean 'list'?\n"
+        assert done.stderr == "i2ikd: error: unknown command 'lsit'; did you mean 'list'?\n"
 
 
 class TestHelp:
-    def test_it_lists_every_command_with_its_summary(self, i2ikd: Any) -> None:
+    def test_lists_every_command_with_its_summary(self, i2ikd: Any) -> None:
         for arguments in (["--help"], ["-h"], []):
             answer = i2ikd(*arguments)
             assert (answer.code, answer.err) == (0, "")
@@ -50,11 +50,11 @@ class TestHelp:
                 assert component.name in answer.out and component.summary.split()[0] in answer.out
 
     @pytest.mark.parametrize("name", [component.name for component in default_registry().components("command")])
-    def test_every_command_explains_itself(self, name: str, i2ikd: Any) -> None:
+    def test_every_command_has_a_help_text(self, name: str, i2ikd: Any) -> None:
         answer = i2ikd(name, "--help")
         assert answer.code == 0 and "Usage: i2ikd " in answer.out and "--help" in answer.out
 
-    def test_version(self, i2ikd: Any) -> None:
+    def test_the_version_is_printed(self, i2ikd: Any) -> None:
         from importlib.metadata import version
 
         assert version("i2ikd") in i2ikd("--version").out
@@ -62,7 +62,7 @@ class TestHelp:
 
 class TestList:
     @pytest.mark.parametrize("word", [*PLURALS, "model", "distiller"])
-    def test_every_kind(self, word: str, i2ikd: Any) -> None:
+    def test_every_kind_is_listed(self, word: str, i2ikd: Any) -> None:
         kind = word if word in KINDS else word.removesuffix("s")
         names = [component.name for component in default_registry().components(kind)]
         answer = i2ikd("list", word)
@@ -72,14 +72,14 @@ class TestList:
         assert [row["name"] for row in rows] == names
         assert all(row.keys() >= {"name", "plugin", "summary"} and row["summary"] for row in rows)
 
-    def test_without_a_kind_the_kinds_are_counted(self, i2ikd: Any) -> None:
+    def test_without_a_kind_the_components_of_each_kind_are_counted(self, i2ikd: Any) -> None:
         counts = json.loads(i2ikd("list", "--json").out)
         assert list(counts) == list(KINDS) and counts["task"] >= 1
         assert all(plural in i2ikd("list").out for plural in PLURALS)
 
 
 class TestPlugins:
-    def test_they_are_shown_with_what_they_provide(self, i2ikd: Any) -> None:
+    def test_plugins_are_listed_with_their_components(self, i2ikd: Any) -> None:
         answer = i2ikd("plugins")
         assert answer.code == 0 and "mri-recon" in answer.out and "attention" in answer.out
         rows = {row["name"]: row for row in json.loads(i2ikd("plugins", "--json").out)}
@@ -88,7 +88,7 @@ class TestPlugins:
 
 
 class TestShow:
-    def test_a_distiller_with_formula_and_options(self, i2ikd: Any) -> None:
+    def test_a_distiller_is_shown_with_formula_and_options(self, i2ikd: Any) -> None:
         answer = i2ikd("show", "distiller", "attention")
         assert (answer.code, answer.err) == (0, "")
         assert "formula: q(F) = n(vec(mean_c F^2))" in answer.out
@@ -106,23 +106,23 @@ class TestShow:
             assert answer.out.startswith(f"{kind} {component.name}  ({component.plugin.label})")
             assert json.loads(i2ikd("show", kind, component.name, "--json").out)["name"] == component.name
 
-    def test_the_taps_of_a_model(self, i2ikd: Any) -> None:
+    def test_the_taps_of_a_model_are_listed(self, i2ikd: Any) -> None:
         lines = i2ikd("show", "model", "dc-cnn", "--taps").out.splitlines()
         assert any(line.split() == ["cascades.4.layers.2.convolution", "Conv2d"] for line in lines)
-        assert "only a model has taps" in i2ikd("show", "recipe", "kd-mri", "--taps").error
+        assert "--taps: expected a model, got recipe 'kd-mri'" in i2ikd("show", "recipe", "kd-mri", "--taps").error
 
 
 class TestInit:
-    def test_what_it_writes_is_an_experiment(self, i2ikd: Any, tmp_path: Path) -> None:
+    def test_the_written_file_is_a_commented_experiment(self, i2ikd: Any, tmp_path: Path) -> None:
         answer = i2ikd("init", tmp_path / "mine.toml")
         assert answer.code == 0 and "mine.toml" in answer.out
         experiment = read_experiment(tmp_path / "mine.toml")
         assert {arm.name for arm in experiment.arms} >= {"student", "control", "kd-mri"}
-        assert "#" in (tmp_path / "mine.toml").read_text(), "it is commented"
+        assert "#" in (tmp_path / "mine.toml").read_text(), "the file has comments"
 
-    def test_it_writes_over_nothing_unless_forced(self, i2ikd: Any, tmp_path: Path) -> None:
+    def test_an_existing_file_is_overwritten_only_with_force(self, i2ikd: Any, tmp_path: Path) -> None:
         (tmp_path / "mine.toml").write_text("mine")
-        assert "mine.toml exists; --force writes over it" in i2ikd("init", tmp_path / "mine.toml").error
+        assert "mine.toml exists already; overwrite it with --force" in i2ikd("init", tmp_path / "mine.toml").error
         assert (tmp_path / "mine.toml").read_text() == "mine"
         assert i2ikd("init", tmp_path / "mine.toml", "--force").code == 0
         read_experiment(tmp_path / "mine.toml")
@@ -130,7 +130,7 @@ class TestInit:
     @pytest.mark.parametrize(
         "task", [c.name for c in default_registry().components("task") if "template" in c.metadata]
     )
-    def test_every_template_works_on_simulated_data(self, task: str, i2ikd: Any, tmp_path: Path) -> None:
+    def test_every_template_passes_the_check_on_simulated_data(self, task: str, i2ikd: Any, tmp_path: Path) -> None:
         from i2ikd.experiment.context import ExperimentContext
 
         assert i2ikd("init", tmp_path / "mine.toml", "--task", task).code == 0
@@ -140,9 +140,11 @@ class TestInit:
 
 
 class TestTraining:
-    """One folder through all commands that train and judge."""
+    """Commands that train and evaluate, on one output folder."""
 
-    def test_from_teacher_to_table(self, i2ikd: Any, tiny_file: Path, tmp_path: Path, optimiser_steps: Any) -> None:
+    def test_train_distill_compare_and_evaluate_share_a_folder(
+        self, i2ikd: Any, tiny_file: Path, tmp_path: Path, optimiser_steps: Any
+    ) -> None:
         out = tmp_path / "out"
         (teacher,) = json.loads(i2ikd("train", tiny_file, "--out", out, "--json").out)
         assert teacher["name"] == "teacher/seed0" and Path(teacher["weights"]).is_file()
@@ -170,7 +172,10 @@ class TestTraining:
         assert rows.keys() == {"zero-filled", "network"}
         assert rows["network"]["psnr"]["mean"] == pytest.approx(table["kd-mri"]["psnr"]["mean"], abs=1e-6)
         assert len(records.read_text().splitlines()) == 1 + 2 * 4
-        assert "records.csv exists; give another file" in i2ikd("evaluate", run, "--records", records).error
+        assert (
+            "records.csv exists already; choose another file for --records"
+            in i2ikd("evaluate", run, "--records", records).error
+        )
         val = json.loads(i2ikd("evaluate", run, "--split", "val", "--json").out)
         assert val[1]["psnr"]["mean"] != rows["network"]["psnr"]["mean"]
         other = ("-o", "task.mask.acceleration=2")
@@ -181,8 +186,8 @@ class TestTraining:
         shown = i2ikd("evaluate", run)
         assert shown.code == 0 and "zero-filled" in shown.out and "test split" in shown.out
 
-    @pytest.mark.usefixtures("undrawn")
-    def test_a_run_of_another_kind_is_refused(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+    @pytest.mark.usefixtures("without_report")
+    def test_a_folder_without_a_run_is_refused(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
         assert i2ikd("train", tiny_file, "--out", out).code == 0
         assert "is no finished run: it has no weights.pt" in i2ikd("evaluate", out / "store").error
@@ -190,8 +195,8 @@ class TestTraining:
         line = i2ikd("evaluate", tmp_path / "alone").error
         assert "lies in no comparison's folder: say with --experiment which experiment judges it" in line
 
-    @pytest.mark.usefixtures("undrawn")
-    def test_more_seeds_than_the_experiment_has_are_added(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+    @pytest.mark.usefixtures("without_report")
+    def test_further_seeds_are_added(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
         command = (
             "compare",
@@ -208,15 +213,15 @@ class TestTraining:
         assert i2ikd(*command, "--seeds", "3").code == 0
         assert {p.name for p in (out / "students" / "student").iterdir()} == {"seed1", "seed0", "seed2"}
 
-    @pytest.mark.usefixtures("undrawn")
-    def test_overrides_come_in_the_order_given(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+    @pytest.mark.usefixtures("without_report")
+    def test_overrides_are_applied_in_order(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
         changes = ("-o", "training.epochs=7", "-o", "training.epochs=1", "-o", "arms.student.student.depth=2")
         assert i2ikd("distill", tiny_file, "--out", tmp_path / "out", "--arm", "student", *changes).code == 0
         run = json.loads((tmp_path / "out" / "students" / "student" / "seed0" / "run.json").read_text())
         assert run["specification"]["stages"][0]["training"]["epochs"] == 1
         assert run["specification"]["options"]["depth"] == 2
 
-    def test_lines_are_not_broken_where_there_is_no_terminal(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
+    def test_lines_are_not_wrapped_outside_a_terminal(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
         command = ("train", tiny_file, "--out", tmp_path / ("x" * 90))
         lines = i2ikd(*command).out.splitlines()
         assert lines[-1] == f"teacher/seed0: {tmp_path / ('x' * 90)}/teacher/seed0"
@@ -228,7 +233,7 @@ class TestTraining:
 
 
 class TestInterruption:
-    def test_ctrl_c_saves_and_says_how_to_go_on(
+    def test_ctrl_c_saves_a_checkpoint_and_prints_the_command_that_continues(
         self, i2ikd: Any, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser_steps: Any
     ) -> None:
         from i2ikd.cli.progress import Display
@@ -248,14 +253,14 @@ class TestInterruption:
             answer = i2ikd(*words)
         assert answer.code == 130
         assert answer.err == (
-            f"i2ikd: stopped; a checkpoint was saved. Go on with: i2ikd distill {tiny_file} --out '{out}'\n"
+            f"i2ikd: stopped; a checkpoint was saved. Continue with: i2ikd distill {tiny_file} --out '{out}'\n"
         )
         assert signal.getsignal(signal.SIGINT) is before
         again = i2ikd(*words)
         assert again.code == 0 and "go on  students/kd-mri/seed0  (it was interrupted)" in again.out
-        assert optimiser_steps.count == 12, "no step is made twice"
+        assert optimiser_steps.count == 12, "no step is repeated"
 
-    def test_ctrl_c_where_nothing_is_trained_ends_too(
+    def test_ctrl_c_before_training_ends_the_command(
         self, i2ikd: Any, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupt(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Shell completion goes through ``main`` and the lazy group: scripts, commands, options and choices."""
+"""Shell completion through ``main`` and the lazy command group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMANDS = {component.name for component in default_registry().components("comma
 
 
 def completed(words: str, place: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What bash is given for a line; the shell shows stderr to the user, so nothing may be there."""
+    """Return the completions for bash; stderr is empty, because the shell displays it."""
     monkeypatch.setenv("_I2IKD_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(place))
@@ -25,7 +25,7 @@ def completed(words: str, place: int, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_every_shell_gets_a_script_that_calls_back(
+def test_every_shell_has_a_completion_script(
     shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("_I2IKD_COMPLETE", f"{shell}_source")
@@ -47,8 +47,8 @@ def test_options_and_choices_of_a_command_are_completed(
     assert completed("i2ikd evaluate --split t", 3, monkeypatch, capsys) == ["train", "test"]
 
 
-def test_an_unknown_command_is_passed_over_in_silence(
+def test_completion_after_an_unknown_command_prints_no_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    list_components = completed("i2ikd nothing --", 2, monkeypatch, capsys)
-    assert all(re.fullmatch(r"--(version|help)", option) for option in list_components)
+    completions = completed("i2ikd nothing --", 2, monkeypatch, capsys)
+    assert all(re.fullmatch(r"--(version|help)", option) for option in completions)

@@ -1,4 +1,4 @@
-"""``i2ikd infer``: new files through a trained network, whole or in tiles, written as the task writes."""
+"""``i2ikd infer``: files, folders and tiles through a trained network."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sharpening(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def anatomy() -> np.ndarray:
-    """A volume [H, W, slices], of which no axis is as long as another, 0..250; its last slice is empty."""
+    """Return a volume [H, W, slices] in 0..250 with axes of different lengths and an empty last slice."""
     rows, columns, slices = np.meshgrid(*(np.linspace(-1, 1, side) for side in SHAPE), indexing="ij")
     volume = 250 * np.clip(1 - (rows - 0.3) ** 2 - columns**2 * (1.5 + slices), 0, 1) ** 2
     volume[..., -1] = 0
@@ -76,8 +76,8 @@ def written(path: Path) -> np.ndarray:
     return result
 
 
-def judged(path: Path, folder: Path, i2ikd: Callable[..., Any], root: Path) -> list[float]:
-    """PSNR of the network of a run on the volumes in ``root``, as ``evaluate`` says it."""
+def evaluated(path: Path, folder: Path, i2ikd: Callable[..., Any], root: Path) -> list[float]:
+    """Return the PSNR per slice of a run's network on the volumes in ``root``, as reported by ``evaluate``."""
     records = folder / "records.csv"
     dataset = f"task.dataset={{name='folder', root='{root}'}}"
     assert i2ikd("evaluate", path, "-o", dataset, "--records", records).code == 0
@@ -87,7 +87,7 @@ def judged(path: Path, folder: Path, i2ikd: Callable[..., Any], root: Path) -> l
 
 
 class TestAFile:
-    def test_comes_out_as_evaluate_sees_it(
+    def test_output_equals_the_image_scored_by_evaluate(
         self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
     ) -> None:
         volume = anatomy[..., :2]
@@ -97,7 +97,7 @@ class TestAFile:
         result, target = written(tmp_path / "head.h5"), volume / volume.max()
         assert result.shape == volume.shape and result.dtype == np.float32
         expected = peak_signal_noise_ratio(target.astype(np.float64), result.astype(np.float64), data_range=1)
-        assert judged(reconstruction, tmp_path, i2ikd, tmp_path / "data") == pytest.approx([expected] * 2, abs=1e-3)
+        assert evaluated(reconstruction, tmp_path, i2ikd, tmp_path / "data") == pytest.approx([expected] * 2, abs=1e-3)
 
         task = default_registry().create(
             "task", "mri-recon", {"dataset": {"name": "folder", "root": tmp_path / "data"}}
@@ -107,7 +107,7 @@ class TestAFile:
             (rows,) = predict(task, task.dataset("test"), lambda batch: {"network": apply(network, batch)})
         np.testing.assert_allclose(np.moveaxis(result, -1, 0), rows["network"].predictions, atol=1e-6)
 
-    def test_of_nifti_keeps_its_axes_and_its_place_in_space(
+    def test_of_nifti_preserves_axes_and_affine(
         self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
     ) -> None:
         nibabel.save(nibabel.Nifti1Image(anatomy, AFFINE), tmp_path / "head.nii.gz")
@@ -121,7 +121,7 @@ class TestAFile:
         np.testing.assert_array_equal(result.affine, AFFINE)
         np.testing.assert_array_equal(np.asarray(result.dataobj), written(tmp_path / "new-head.h5"))
 
-    def test_is_read_as_overrides_say_and_reported_as_json(
+    def test_overrides_are_applied_and_the_result_is_reported_as_json(
         self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
     ) -> None:
         source, output = hdf5(tmp_path / "head.h5", anatomy), tmp_path / "pictures"
@@ -137,7 +137,7 @@ class TestAFile:
 class TestAFolder:
     @pytest.fixture
     def folder(self, tmp_path: Path, anatomy: np.ndarray) -> Path:
-        """Volumes of four kinds at two depths, and what is none."""
+        """Create volumes of four formats at two depths, and unrelated files."""
         root = tmp_path / "new"
         hdf5(root / "one" / "head.h5", anatomy)
         np.save(root / "head.npy", np.moveaxis(anatomy, -1, 0))
@@ -149,7 +149,7 @@ class TestAFolder:
         (root / ".hidden.npy").write_text("no volume")
         return root
 
-    def test_is_mirrored_with_the_same_names(
+    def test_results_have_the_relative_paths_of_their_sources(
         self, reconstruction: Path, i2ikd: Any, folder: Path, tmp_path: Path
     ) -> None:
         output = folder / "results"
@@ -161,12 +161,14 @@ class TestAFolder:
         np.testing.assert_array_equal(np.load(output / "head.npy"), volume)
         np.testing.assert_array_equal(tifffile.imread(output / "head.tif"), volume)
 
-    def test_of_pictures_is_one_volume(self, reconstruction: Path, i2ikd: Any, folder: Path, tmp_path: Path) -> None:
+    def test_of_pictures_is_read_as_one_volume(
+        self, reconstruction: Path, i2ikd: Any, folder: Path, tmp_path: Path
+    ) -> None:
         output = tmp_path / "scan.h5"
         assert i2ikd("infer", reconstruction, "--input", folder / "scan", "--output", output).code == 0
         assert written(output).shape == (*SHAPE[:2], 2)
 
-    def test_is_read_by_the_reader_that_the_task_names(
+    def test_is_read_by_the_configured_reader(
         self, reconstruction: Path, i2ikd: Any, folder: Path, tmp_path: Path
     ) -> None:
         dataset = "task.dataset={name='folder', root='nowhere', reader='kdmri-hdf5'}"
@@ -176,10 +178,10 @@ class TestAFolder:
 
 
 class TestTiles:
-    def test_give_what_the_whole_slice_gives(
+    def test_equal_the_whole_slice_within_the_receptive_field(
         self, sharpening: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
     ) -> None:
-        """The student sees 3 pixels far; of an overlap of 12, 3 pixels are dropped on either side."""
+        """The receptive field extends 3 pixels; of an overlap of 12, 3 pixels are discarded on either side."""
         source = hdf5(tmp_path / "head.h5", anatomy)
         whole, tiled = tmp_path / "whole.h5", tmp_path / "tiled.h5"
         arguments = ("infer", sharpening, "--input", source, "--output")
@@ -187,52 +189,52 @@ class TestTiles:
         assert i2ikd(*arguments, tiled, "-o", "task.factor=2", "--tile", 24, "--overlap", 12).code == 0
         np.testing.assert_allclose(written(tiled), written(whole), atol=1e-6)
 
-    def test_are_refused_where_a_sample_holds_the_whole_k_space(
+    def test_are_refused_for_conditions_of_the_whole_slice(
         self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
     ) -> None:
         source, output = hdf5(tmp_path / "head.h5", anatomy), tmp_path / "out.h5"
         error = i2ikd("infer", reconstruction, "--input", source, "--output", output, "--tile", 16).error
-        assert "cannot be tiled: kspace and mask of a sample belong to the whole slice" in error
+        assert "cannot be tiled: the conditions kspace and mask refer to the whole slice" in error
         assert not output.exists()
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("--overlap", 4), "--overlap is between tiles"),
-            (("--tile", 8, "--overlap", 5), "overlap = 5: it must be from 0 to half of the tile, 4"),
+            (("--overlap", 4), "--overlap needs --tile"),
+            (("--tile", 8, "--overlap", 5), "overlap: expected 0 to 4 pixels (half of the tile), got 5"),
             (("--tile", 0), "0 is not in the range x>=1"),
         ],
     )
-    def test_that_cannot_be_are_refused(
+    def test_of_invalid_size_or_overlap_are_refused(
         self, sharpening: Path, i2ikd: Any, tmp_path: Path, arguments: tuple[object, ...], message: str
     ) -> None:
         assert message in i2ikd("infer", sharpening, "--input", tmp_path, "--output", tmp_path / "x", *arguments).error
 
 
-class TestNothingIsWrittenOver:
+class TestExistingFiles:
     @pytest.fixture
     def source(self, tmp_path: Path, anatomy: np.ndarray) -> Path:
         return hdf5(tmp_path / "in" / "head.h5", anatomy)
 
-    def test_without_force(self, reconstruction: Path, i2ikd: Any, source: Path, tmp_path: Path) -> None:
+    def test_are_refused_without_force(self, reconstruction: Path, i2ikd: Any, source: Path, tmp_path: Path) -> None:
         output = tmp_path / "out" / "head.h5"
         hdf5(output, np.zeros(SHAPE))
         before = output.read_bytes()
         for given, place in ((source, output), (source.parent, output.parent)):
             error = i2ikd("infer", reconstruction, "--input", given, "--output", place).error
-            assert error == f"{output} exists; --force writes over it, or give another output"
+            assert error == f"{output} exists already; overwrite it with --force, or choose another output"
         assert output.read_bytes() == before
         assert i2ikd("infer", reconstruction, "--input", source, "--output", output, "--force").code == 0
         assert written(output).any()
 
-    def test_not_even_the_input_with_force(self, reconstruction: Path, i2ikd: Any, source: Path) -> None:
+    def test_the_input_is_not_overwritten_with_force(self, reconstruction: Path, i2ikd: Any, source: Path) -> None:
         before = source.read_bytes()
         for place in (source, source.parent):
             error = i2ikd("infer", reconstruction, "--input", place, "--output", place, "--force").error
-            assert "is the input itself" in error
+            assert "input and output are the same file" in error
         assert source.read_bytes() == before
 
-    def test_when_the_file_is_damaged_in_its_middle(
+    def test_no_partial_result_remains_for_an_invalid_slice(
         self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
     ) -> None:
         anatomy[3, 4, 1] = np.nan
@@ -245,16 +247,16 @@ class TestNothingIsWrittenOver:
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [
-        ("nowhere.h5", "out.h5", "there is no such file or folder to read"),
-        ("head.h5", "no/folder/out.h5", "there is no folder"),
+        ("nowhere.h5", "out.h5", "no such file or folder"),
+        ("head.h5", "no/folder/out.h5", "of the output does not exist; create it first"),
         ("head.h5", "out.jpg", "a volume is written to .h5, .nii"),
         ("head.h5", "out.png", "a volume of 3 slices is more than one picture"),
         ("notes.txt", "out.h5", "no reader knows such a file"),
-        ("empty", "out", "in this folder is no file that the task MriRecon reads"),
-        ("some", "notes.txt", "is a folder, so the output must be one too"),
+        ("empty", "out", "the folder contains no file that the task MriRecon reads"),
+        ("some", "notes.txt", "is a folder: expected a folder as output, got the file"),
     ],
 )
-def test_what_cannot_be_read_or_written_is_refused(
+def test_unreadable_inputs_and_unwritable_outputs_are_refused(
     reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray, source: str, output: str, message: str
 ) -> None:
     hdf5(tmp_path / "head.h5", anatomy)
@@ -266,7 +268,7 @@ def test_what_cannot_be_read_or_written_is_refused(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_folder_that_is_no_run_is_refused(i2ikd: Any, tmp_path: Path, anatomy: np.ndarray) -> None:
+def test_a_folder_without_a_run_is_refused(i2ikd: Any, tmp_path: Path, anatomy: np.ndarray) -> None:
     source = hdf5(tmp_path / "head.h5", anatomy)
     error = i2ikd("infer", tmp_path, "--input", source, "--output", tmp_path / "out.h5").error
     assert "lies in no comparison's folder" in error

@@ -1,4 +1,4 @@
-"""``i2ikd profile`` counts and times a run's network, or teacher and student in turns."""
+"""``i2ikd profile``: costs of a run's network, or of teacher and student."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def run(*arguments: object) -> str:
 
 
 def parameters(cascades: int, depth: int) -> int:
-    """1 -> 32, 32 -> 32, 32 -> 1, all 3x3 with bias."""
+    """Return the parameters of 3x3 convolutions with bias: 1 -> 32, (depth - 2) times 32 -> 32, 32 -> 1."""
     return cascades * ((9 * 32 + 32) + (depth - 2) * (9 * 32 * 32 + 32) + (9 * 32 + 1))
 
 
-def test_teacher_and_student_are_counted_and_their_ratio_is_given(experiment: Path) -> None:
+def test_costs_of_teacher_and_student_are_reported_with_their_ratio(experiment: Path) -> None:
     found: dict[str, Any] = json.loads(run(experiment, "--repeats", 3, "--json"))
     teacher, student = found["networks"]
     assert (teacher["network"], student["network"]) == ("teacher", "student")
@@ -70,13 +70,13 @@ def test_teacher_and_student_are_counted_and_their_ratio_is_given(experiment: Pa
     assert teacher["threads"] == torch.get_num_threads() and teacher["device"].startswith("cpu")
 
 
-def test_an_override_changes_the_network_and_the_table_names_the_units(experiment: Path) -> None:
+def test_overrides_change_the_network_and_the_table_contains_units(experiment: Path) -> None:
     text = run(experiment, "--repeats", 1, "-o", "student.depth=5")
     assert f"{parameters(2, 5):,}" in text and "teacher / student" in text
     assert "peak memory (MB)" in text and "latency, median (ms)" in text and "1 interleaved rounds" in text
 
 
-def test_a_run_is_profiled_on_its_own_experiments_task(experiment: Path, tmp_path: Path) -> None:
+def test_a_run_is_profiled_on_the_task_of_its_experiment(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     folder = RunFolder(out / "store" / "abc")
     options = {"cascades": 3, "depth": 3}
@@ -94,13 +94,13 @@ def test_a_run_is_profiled_on_its_own_experiments_task(experiment: Path, tmp_pat
     assert found["teacher_over_student"] is None
 
 
-def test_a_folder_that_is_no_run_is_an_error(experiment: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(experiment: Path, tmp_path: Path) -> None:
     def invoke(folder: Path) -> None:
         CliRunner().invoke(command, [str(folder)], catch_exceptions=False)
 
     stray = tmp_path / "stray"
     stray.mkdir()
-    with pytest.raises(UserError, match="lies in no comparison's folder"):
+    with pytest.raises(UserError, match="is not inside a comparison's folder"):
         invoke(stray)
     (tmp_path / "experiment.json").write_text(
         json.dumps(read_experiment(experiment).model_dump(mode="json", exclude_unset=True)), encoding="utf-8"

@@ -1,4 +1,4 @@
-"""``i2ikd report`` shows a finished comparison again, without data and without training."""
+"""``i2ikd report``: table and report of a finished comparison, without data and training."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LEVELS = {"student": 30.0, "kd-mri": 31.0, "review": 30.5}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     metric = "psnr-volume-max"
-    records = [Record("zero-filled", NO_SEED, volume, 0, {metric: 20.0 + n}) for n, volume in enumerate("abc")]
+    records = [Record("zero-filled", NO_SEED, volume, volume, 0, {metric: 20.0 + n}) for n, volume in enumerate("abc")]
     for arm, level in {"teacher": 32.0, **LEVELS}.items():
-        records += [Record(arm, 0, volume, 0, {metric: level + n * n}) for n, volume in enumerate("abc")]
+        records += [Record(arm, 0, volume, volume, 0, {metric: level + n * n}) for n, volume in enumerate("abc")]
     kinds = {"zero-filled": "baseline", "teacher": "teacher", **dict.fromkeys(LEVELS, "arm")}
     comparison: Comparison = summarise(
         "small",
@@ -47,16 +47,16 @@ def run(*arguments: object) -> str:
     return result.stdout
 
 
-def test_it_prints_the_table_and_writes_the_report(folder: Path) -> None:
+def test_the_table_is_printed_and_the_report_written(folder: Path) -> None:
     text = run(folder, "--by", "psnr")
-    places = [text.index(f"\n {arm} ") for arm in ("zero-filled", "teacher", "kd-mri", "review", "student")]
-    assert places == sorted(places)
+    positions = [text.index(f"\n {arm} ") for arm in ("zero-filled", "teacher", "kd-mri", "review", "student")]
+    assert positions == sorted(positions)
     assert "measured acceleration 4.05" in text and "32.67" in text
     written = {file.name for file in (folder / "report").iterdir()}
     assert written == {"index.html", "table.md", "table.csv", "table.tex"}
 
 
-def test_arms_are_filtered_in_every_form(folder: Path) -> None:
+def test_arms_are_filtered_in_json_and_csv(folder: Path) -> None:
     rows = json.loads(run(folder, "--arms", "review, kd-mri", "--by", "params", "--json"))["rows"]
     assert [row["arm"] for row in rows] == ["zero-filled", "teacher", "kd-mri", "review"]
     assert rows[2]["psnr"]["mean"] == pytest.approx(31 + 5 / 3)
@@ -64,12 +64,12 @@ def test_arms_are_filtered_in_every_form(folder: Path) -> None:
         assert [row["arm"] for row in csv.DictReader(stream)] == ["zero-filled", "teacher", "kd-mri", "review"]
 
 
-def test_wrong_names_get_a_hint(folder: Path) -> None:
+def test_unknown_names_are_refused_with_the_nearest_name(folder: Path) -> None:
     for arguments, hint in ((["--by", "prams"], "'params'"), (["--arms", "revew"], "'review'")):
         with pytest.raises(UserError, match=f"did you mean {hint}"):
             CliRunner().invoke(command, [str(folder), *arguments], catch_exceptions=False)
 
 
-def test_another_folder_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no folder of a comparison"):
         CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False)

@@ -219,7 +219,7 @@ class TestCommands:
         wait_for(lambda: log.is_file() and log.read_text().count("\n") >= 3, process)
         process.send_signal(signal.SIGTERM)
         printed, said = finished(process)
-        assert said.count("a checkpoint was saved. Go on with: torchrun --nproc-per-node 2 -m i2ikd train") == 1, said
+        assert said.count("a checkpoint was saved. Continue with: torchrun --nproc-per-node 2 -m i2ikd train") == 1
         assert printed.count("train  teacher/seed0") == 1, "one process speaks"
         assert printed.count("2 processes: each learns from 2 samples of a batch of 4") == 1
         logged = [json.loads(line)["step"] for line in log.read_text().splitlines()]

@@ -83,7 +83,7 @@ def attention_loss(): return Loss(lambda error: error.mean())
 
 class Data(SampleDataset):
     def __init__(self, split, change):
-        self.keys_, self.change = [SampleKey(split, index) for index in range(3)], change
+        self.keys_, self.change = [SampleKey(volume=split, index=index) for index in range(3)], change
     @property
     def keys(self):
         return self.keys_

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+import i2ikd
 from i2ikd.errors import UserError
 from i2ikd.evaluation import metrics
 from i2ikd.metric import Metric
@@ -81,13 +82,63 @@ def test_nmse_and_mae_are_their_formulas(volume: tuple[np.ndarray, np.ndarray]) 
     assert metrics.MaeSlice()(volume[0][2], volume[1][2]) == pytest.approx(mean, rel=1e-9)
 
 
-def test_hfn_compares_laplacians_and_clips_the_prediction_only(volume: tuple[np.ndarray, np.ndarray]) -> None:
-    prediction, target = volume[0][1] * 1.4 - 0.2, volume[1][1] * 1.5
-    assert prediction.min() < 0 and prediction.max() > 1 and target.max() > 1
+def naive_hfn(prediction: np.ndarray, target: np.ndarray, low: float, high: float) -> float:
     edges = naive_laplacian(target)
-    expected = np.sum((edges - naive_laplacian(np.clip(prediction, 0, 1))) ** 2) / np.sum(edges**2)
-    assert metrics.HfnSlice()(prediction, target) == pytest.approx(expected, rel=1e-6)
+    return float(np.sum((edges - naive_laplacian(np.clip(prediction, low, high))) ** 2) / np.sum(edges**2))
+
+
+def test_hfn_compares_laplacians_and_clips_the_prediction_only(volume: tuple[np.ndarray, np.ndarray]) -> None:
+    """A target in 0..1 has KD-MRI's range, whatever its own extremes are."""
+    prediction, target = volume[0][1] * 1.4 - 0.2, volume[1][1]
+    assert prediction.min() < 0 and prediction.max() > 1 and target.min() > 0 and target.max() < 1
+    assert metrics.HfnSlice()(prediction, target) == pytest.approx(naive_hfn(prediction, target, 0, 1), rel=1e-6)
     assert metrics.HfnSlice()(np.full_like(target, 0.4), target) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (255, 0), (5, -2.3), (1e-3, -0.8)], ids=str)
+def test_a_perfect_prediction_has_no_high_frequency_error_in_any_unit(scale: float, offset: float) -> None:
+    target = np.random.default_rng(3).random((17, 12)) * scale + offset
+    assert metrics.HfnSlice()(target, target) == 0
+    low, high = min(0, target.min()), max(1, target.max())
+    prediction = target + 2 * scale * np.random.default_rng(4).standard_normal(target.shape)
+    assert metrics.HfnSlice()(prediction, target) == pytest.approx(naive_hfn(prediction, target, low, high), rel=1e-9)
+
+
+def test_hfn_takes_the_range_of_the_data_as_an_option() -> None:
+    target = 255 * np.random.default_rng(5).random((17, 12))
+    prediction = 1.2 * target - 20
+    metric = i2ikd.create("metric", "hfn-slice", data_range=[0, 255])
+    assert metric(target, target) == 0
+    assert metric(prediction, target) == pytest.approx(naive_hfn(prediction, target, 0, 255), rel=1e-9)
+    with pytest.raises(UserError, match=r"expected a target in 0\.\.1, got .*; give hfn-slice the data_range"):
+        i2ikd.create("metric", "hfn-slice", data_range=[0, 1])(target, target)
+    for wrong in ([1, 0], [0, 0], [0, np.inf], [np.nan, 1]):
+        with pytest.raises(UserError, match="data_range"):
+            i2ikd.create("metric", "hfn-slice", data_range=wrong)
+
+
+def test_a_fixed_range_allows_the_ringing_of_a_sharp_edge_and_no_other_units() -> None:
+    """The overshoot of a corner whose spectrum is cut off: of each axis in turn, 9 % of the jump."""
+    corner = np.zeros((64, 48))
+    corner[16:48, 12:36] = 1
+    spectrum = np.fft.fftshift(np.fft.fft2(corner))
+    kept = np.zeros_like(spectrum)
+    kept[22:43, 16:33] = spectrum[22:43, 16:33]
+    ringing = np.fft.ifft2(np.fft.ifftshift(kept)).real
+    assert ringing.max() > 1.09 and ringing.min() < -0.09
+    assert metrics.PsnrSliceUnit()(ringing, ringing) == 100.0
+    for other in (255 * corner, (corner - 0.5) / 0.5):
+        with pytest.raises(UserError, match=r"expected a target in 0\.\.1, got .* take psnr-slice-max"):
+            metrics.PsnrSliceUnit()(corner, other)
+
+
+def test_a_constant_slice_has_a_psnr_to_its_value_and_none_where_that_is_not_positive() -> None:
+    for value, expected in ((0.4, 10 * np.log10(0.4**2 / 0.1**2)), (0.0, np.nan), (-0.4, np.nan)):
+        target = np.full((9, 8), value)
+        found = metrics.PsnrSliceMax()(target + 0.1, target)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert np.isnan(metrics.HfnSlice()(np.full((9, 8), 0.5), np.full((9, 8), 0.4))), "no edges to compare with"
+    assert np.isnan(metrics.PsnrSliceMax()(np.zeros((9, 8)), np.zeros((9, 8)))), "not even of a perfect prediction"
 
 
 def test_a_perfect_prediction_has_the_capped_psnr_and_so_has_one_beyond_it() -> None:

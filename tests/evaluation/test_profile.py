@@ -126,6 +126,28 @@ def test_a_transform_of_one_point_costs_nothing() -> None:
     assert fourier_operations((2, 8), [-1], real=True) == 5 * 8 * 3
 
 
+def test_work_of_the_first_call_alone_is_no_cost_of_a_slice() -> None:
+    class Checked(nn.Module):
+        """Transforms its first batch once more, to check it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.checked = False
+
+        def forward(self, image: Tensor) -> Tensor:
+            if not self.checked:
+                torch.fft.fft2(image)
+                self.checked = True
+            return torch.fft.irfft2(torch.fft.rfft2(image), s=image.shape[-2:])
+
+    network = Checked()
+    macs, fourier = count_macs(network, batch(16, 6))
+    assert macs == fourier == round(5 * 96 * math.log2(96) / 2) * 2 // 2
+    assert not network.checked, "it is counted on a copy"
+    profiled = profile(network, batch(16, 6), repeats=1, warm_up=0)
+    assert (profiled.macs, profiled.fourier_macs) == (macs, fourier)
+
+
 def test_frozen_parameters_count_but_not_as_trainable_and_shared_ones_count_once() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3))
     network[0].requires_grad_(False)
@@ -206,9 +228,9 @@ def test_networks_take_turns_and_the_slow_one_is_slower() -> None:
 
 
 def test_nothing_to_measure_is_an_error() -> None:
-    with pytest.raises(UserError, match="at least 1 timed run"):
+    with pytest.raises(UserError, match="expected repeats of at least 1, got 0"):
         latency_of_many({"a": nn.Identity()}, batch(), repeats=0)
-    with pytest.raises(UserError, match="empty batch"):
+    with pytest.raises(UserError, match="expected at least 1 sample, got 0"):
         profile(nn.Identity(), batch(count=0))
     assert latency_of_many({}, batch()) == {}
 

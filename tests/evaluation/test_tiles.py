@@ -1,4 +1,4 @@
-"""Tiles cover a slice, blend without seams, and give a network of short sight the same result as the whole slice."""
+"""Tiled inference: coverage, blending weights, equality with whole slices for small receptive fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from i2ikd.evaluation.tiles import Tiling, run_tiled, spans, weights
 
 
 @given(st.integers(1, 90), st.integers(1, 40), st.data())
-def test_every_pixel_has_a_weight_and_every_tile_its_size(length: int, size: int, data: st.DataObject) -> None:
+def test_every_pixel_has_a_positive_weight_and_every_tile_its_size(length: int, size: int, data: st.DataObject) -> None:
     tiling = Tiling(size, data.draw(st.integers(0, size // 2)))
     total = torch.zeros(length)
     for start, stop, *neighbours in spans(length, tiling):
@@ -24,14 +24,14 @@ def test_every_pixel_has_a_weight_and_every_tile_its_size(length: int, size: int
     assert total.min() > 0
 
 
-def test_regular_tiles_share_out_every_pixel() -> None:
+def test_weights_of_regular_tiles_sum_to_one() -> None:
     total = torch.zeros(26)
     for span in spans(26, Tiling(10, 2)):
         total[span.start : span.stop] += weights(span, 2)
     torch.testing.assert_close(total, torch.ones(26))
 
 
-def test_a_network_that_sees_no_further_than_a_quarter_of_the_overlap_sees_no_tiles() -> None:
+def test_tiles_equal_the_whole_slice_for_a_receptive_field_within_a_quarter_of_the_overlap() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 1, 3, padding=1))
     image = torch.randn(2, 2, 37, 23)
@@ -50,7 +50,7 @@ def test_a_network_that_sees_no_further_than_a_quarter_of_the_overlap_sees_no_ti
     assert (rough - whole).abs().max() > 1e-2, "without an overlap the seams must show, or this test shows nothing"
 
 
-def test_a_result_may_be_larger_and_conditions_are_divided_with_the_image() -> None:
+def test_outputs_may_be_larger_and_conditions_are_divided_with_the_input() -> None:
     image = torch.arange(7.0 * 5).reshape(1, 1, 7, 5)
     batch = Batch(image, torch.zeros(1, 1, 21, 15), {"level": image / 2, "gain": torch.tensor([[3.0]])})
 
@@ -63,7 +63,7 @@ def test_a_result_may_be_larger_and_conditions_are_divided_with_the_image() -> N
     torch.testing.assert_close(run_tiled(run, batch, Tiling(4, 1)), expected)
 
 
-def test_a_result_that_is_no_multiple_is_refused() -> None:
+def test_an_output_size_that_is_not_a_multiple_is_refused() -> None:
     batch = Batch(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 12, 12))
-    with pytest.raises(UserError, match="a slice of 8x8 whose result has 12x12 pixels cannot be tiled"):
+    with pytest.raises(UserError, match="expected an output size that is a multiple of the input size 8x8, got 12x12"):
         run_tiled(lambda part: part.target, batch, Tiling(4))

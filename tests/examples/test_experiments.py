@@ -1,7 +1,8 @@
-"""Every experiment that ships can be read, is named like its file, and says the command that runs it."""
+"""Every bundled experiment is valid, is named like its file, shows its command, and inherits from its family's base."""
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,27 +12,58 @@ from i2ikd.config import read_experiment
 
 FOLDER = Path(__file__).parents[2] / "examples" / "experiments"
 EXPERIMENTS = sorted(FOLDER.glob("*.toml"))
+FAMILIES = {
+    "brain-4x": {"brain-4x-quick", "cardiac-4x", "cardiac-4x-quick", "knee-4x", "knee-4x-quick", "phantom-4x-quick",
+                 "distillers-4x", "distillers-4x-quick"},
+    "sr-4x": {"sr-4x-quick", "sr-2x-quick"},
+}  # fmt: skip
+
+
+def bases(path: Path) -> list[str]:
+    """Names of the files that an experiment inherits from, the nearest first."""
+    base = tomllib.loads(path.read_text("utf-8")).get("base")
+    return [] if base is None else [Path(base).stem, *bases(path.parent / base)]
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_an_experiment_is_read_and_named_like_its_file(path: Path) -> None:
+def test_an_experiment_is_valid_and_named_like_its_file(path: Path) -> None:
     experiment = read_experiment(path)
     assert experiment.name == path.stem
     assert f"i2ikd compare examples/experiments/{path.name} --out " in path.read_text()
 
 
+def test_each_family_has_one_base() -> None:
+    roots = {path.stem: (bases(path) or [path.stem])[-1] for path in EXPERIMENTS}
+    assert roots == {name: base for base, family in FAMILIES.items() for name in {base, *family}}
+    assert bases(FOLDER / "distillers-4x-quick.toml") == ["distillers-4x", "brain-4x"]
+
+
 @pytest.mark.parametrize("anatomy", ["brain", "cardiac", "knee"])
 @pytest.mark.parametrize("acceleration", [4, 5, 8])
-def test_the_papers_table_is_there_in_its_settings_and_for_two_cores(anatomy: str, acceleration: int) -> None:
-    paper = read_experiment(FOLDER / f"{anatomy}-{acceleration}x.toml")
-    quick = read_experiment(FOLDER / f"{anatomy}-{acceleration}x-quick.toml")
+def test_the_papers_table_is_available_in_its_settings_and_for_two_cores(anatomy: str, acceleration: int) -> None:
+    overrides = [f"name={anatomy}-{acceleration}x", f"task.mask.acceleration={acceleration}"]
+    paper = read_experiment(FOLDER / f"{anatomy}-4x.toml", overrides)
+    quick = read_experiment(FOLDER / f"{anatomy}-4x-quick.toml", overrides)
     assert (paper.training.epochs, paper.training.batch, paper.training.lr) == (150, 4, 1e-3)
     assert (paper.training.schedule, paper.training.decay_epochs, paper.training.decay_rate) == ("step", 40, 0.1)
-    assert quick.training.epochs >= 30
-    for experiment in (paper, quick):
-        assert experiment.task.options["mask"]["acceleration"] == acceleration
+    assert (paper.training.precision, paper.seeds) == ("fp32", [0, 1, 2])
+    assert (quick.training.epochs, quick.training.schedule, quick.training.precision) == (30, "cosine", "auto")
+    assert quick.seeds == [0, 1]
+    assert "size" not in paper.task.options["dataset"] and quick.task.options["dataset"]["size"] == [128, 128]
+    for experiment, mode in ((paper, "code"), (quick, None)):
+        assert experiment.name == f"{anatomy}-{acceleration}x"
+        assert experiment.task.options["dataset"]["root"] == f"data/{anatomy}"
+        mask = {"name": "variable-density", "acceleration": acceleration, "axis": 1 if anatomy == "knee" else 0}
+        assert experiment.task.options["mask"] == mask
         assert [arm.name for arm in experiment.arms] == ["student", "control", "kd-mri"]
+        distiller = experiment.arm("kd-mri").options["distiller"]
+        assert distiller == ({"name": "attention", "mode": mode} if mode else "attention")
         assert (experiment.teacher.options["depth"], experiment.student.options["depth"]) == (5, 3)
+
+
+def test_the_simulated_heads_need_no_folder() -> None:
+    dataset = read_experiment(FOLDER / "phantom-4x-quick.toml").task.options["dataset"]
+    assert dataset == {"name": "phantom", "train": 16, "val": 3, "test": 6, "slices": 6, "size": [96, 96]}
 
 
 def test_the_comparison_has_every_registered_distiller() -> None:
@@ -39,3 +71,11 @@ def test_the_comparison_has_every_registered_distiller() -> None:
     used = {str(arm.options.get("distiller")) for arm in experiment.arms}
     missing = [n for n in i2ikd.list_components("distiller") if n not in ("target", "imitation") and n not in str(used)]
     assert missing == []
+
+
+def test_the_comparison_contains_the_papers_ablation() -> None:
+    experiment = read_experiment(FOLDER / "distillers-4x.toml")
+    stages = {name: experiment.arm(name) for name in ("attention", "imitation", "kd-mri")}
+    assert stages["attention"].options == {"distiller": "attention", "alpha": 1.0}
+    assert (stages["imitation"].recipe, stages["imitation"].options) == ("imitation", {"stages": 2})
+    assert stages["kd-mri"].options == {"distiller": "attention"}

@@ -62,17 +62,17 @@ def test_a_name_that_cannot_be_a_package_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused("--out", tmp_path / "new", "--", name, capsys=capsys)
-    assert line.startswith(f"{name!r} is no name for a plugin")
+    assert line.startswith("plugin name: expected lower-case words") and line.endswith(f"got {name!r}")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mri", "there is a plugin mri (i2ikd"),
-        ("i2ikd", "there is a plugin builtin (i2ikd"),
-        ("json", "there is a Python package 'json'"),
-        ("i2ikd-mri", "there is a Python package 'i2ikd_mri'"),
+        ("mri", "plugin name 'mri' is used by the installed mri (i2ikd"),
+        ("i2ikd", "plugin name 'i2ikd' is used by the installed builtin (i2ikd"),
+        ("json", "plugin name 'json' would hide the installed Python package 'json'"),
+        ("i2ikd-mri", "plugin name 'i2ikd-mri' would hide the installed Python package 'i2ikd_mri'"),
     ],
 )
 def test_a_name_that_is_taken_is_refused(
@@ -85,10 +85,14 @@ def test_a_name_that_is_taken_is_refused(
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.py").write_text("mine")
-    assert "exists and is not empty" in refused("lab2", "--out", tmp_path / "full", capsys=capsys)
+    assert "exists and is not an empty folder; choose another --out" in refused(
+        "lab2", "--out", tmp_path / "full", capsys=capsys
+    )
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.py"]
-    assert "exists and is not empty" in refused("lab2", "--out", tmp_path / "full" / "mine.py", capsys=capsys)
-    assert "there is no folder" in refused("lab2", "--out", tmp_path / "no" / "folder", capsys=capsys)
+    assert "exists and is not an empty folder; choose another --out" in refused(
+        "lab2", "--out", tmp_path / "full" / "mine.py", capsys=capsys
+    )
+    assert "does not exist; create it first" in refused("lab2", "--out", tmp_path / "no" / "folder", capsys=capsys)
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def _has_a_row_for_everything(results: dict[str, Any]) -> None:
 def _has_a_record_for_everything(out: Any) -> None:
     with (out / "records.csv").open() as stream:
         lines = list(csv.DictReader(stream))
-    keys = [(line["arm"], line["seed"], line["volume"], line["slice"]) for line in lines]
+    keys = [(line["arm"], line["seed"], line["subject"], line["volume"], line["slice"]) for line in lines]
     assert len(keys) == len(set(keys)) == 4 + 4 * 2 * 4, "zero-filled once; four networks with two seeds"
     assert {line["seed"] for line in lines if line["arm"] == "kd-mri"} == {"0", "4"}
 

@@ -43,7 +43,7 @@ def test_what_belongs_to_others_is_left_alone(operation: Any, laboratory: Any, t
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '"x"', "\udc80"])
 def test_a_damaged_mark_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "experiment.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError, match=r"experiment\.json (is no JSON file|holds no experiment)"):
+    with pytest.raises(UserError, match=r"experiment\.json (is not valid JSON|holds no experiment)"):
         read_owner(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,8 @@ from i2ikd_mri_recon.network import DCCNN
 from torch import Tensor, nn
 
 import i2ikd
-from i2ikd import Taps, UserError
+from i2ikd import Batch, Taps, UserError
+from i2ikd.evaluation.profile import count_macs
 
 Mode = Literal["real", "complex"]
 
@@ -77,6 +79,28 @@ def test_it_equals_a_naive_loop(mode: Mode, kind: str, residual: bool, centered:
 def test_parameters_are_the_papers(depth: int, count: int) -> None:
     network = i2ikd.create("model", "dc-cnn", depth=depth)
     assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize("mode", ["real", "complex"])
+def test_multiply_adds_of_a_fresh_network_are_those_of_every_later_slice(mode: Mode) -> None:
+    """Of a network with row masks: the convolutions, one complex transform of the plane for what was measured, and in
+    every cascade a transform along the rows' axis and back, which costs half in real mode.
+
+    The check of the first batch's centring transforms twice more; it is no cost of a slice.
+    """
+    height, width, cascades = 32, 20, 3
+    image, conditions = _single(mode, "rows", (height, width))
+    batch = Batch(image, image.clone(), conditions)
+    network = DCCNN(cascades, 3, 8, mode=mode)
+    fresh = count_macs(network, batch)
+    pixels, images = height * width, 1 if mode == "real" else 2
+    plane = 5 * pixels * math.log2(pixels)
+    lines = 5 * pixels * math.log2(height) / (2 if mode == "real" else 1)
+    fourier = (round(plane) + cascades * 2 * round(lines)) // 2
+    convolutions = cascades * 9 * (images * 8 + 8 * 8 + 8 * images) * pixels
+    assert fresh == (convolutions + fourier, fourier)
+    network(image, **conditions)
+    assert count_macs(network, batch) == fresh
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

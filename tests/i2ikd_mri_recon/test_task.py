@@ -46,7 +46,7 @@ def _task(root: Path, reader: Any = None, **options: Any) -> MriRecon:
 def test_a_real_sample_is_the_zero_filled_real_part(root: Path) -> None:
     sample = _task(root, mask={"acceleration": 3, "axis": 1}).dataset("test")[1]
     image, mask = _volume(3)[..., 1], sample.conditions["mask"]
-    assert sample.key == ("subject3", 1)
+    assert sample.key == ("subject3", "subject3", 1)
     assert mask.shape == (1, 1, 10)
     assert int(mask.sum()) == round(10 / 3)
     kspace = mask[0].numpy() * np.fft.fft2(image, norm="ortho")
@@ -55,6 +55,18 @@ def test_a_real_sample_is_the_zero_filled_real_part(root: Path) -> None:
     np.testing.assert_allclose(sample.input[0], np.fft.ifft2(kspace, norm="ortho").real, atol=1e-6)
     assert sample.conditions["kspace"].dtype == torch.complex64
     assert sample.input.dtype == sample.target.dtype == mask.dtype == torch.float32
+
+
+def test_files_of_one_subject_share_it_in_their_keys(tmp_path: Path) -> None:
+    for split, number in (("train", 1), ("val", 2), ("test", 3)):
+        for frame in ("01", "12"):
+            _save(tmp_path / split / f"patient{number}_frame{frame}.h5", _volume(number, (12, 20, 2)))
+    dataset = {"root": tmp_path, "subject": r"patient\d+"}
+    task: MriRecon = i2ikd.create("task", "mri-recon", dataset=dataset)
+    assert list(task.dataset("test").keys) == [
+        ("patient3", f"patient3_frame{frame}", index) for frame in ("01", "12") for index in range(2)
+    ]
+    assert [sample.key for sample in task.dataset("test")] == list(task.dataset("test").keys)
 
 
 def test_a_complex_sample_has_two_channels_and_a_centred_kspace_when_asked(tmp_path: Path) -> None:
@@ -169,19 +181,66 @@ def test_scores_look_at_real_images_as_they_are_and_at_the_magnitude_of_complex_
     np.testing.assert_allclose(task.to_display(image[:1]), [[3, -5]])
 
 
-def test_losses_and_the_baseline(root: Path) -> None:
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize(
+    "mask", [{"acceleration": 3, "axis": 0}, {"acceleration": 2.5, "axis": 1}], ids=["rows", "columns"]
+)
+def test_the_input_is_the_real_part_or_the_magnitude_and_the_baseline_is_the_magnitude(
+    root: Path, centered: bool, mask: dict[str, float]
+) -> None:
+    image = _volume(3)[..., 1].astype(np.float64)
+    tasks = {
+        name: _task(root, mask=mask, centered=centered, **({} if name == "default" else {"input": name}))
+        for name in ("default", "real", "magnitude")
+    }
+    batches = {name: Batch.collate([task.dataset("test")[1]]) for name, task in tasks.items()}
+    shift, back = (np.fft.fftshift, np.fft.ifftshift) if centered else (np.asarray, np.asarray)
+    kept = batches["real"].conditions["mask"][0, 0].numpy() * shift(np.fft.fft2(back(image), norm="ortho"))
+    zero_filled = shift(np.fft.ifft2(back(kept), norm="ortho"))
+    assert np.abs(zero_filled.imag).max() > 0.05, "real part and magnitude differ"
+    for name, expected in (("default", zero_filled.real), ("real", zero_filled.real), ("magnitude", abs(zero_filled))):
+        np.testing.assert_allclose(batches[name].input[0, 0], expected, atol=1e-6)
+        (row,) = tasks[name].baseline(batches[name]).items()
+        assert row[0] == "zero-filled" and row[1].dtype == torch.float32
+        np.testing.assert_allclose(tasks[name].view(row[1][0]), abs(zero_filled), atol=1e-6)
+        assert torch.equal(batches[name].conditions["kspace"], batches["real"].conditions["kspace"])
+        assert torch.equal(batches[name].target, batches["real"].target)
+
+
+def test_the_baseline_of_complex_images_is_their_magnitude_too(root: Path) -> None:
+    task = _task(root, mode="complex", mask={"acceleration": 3})
+    batch = Batch.collate([task.dataset("test")[1]])
+    kept = batch.conditions["mask"][0, 0].numpy() * np.fft.fft2(_volume(3)[..., 1].astype(np.float64), norm="ortho")
+    found = task.to_display(task.baseline(batch)["zero-filled"][0])
+    np.testing.assert_allclose(found, np.abs(np.fft.ifft2(kept, norm="ortho")), atol=1e-6)
+
+
+def test_a_stored_pair_has_the_input_that_is_wanted(tmp_path: Path) -> None:
+    image, mask = _volume(0, (12, 10, 1)), np.zeros((12, 1), np.float32)
+    mask[[0, 1, 4, 11]] = 1
+    kspace = np.fft.fft2(image[..., 0], norm="ortho") * mask
+    zero_filled = np.fft.ifft2(kspace, norm="ortho")
+    pair = {"kspace_volus_4x": kspace[..., None].astype(np.complex64)}
+    for form in (zero_filled.real, np.abs(zero_filled)):
+        _save(tmp_path / "test" / "a.h5", image, **pair, img_volus_4x=form[..., None].astype(np.float32))
+        reader = {"name": "kdmri-hdf5", "acceleration": 4}
+        for name, expected in (("real", zero_filled.real), ("magnitude", np.abs(zero_filled))):
+            sample = _task(tmp_path, reader=reader, stored=True, input=name).dataset("test")[0]
+            np.testing.assert_allclose(sample.input[0], expected, atol=1e-6)
+
+
+def test_losses(root: Path) -> None:
     output, target = torch.tensor([[[[1.0, 4.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
     assert _task(root).loss(output, target) == 2
     assert _task(root, loss="mse").loss(output, target) == 5
-    batch = Batch.collate([_task(root).dataset("val")[0]])
-    assert torch.equal(_task(root).baseline(batch)["zero-filled"], batch.input)
 
 
 def test_the_identity_is_json_without_paths_and_tells_settings_apart(root: Path) -> None:
     texts = [
         json.dumps(_task(root, **options).identity())
-        for options in ({}, {"mask": {"seed": 1}}, {"mask": "equispaced"}, {"loss": "mse"}, {"centered": True})
-    ]
+        for options in ({}, {"mask": {"seed": 1}}, {"mask": "equispaced"}, {"loss": "mse"}, {"centered": True},
+                        {"input": "magnitude"})
+    ]  # fmt: skip
     assert len(set(texts)) == len(texts)
     assert not any(str(root) in text for text in texts)
     assert json.dumps(_task(root, memory_mb=1).identity()) == texts[0]
@@ -191,6 +250,8 @@ def test_the_description_has_the_measured_acceleration(root: Path) -> None:
     described = _task(root, mask={"acceleration": 5, "axis": 1}).describe()
     assert described["measured acceleration"] == f"{10 / 2:.2f}"
     assert described["size"] == "12 x 10"
+    assert described["input"] == "real" and _task(root, input="magnitude").describe()["input"] == "magnitude"
+    assert "input" not in _task(root, mode="complex").describe()
 
 
 @pytest.mark.parametrize(
@@ -215,6 +276,8 @@ def test_a_mask_of_another_shape_is_named_with_the_slice(root: Path, tmp_path: P
 def test_wrong_options_are_refused(root: Path) -> None:
     for options, message in (
         ({"mode": "magnitude"}, "mode = 'magnitude'"),
+        ({"input": "complex"}, "input = 'complex'"),
+        ({"mode": "complex", "input": "magnitude"}, "input = 'magnitude' needs mode = 'real', got mode = 'complex'"),
         ({"mask": {"aceleration": 2}}, "did you mean 'acceleration'"),
         ({"mask": "poisson"}, "unknown mask 'poisson'"),
         ({"memory_mb": -1}, "memory_mb"),
@@ -271,11 +334,11 @@ def test_new_data_without_a_fully_sampled_image_takes_the_stored_kspace() -> Non
     assert torch.equal(sample.conditions["mask"][0], mask)
 
 
-@pytest.mark.parametrize("mode", ["real", "complex"])
+@pytest.mark.parametrize(("mode", "form"), [("real", "real"), ("real", "magnitude"), ("complex", "real")])
 @pytest.mark.parametrize("centered", [False, True])
-def test_a_network_that_looks_for_zero_frequency_elsewhere_is_refused(mode: str, centered: bool) -> None:
+def test_a_network_that_looks_for_zero_frequency_elsewhere_is_refused(mode: str, form: str, centered: bool) -> None:
     dataset = {"name": "phantom", "train": 1, "val": 1, "test": 1, "slices": 1, "size": [24, 20]}
-    task = i2ikd.create("task", "mri-recon", dataset=dataset, mode=mode, centered=centered)
+    task = i2ikd.create("task", "mri-recon", dataset=dataset, mode=mode, centered=centered, input=form)
     sample = task.dataset("test")[0]
     batch = {name: value[None] for name, value in sample.conditions.items()}
     same, other = (

@@ -17,7 +17,7 @@ from i2ikd_mri_sr.task import MriSuperResolution
 
 import i2ikd
 from i2ikd import Batch, UserError
-from i2ikd.config import check_experiment
+from i2ikd.config import check_experiment, read_experiment
 from i2ikd.testing import check_task
 
 SHAPE = (12, 20, 3)
@@ -71,13 +71,24 @@ def _zero_filled(image: np.ndarray, kept: tuple[int, int]) -> np.ndarray:
 def test_the_input_is_the_magnitude_of_the_centre_of_kspace(root: Path) -> None:
     sample = _task(root).dataset("test")[1]
     image = _volume(3)[..., 1]
-    assert sample.key == ("subject3", 1)
+    assert sample.key == ("subject3", "subject3", 1)
     assert sample.conditions == {}
     np.testing.assert_array_equal(sample.target[0], image)
     np.testing.assert_allclose(sample.input[0], _zero_filled(image, (3, 5)), atol=1e-6)
     assert sample.input.dtype == sample.target.dtype == torch.float32
     kept = _task(root, keep=(6, 4)).dataset("test")[1]
     np.testing.assert_allclose(kept.input[0], _zero_filled(image, (6, 4)), atol=1e-6)
+
+
+def test_files_of_one_subject_share_it_in_their_keys(tmp_path: Path) -> None:
+    for split, number in (("train", 1), ("val", 2), ("test", 3)):
+        for frame in ("01", "12"):
+            _save(tmp_path / split / f"patient{number}_frame{frame}.h5", _volume(number, (12, 20, 2)))
+    task = _task(tmp_path, {"subject": r"patient\d+"})
+    assert list(task.dataset("test").keys) == [
+        ("patient3", f"patient3_frame{frame}", index) for frame in ("01", "12") for index in range(2)
+    ]
+    assert [sample.key for sample in task.dataset("test")] == list(task.dataset("test").keys)
 
 
 def test_the_low_grid_has_the_same_mean_and_a_small_input(root: Path) -> None:
@@ -215,7 +226,7 @@ def test_the_experiments_that_are_shipped_are_valid(file: str) -> None:
 @pytest.mark.parametrize("file", ["sr-4x.toml", "sr-4x-quick.toml", "sr-2x-quick.toml"])
 def test_the_papers_experiments_are_valid(file: str) -> None:
     folder = Path(__file__).parents[2] / "examples" / "experiments"
-    _check(check_experiment(tomllib.loads((folder / file).read_text(encoding="utf-8")), file))
+    _check(read_experiment(folder / file))
 
 
 def _check(experiment: Any) -> None:

@@ -1,4 +1,4 @@
-"""A comparison as ``compare`` makes one, of invented numbers: 8 arms, 2 seeds, 6 volumes of 3 slices."""
+"""Synthetic comparison with 8 arms, 2 seeds and 6 volumes of 3 slices, and synthetic images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from i2ikd.evaluation.records import NO_SEED, Record
 from i2ikd.experiment.summary import Comparison, Costs, summarise
-from i2ikd.report.pictures import Picture, telling_volumes
+from i2ikd.report.pictures import Picture, representative_volumes
 
 COLUMNS = {"psnr": "psnr-volume-max", "ssim": "ssim-volume-max", "nmse": "nmse-volume", "hfn": "hfn-slice"}
 ARMS = {
@@ -35,8 +35,8 @@ FACTS = {
 }
 
 
-def _records(arm: str, seed: int, level: float, volumes: int) -> list[Record]:
-    found = []
+def _records(arm: str, seed: int, level: float, volumes: int, of_a_subject: int) -> list[Record]:
+    records = []
     for volume in range(volumes):
         draw = np.random.default_rng([volume, seed + 1, len(arm), ord(arm[0])])
         psnr = level + 1.3 * np.sin(2.1 * volume) + 0.06 * draw.standard_normal()
@@ -48,8 +48,11 @@ def _records(arm: str, seed: int, level: float, volumes: int) -> list[Record]:
                 COLUMNS["nmse"]: 12 * 10 ** (-psnr / 10),
                 COLUMNS["hfn"]: hfn,
             }
-            found.append(Record(arm, seed, f"subject{volume:02}", index, scores))
-    return found
+            subject, name = f"subject{volume // of_a_subject:02}", f"subject{volume:02}"
+            if of_a_subject > 1:
+                name = f"session{volume % of_a_subject}"
+            records.append(Record(arm, seed, subject, name, index, scores))
+    return records
 
 
 def _history(arm: str, seed: int, epochs: int) -> list[dict[str, Any]]:
@@ -64,29 +67,34 @@ def _history(arm: str, seed: int, epochs: int) -> list[dict[str, Any]]:
         for epoch in range(epochs):
             loss = 0.02 + 0.06 * np.exp(-epoch / 8) / (place + 1) + 0.001 * draw.standard_normal()
             losses = {term: float(loss * (1 + n)) for n, term in enumerate(terms)}
-            judged = stage != "features" and (epoch + 1) % 2 == 0
+            validated = stage != "features" and (epoch + 1) % 2 == 0
             rows.append(
                 {
                     "stage": stage,
                     "epoch": epoch,
                     "losses": {**losses, "total": sum(losses.values())},
                     "lr": 1e-3 * 0.1 ** (epoch // 30),
-                    "validation": float(loss * 1.1) if judged else None,
+                    "validation": float(loss * 1.1) if validated else None,
                 }
             )
     return rows
 
 
 def make(
-    seeds: int = 2, arms: dict[str, float] | None = None, volumes: int = 6, latency: bool = True, epochs: int = 40
+    seeds: int = 2,
+    arms: dict[str, float] | None = None,
+    volumes: int = 6,
+    latency: bool = True,
+    epochs: int = 40,
+    of_a_subject: int = 1,
 ) -> Comparison:
-    """Return a comparison; same arguments, same comparison."""
+    """Return a comparison that depends on the arguments only."""
     arms = ARMS if arms is None else arms
-    records = _records("zero-filled", NO_SEED, 24.6, volumes)
+    records = _records("zero-filled", NO_SEED, 24.6, volumes, of_a_subject)
     histories = {}
     for name, level in {"teacher": 32.05, **arms}.items():
         for seed in range(seeds):
-            records += _records(name, seed, level, volumes)
+            records += _records(name, seed, level, volumes, of_a_subject)
             histories[f"{name}/seed{seed}"] = _history(name, seed, epochs)
     small = Costs(49_285, 451_215_360, 5.31 if latency else None, 0.21 if latency else None)
     costs = dict.fromkeys(arms, small)
@@ -101,18 +109,18 @@ def make(
 
 @pytest.fixture(scope="session")
 def make_comparison() -> Callable[..., Comparison]:
-    """The factory, for comparisons that lack something."""
+    """Factory of comparisons, for those without seeds, latency, arms or epochs."""
     return make
 
 
 @pytest.fixture(scope="session")
 def comparison() -> Comparison:
-    """The full one; tests do not change it."""
+    """Comparison with all values; read-only."""
     return make()
 
 
 def _head(volume: int, size: int) -> np.ndarray:
-    """A skull, two ventricles and some small blobs; values in [0, 1]."""
+    """Return an image [size, size] in [0, 1] with a skull, two ventricles and small discs."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     draw = np.random.default_rng(volume)
     image = 0.55 * (x**2 / 0.6 + y**2 / 0.8 < 1) + 0.4 * (np.abs(x**2 / 0.64 + y**2 / 0.85 - 1) < 0.06)
@@ -125,9 +133,9 @@ def _head(volume: int, size: int) -> np.ndarray:
 
 
 def pictures(comparison: Comparison, size: int = 96) -> list[Picture]:
-    """Return invented images for the comparison's telling volumes: the target, blurred the more the worse an arm is."""
-    found = []
-    for place, (label, volume) in enumerate(telling_volumes(comparison).items()):
+    """Return synthetic images of the representative volumes: the target, blurred more for arms of lower PSNR."""
+    result = []
+    for place, (label, volume) in enumerate(representative_volumes(comparison).items()):
         target = _head(place, size)
         images, scores = {}, {}
         for row in comparison.rows:
@@ -136,11 +144,11 @@ def pictures(comparison: Comparison, size: int = 96) -> list[Picture]:
             sigma = 0.4 + (33 - score) / 4
             images[row.arm] = gaussian_filter(target + 0.03 * noise, sigma).astype(np.float32)
             scores[row.arm] = score + place
-        found.append(Picture(label, volume, 1, target, images, scores))
-    return found
+        result.append(Picture(label, *volume, 1, target, images, scores))
+    return result
 
 
 @pytest.fixture(scope="session")
 def make_pictures() -> Callable[..., list[Picture]]:
-    """The factory."""
+    """Factory of pictures."""
     return pictures

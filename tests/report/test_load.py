@@ -1,4 +1,4 @@
-"""A finished comparison comes back from its folder as it was, and can be sorted and filtered."""
+"""Loading of a finished comparison; filtering and sorting of its arms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from i2ikd.report.select import only, sort_keys, sorted_by
 
 
 def store(comparison: Comparison, out: Path) -> None:
-    """Write what ``compare`` leaves, with runs behind symbolic links."""
+    """Write the files of ``compare``, with runs behind symbolic links."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "experiment.json").write_text(json.dumps({"name": comparison.name}), encoding="utf-8")
     (out / "results.json").write_text(json.dumps(comparison.as_json()), encoding="utf-8")
@@ -30,7 +30,7 @@ def store(comparison: Comparison, out: Path) -> None:
         link.symlink_to(run, target_is_directory=True)
 
 
-def test_everything_comes_back(comparison: Comparison, tmp_path: Path) -> None:
+def test_a_comparison_is_restored_from_its_folder(comparison: Comparison, tmp_path: Path) -> None:
     store(comparison, tmp_path / "out")
     loaded = load_comparison(tmp_path / "out")
     assert loaded.as_json() == comparison.as_json()
@@ -39,7 +39,7 @@ def test_everything_comes_back(comparison: Comparison, tmp_path: Path) -> None:
     assert loaded.histories == comparison.histories
 
 
-def test_undefined_numbers_come_back_as_such(make_comparison: Callable[..., Comparison], tmp_path: Path) -> None:
+def test_undefined_numbers_are_restored(make_comparison: Callable[..., Comparison], tmp_path: Path) -> None:
     comparison = make_comparison(seeds=1, volumes=1, latency=False, epochs=0)
     store(comparison, tmp_path)
     loaded = load_comparison(tmp_path)
@@ -49,36 +49,40 @@ def test_undefined_numbers_come_back_as_such(make_comparison: Callable[..., Comp
     assert loaded.histories == {}
 
 
-def test_another_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is no folder of a comparison: it has no experiment\.json"):
         load_comparison(tmp_path)
 
 
-def test_a_comparison_that_has_not_ended_says_how_to_go_on(comparison: Comparison, tmp_path: Path) -> None:
+def test_an_unfinished_comparison_is_refused_with_the_command_that_continues_it(
+    comparison: Comparison, tmp_path: Path
+) -> None:
     store(comparison, tmp_path)
     (tmp_path / "results.json").unlink()
-    with pytest.raises(UserError, match=r"'brain-4x' in .* has not ended: it has no results\.json; go on with"):
+    with pytest.raises(
+        UserError, match=r"the comparison 'brain-4x' is unfinished: results\.json is missing; continue it with"
+    ):
         load_comparison(tmp_path)
 
 
 @pytest.mark.parametrize(
     "damaged", ['{"name": "x"}', "[1]", '{"name": "x", "rows": 3', '{"name":1,"metadata":{},"metrics":{},"rows":[{}]}']
 )
-def test_damaged_results_are_named(comparison: Comparison, tmp_path: Path, damaged: str) -> None:
+def test_damaged_results_are_reported_with_the_file(comparison: Comparison, tmp_path: Path, damaged: str) -> None:
     store(comparison, tmp_path)
     (tmp_path / "results.json").write_text(damaged, encoding="utf-8")
     with pytest.raises(UserError, match=r"results\.json"):
         load_comparison(tmp_path)
 
 
-def test_only_some_arms_are_kept_with_baseline_and_teacher(comparison: Comparison) -> None:
+def test_selected_arms_are_kept_with_baseline_and_teacher(comparison: Comparison) -> None:
     few = only(comparison, ["review", "kd-mri"])
     assert [row.arm for row in few.rows] == ["zero-filled", "teacher", "kd-mri", "review"]
     assert few.rows[2] is comparison.row("kd-mri")
     assert len(comparison.rows) == 10
 
 
-def test_an_unknown_arm_or_none_is_refused(comparison: Comparison) -> None:
+def test_an_unknown_arm_and_an_empty_selection_are_refused(comparison: Comparison) -> None:
     with pytest.raises(UserError, match=r"no arm 'kdmri'; did you mean 'kd-mri'\?"):
         only(comparison, ["kdmri"])
     with pytest.raises(UserError, match="names no arm"):
@@ -103,11 +107,11 @@ def test_arms_are_sorted_best_first_below_baseline_and_teacher(
     assert (rows[2].arm, rows[-1].arm) == (first, last)
 
 
-def test_sorting_by_what_is_equal_keeps_the_order(comparison: Comparison) -> None:
+def test_sorting_by_equal_values_preserves_the_order(comparison: Comparison) -> None:
     assert sorted_by(comparison, "params").rows == comparison.rows
     assert "latency_ms" in sort_keys(comparison)
 
 
-def test_an_unknown_column_has_the_nearest_name(comparison: Comparison) -> None:
-    with pytest.raises(UserError, match=r"no column 'pnsr' to sort by; did you mean 'psnr'\?"):
+def test_an_unknown_column_is_refused_with_the_nearest_name(comparison: Comparison) -> None:
+    with pytest.raises(UserError, match=r"cannot sort by 'pnsr': unknown column; did you mean 'psnr'\?"):
         sorted_by(comparison, "pnsr")

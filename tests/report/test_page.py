@@ -1,4 +1,4 @@
-"""The page is whole, self-contained and says the comparison's numbers."""
+"""HTML page: well-formed, self-contained, with the comparison's numbers, images and figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Reader(HTMLParser):
-    """Checks that tags are closed in order; keeps text, attributes, ids and the rows of tables."""
+    """HTML parser that checks nesting and collects text, attributes, ids and table rows."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def small(make_comparison: Make) -> Comparison:
     return make_comparison(arms={"student": 31.4, "kd-mri": 31.7}, epochs=2)
 
 
-def test_every_tag_is_closed_and_every_id_is_unique_and_every_reference_has_one(full: str) -> None:
+def test_tags_are_closed_ids_unique_and_references_defined(full: str) -> None:
     reader = Reader(full)
     assert reader.open == []
     assert len(reader.ids) == len(set(reader.ids))
@@ -85,7 +85,7 @@ def test_every_tag_is_closed_and_every_id_is_unique_and_every_reference_has_one(
     assert targets and set(targets) <= set(reader.ids)
 
 
-def test_nothing_is_loaded_from_elsewhere(full: str) -> None:
+def test_no_external_resource_is_loaded(full: str) -> None:
     reader = Reader(full)
     sources = [value for _, name, value in reader.attributes if name in ("src", "href", "srcset", "action", "data")]
     assert sources and all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
@@ -93,7 +93,7 @@ def test_nothing_is_loaded_from_elsewhere(full: str) -> None:
     assert not {"link", "iframe", "object"} & {tag for tag, _, _ in reader.attributes}
 
 
-def test_the_table_shows_and_sorts_by_the_comparisons_numbers(full: str, comparison: Comparison) -> None:
+def test_the_table_contains_the_numbers_and_sort_values(full: str, comparison: Comparison) -> None:
     reader = Reader(full)
     rows = {cells[0][0].removesuffix(" control"): cells for cells in reader.rows[1 : 1 + len(comparison.rows)]}
     for row in comparison.rows:
@@ -105,7 +105,7 @@ def test_the_table_shows_and_sorts_by_the_comparisons_numbers(full: str, compari
     assert rows["zero-filled"][1] == ("–", None)
 
 
-def test_differences_to_every_reference_are_shown(full: str, comparison: Comparison) -> None:
+def test_the_page_contains_differences_to_every_reference(full: str, comparison: Comparison) -> None:
     row = comparison.row("attention")
     assert row is not None
     for reference in ("student", "control", "kd-mri"):
@@ -114,13 +114,13 @@ def test_differences_to_every_reference_are_shown(full: str, comparison: Compari
         assert f"p {row.corrected[reference]:.3f}" in full
 
 
-def test_names_and_facts_are_escaped(small: Comparison) -> None:
+def test_names_and_metadata_are_escaped(small: Comparison) -> None:
     small.name = "<script>alert(1)</script>"
     text = page(small, None, Registry())
     assert "25% &amp; more" in text and "<script>alert" not in text
 
 
-def test_the_same_comparison_gives_the_same_page_byte_for_byte(small: Comparison, make_pictures: MakePictures) -> None:
+def test_equal_comparisons_have_identical_pages(small: Comparison, make_pictures: MakePictures) -> None:
     assert page(small, make_pictures(small, 24)) == page(small, make_pictures(small, 24))
 
 
@@ -132,7 +132,9 @@ def test_images_of_three_volumes_share_one_error_scale(full: str, comparison: Co
         assert f"<h3>{label} volume: " in full
 
 
-def test_a_filtered_comparison_shows_only_its_own_images(make_comparison: Make, make_pictures: MakePictures) -> None:
+def test_a_filtered_comparison_contains_only_images_of_its_arms(
+    make_comparison: Make, make_pictures: MakePictures
+) -> None:
     whole = make_comparison(epochs=0)
     pictures = make_pictures(whole, 32)
     whole.rows = [row for row in whole.rows if row.arm in ("teacher", "student", "review")]
@@ -150,7 +152,7 @@ def test_a_filtered_comparison_shows_only_its_own_images(make_comparison: Make, 
     ],
     ids=str,
 )
-def test_what_is_missing_costs_at_most_a_line(
+def test_a_page_without_some_values_is_well_formed_and_free_of_nan(
     lacking: dict[str, object], make_comparison: Make, make_pictures: MakePictures
 ) -> None:
     comparison = make_comparison(**{"epochs": 4, **lacking})
@@ -161,16 +163,16 @@ def test_what_is_missing_costs_at_most_a_line(
     assert reader.open == [] and "nan" not in reader.text.lower().split()
 
 
-def test_figures_and_teacher_and_pictures_may_all_be_missing(make_comparison: Make) -> None:
+def test_a_page_is_written_without_figures_teacher_and_pictures(make_comparison: Make) -> None:
     comparison = make_comparison(epochs=0, latency=False)
     comparison.rows = [row for row in comparison.rows if row.kind != "teacher"]
     text = page(comparison, None)
     assert Reader(text).open == []
     assert 'id="images"' not in text
-    assert "no training history was kept" in text and "CPU latency" in text
+    assert "no training history to draw" in text and "CPU latency" in text
 
 
-def test_a_plugins_figure_is_shown_and_a_failing_one_costs_a_line(
+def test_a_plugins_figure_is_included_and_an_exception_in_one_is_reported(
     small: Comparison, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def bars(comparison: Comparison) -> Figure:
@@ -181,32 +183,32 @@ def test_a_plugins_figure_is_shown_and_a_failing_one_costs_a_line(
     def broken(comparison: Comparison) -> Figure:
         raise ZeroDivisionError("no arm has\na size")
 
-    class Stranger:
+    class ThirdParty:
         @hookimpl
         def register_figures(self, register: Register) -> None:
-            register("bars", bars, summary="bars of a stranger")
-            register("broken", broken, summary="a broken one")
+            register("bars", bars, summary="bars of a plugin")
+            register("broken", broken, summary="a broken figure")
             register("text", lambda comparison: "not a figure", summary="no figure at all")
 
     registry = Registry()
     registry.plugins = list(default_registry().plugins)
-    registry.add(Plugin("stranger", "a-stranger", "2.0", Stranger()))
+    registry.add(Plugin("third-party", "third-party-package", "2.0", ThirdParty()))
     text = page(small, None, registry)
     assert '<figure id="figure-bars" class="half paper">' in text
-    assert "a broken one: no arm has a size" in text
-    assert "it gave a str, not a matplotlib Figure" in text
-    assert "a-stranger" in capsys.readouterr().err
+    assert "a broken figure: no arm has a size" in text
+    assert "expected a matplotlib Figure, got a str" in text
+    assert "third-party-package" in capsys.readouterr().err
     assert Reader(text).open == []
 
 
-def test_a_figure_follows_the_pages_colours(comparison: Comparison) -> None:
+def test_an_inline_figure_has_the_pages_colours(comparison: Comparison) -> None:
     text = inline(quality_against_parameters(comparison), "one", 'sizes "and" more')
     assert "currentColor" in text and "var(--grid)" in text and "#010203" not in text
     assert 'aria-label="sizes &quot;and&quot; more"' in text
     assert text.startswith("<svg") and 'id="one-' in text and "<metadata" not in text
 
 
-def test_a_report_is_four_files_and_uses_kept_pictures(
+def test_a_report_is_four_files_and_includes_the_stored_pictures(
     small: Comparison, make_pictures: MakePictures, tmp_path: Path
 ) -> None:
     save_pictures(make_pictures(small, 32), tmp_path)
@@ -217,7 +219,7 @@ def test_a_report_is_four_files_and_uses_kept_pictures(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
-def test_a_browser_reads_the_page_without_an_error(full: str, tmp_path: Path) -> None:
+def test_a_browser_loads_and_sorts_the_page_without_errors(full: str, tmp_path: Path) -> None:
     file = tmp_path / "index.html"
     click = "<script>document.querySelectorAll('th button')[4].click()</script></body>"
     file.write_text(full.replace("</body>", click), encoding="utf-8")

@@ -1,9 +1,10 @@
-"""Pictures come from saved weights, survive being kept, and are shown on one scale."""
+"""Images of a report: selection of volumes and arms, storage, and rendering on one scale."""
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,10 @@ from PIL import Image
 from torch import nn
 
 from i2ikd.errors import UserError
+from i2ikd.evaluation.records import VolumeName
 from i2ikd.experiment.summary import Comparison
 from i2ikd.report.gallery import gallery
-from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, save_pictures, telling_volumes
+from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, representative_volumes, save_pictures
 from i2ikd.sample import Sample, SampleKey
 from i2ikd.task import SampleDataset, Task
 
@@ -26,11 +28,11 @@ SHAPE = (12, 16)
 
 
 class Slices(SampleDataset):
-    """Three slices of each volume; a target's pixels say where it comes from."""
+    """Dataset with three slices per volume; the pixels of a target equal its index."""
 
     @property
     def keys(self) -> list[SampleKey]:
-        return [SampleKey(f"subject{volume:02}", index) for volume in range(6) for index in (4, 5, 6)]
+        return [SampleKey(volume=f"subject{volume:02}", index=index) for volume in range(6) for index in (4, 5, 6)]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         target = torch.full((1, *SHAPE), float(index))
@@ -55,7 +57,7 @@ class Times(nn.Module):
         return self.factor * image
 
 
-def workbench() -> Any:
+def experiment_context() -> Any:
     task = Slicewise()
     return SimpleNamespace(
         task=task,
@@ -72,22 +74,43 @@ def decoded(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
 
 
-def test_best_median_and_worst_volume_are_by_the_mean_over_arms(comparison: Comparison) -> None:
-    scores: dict[str, list[float]] = {}
+def test_representative_volumes_are_ranked_by_the_mean_over_arms(comparison: Comparison) -> None:
+    scores: dict[VolumeName, list[float]] = {}
     for record in comparison.records:
         if record.arm not in ("zero-filled", "teacher"):
-            scores.setdefault(record.volume, []).append(record.scores["psnr-volume-max"])
+            scores.setdefault(record.whole, []).append(record.scores["psnr-volume-max"])
     order = sorted(scores, key=lambda volume: -sum(scores[volume]))
-    assert telling_volumes(comparison) == {"best": order[0], "median": order[3], "worst": order[5]}
+    assert representative_volumes(comparison) == {"best": order[0], "median": order[3], "worst": order[5]}
 
 
-def test_two_volumes_are_two_and_one_is_one(make_comparison: Callable[..., Comparison]) -> None:
-    assert list(telling_volumes(make_comparison(volumes=2, epochs=0))) == ["best", "worst"]
-    assert telling_volumes(make_comparison(volumes=1, epochs=0)) == {"only": "subject00"}
+def test_splits_of_two_and_one_volumes_have_fewer_representatives(make_comparison: Callable[..., Comparison]) -> None:
+    assert list(representative_volumes(make_comparison(volumes=2, epochs=0))) == ["best", "worst"]
+    assert representative_volumes(make_comparison(volumes=1, epochs=0)) == {"only": ("subject00", "subject00")}
 
 
-def test_networks_of_the_first_seed_see_the_middle_slices(comparison: Comparison) -> None:
-    pictures = collect_pictures(workbench(), comparison)
+def test_representative_volumes_of_one_name_are_distinguished_by_their_subjects(
+    make_comparison: Callable[..., Comparison],
+) -> None:
+    single, grouped = make_comparison(epochs=0), make_comparison(of_a_subject=3, epochs=0)
+    pairs = zip(representative_volumes(single).items(), representative_volumes(grouped).values(), strict=True)
+    for (label, volume), found in pairs:
+        number = int(volume.volume[-2:])
+        assert found == (f"subject{number // 3:02}", f"session{number % 3}"), label
+
+
+def test_the_title_of_a_picture_contains_the_subject(comparison: Comparison) -> None:
+    target = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+
+    def title(subject: str, volume: str) -> str:
+        picture = Picture("only", subject, volume, 3, target, {"arm": target / 2}, {})
+        return gallery([picture], baselines=[], arms=["arm"], decimals=2, unit="dB").strips[0].title
+
+    assert title("anna", "session-1") == "only volume: anna, session-1, slice 3"
+    assert title("anna", "anna/session-1") == "only volume: anna/session-1, slice 3"
+
+
+def test_images_are_outputs_of_the_first_seed_on_middle_slices(comparison: Comparison) -> None:
+    pictures = collect_pictures(experiment_context(), comparison)
     assert [picture.label for picture in pictures] == ["best", "median", "worst"]
     for picture in pictures:
         place = 3 * int(picture.volume[-2:]) + 1
@@ -99,33 +122,42 @@ def test_networks_of_the_first_seed_see_the_middle_slices(comparison: Comparison
         assert picture.scores["review"] == record.scores["psnr-volume-max"]
 
 
-def test_at_most_eight_arms_are_shown_references_first(make_comparison: Callable[..., Comparison]) -> None:
+def test_at_most_eight_arms_are_selected_references_first(make_comparison: Callable[..., Comparison]) -> None:
     levels = {f"arm{number}": 31 + number / 10 for number in range(9)}
     comparison = make_comparison(arms={**levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
-    (picture, *_) = collect_pictures(workbench(), comparison)
+    (picture, *_) = collect_pictures(experiment_context(), comparison)
     shown = [row for row in picture.images if row not in ("input", "teacher")]
     assert shown == ["arm3", "arm4", "arm5", "arm6", "arm7", "arm8", "kd-mri", "student"]
 
 
-def test_a_volume_that_the_data_has_lost_is_named(comparison: Comparison) -> None:
-    context = workbench()
+def test_arms_without_a_score_are_shown_after_all_others(make_comparison: Callable[..., Comparison]) -> None:
+    levels = {f"arm{number}": 31 + number / 10 for number in range(6)}
+    comparison = make_comparison(arms={"none": math.nan, **levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
+    (picture, *_) = collect_pictures(experiment_context(), comparison)
+    assert "none" not in picture.images and "arm0" in picture.images
+
+
+def test_a_volume_missing_from_the_data_is_reported(comparison: Comparison) -> None:
+    context = experiment_context()
     context.dataset = lambda split: SimpleNamespace(keys=[])
-    with pytest.raises(UserError, match=r"no volume 'subject0\d' any more"):
+    message = r"the test split has no volume 'subject0\d' of the subject 'subject0\d': the data has changed"
+    with pytest.raises(UserError, match=message):
         collect_pictures(context, comparison)
 
 
-def test_kept_pictures_come_back_in_half_precision_of_their_errors(tmp_path: Path) -> None:
+def test_stored_pictures_are_restored_to_half_precision_of_their_errors(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     target = draw.random((7, 5)).astype(np.float32)
     image = (target + 0.01 * draw.standard_normal((7, 5))).astype(np.float32)
-    save_pictures([Picture("only", "a/b", 3, target, {"kd-mri": image}, {"kd-mri": 31.25})], tmp_path)
+    save_pictures([Picture("only", "a", "a/b", 3, target, {"kd-mri": image}, {"kd-mri": 31.25})], tmp_path)
     (found,) = load_pictures(tmp_path)
-    assert (found.label, found.volume, found.slice, found.scores) == ("only", "a/b", 3, {"kd-mri": 31.25})
+    assert (found.label, found.subject, found.volume, found.slice) == ("only", "a", "a/b", 3)
+    assert found.scores == {"kd-mri": 31.25}
     np.testing.assert_allclose(found.target, target, atol=5e-4)
     np.testing.assert_allclose(found.images["kd-mri"], image, atol=3e-5)
 
 
-def test_no_pictures_are_none_and_damaged_ones_are_named(tmp_path: Path) -> None:
+def test_missing_pictures_are_empty_and_damaged_ones_are_reported(tmp_path: Path) -> None:
     assert load_pictures(tmp_path) == []
     for damage in (b"nothing", b"PK\x03\x04 half a file"):
         (tmp_path / "pictures.npz").write_bytes(damage)
@@ -133,11 +165,11 @@ def test_no_pictures_are_none_and_damaged_ones_are_named(tmp_path: Path) -> None
             load_pictures(tmp_path)
 
 
-def test_error_maps_share_the_networks_scale_and_the_inset_is_where_they_err() -> None:
+def test_error_maps_share_one_scale_and_the_inset_covers_the_largest_error() -> None:
     target = np.ones((40, 60), np.float32)
     network, baseline = target.copy(), target - 0.9
     network[28:36, 6:18] += 0.25
-    picture = Picture("only", "a", 0, target, {"input": baseline, "arm": network}, {"arm": 30.126})
+    picture = Picture("only", "a", "a", 0, target, {"input": baseline, "arm": network}, {"arm": 30.126})
     shown = gallery([picture], ["input"], ["arm"], decimals=2, unit="dB")
     (strip,) = shown.strips
     assert shown.limit == "0.25"
@@ -155,10 +187,10 @@ def test_error_maps_share_the_networks_scale_and_the_inset_is_where_they_err() -
     )
 
 
-def test_large_images_are_averaged_down_but_not_their_insets() -> None:
+def test_large_images_are_block_averaged_but_not_their_insets() -> None:
     target = np.zeros((640, 368), np.float32)
     target[::2] = 1
-    picture = Picture("only", "a", 0, target, {"arm": target}, {})
+    picture = Picture("only", "a", "a", 0, target, {"arm": target}, {})
     (strip,) = gallery([picture], [], ["arm"], decimals=2, unit="").strips
     small = decoded(strip.tiles[0].image)
     assert small.size == (184, 320) and set(np.unique(np.asarray(small))) == {128}

@@ -1,4 +1,4 @@
-"""The table says the comparison's numbers, in every form."""
+"""Tables of a comparison: terminal, CSV, Markdown, LaTeX, legend."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rich.console import Console
 
 from i2ikd.evaluation.statistics import Estimate
 from i2ikd.experiment.summary import Comparison
-from i2ikd.report.content import pivot
+from i2ikd.report.content import table_content
 from i2ikd.report.csv_table import csv_table
 from i2ikd.report.latex import escape, latex
-from i2ikd.report.legend import legend, roles
+from i2ikd.report.legend import legend, reference_arms
 from i2ikd.report.markdown import markdown
 from i2ikd.report.table import print_comparison, print_scores
 
@@ -39,7 +39,7 @@ def markdown_rows(text: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("width", [100, 132, 220])
-def test_a_printed_table_keeps_to_the_width_and_loses_no_number(comparison: Comparison, width: int) -> None:
+def test_a_printed_table_fits_the_width_and_contains_all_numbers(comparison: Comparison, width: int) -> None:
     text = printed(comparison, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
@@ -50,7 +50,7 @@ def test_a_printed_table_keeps_to_the_width_and_loses_no_number(comparison: Comp
             assert f"[{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]" in text
 
 
-def test_output_that_is_no_terminal_is_at_least_100_columns_wide(comparison: Comparison) -> None:
+def test_output_to_a_file_has_at_least_100_columns(comparison: Comparison) -> None:
     assert printed(comparison, 40) == printed(comparison, 100)
 
 
@@ -66,26 +66,39 @@ def test_on_a_wide_terminal_every_arm_has_one_line(comparison: Comparison) -> No
     assert "49.28 k" in lines[0] and "5.31" in lines[0]
 
 
-def test_facts_stand_above_the_table(comparison: Comparison) -> None:
+def test_metadata_precedes_the_table(comparison: Comparison) -> None:
     head = printed(comparison, 220).splitlines()[1]
     assert "measured acceleration 4.05" in head and "seeds 0, 1" in head
 
 
-def test_the_legend_explains_metrics_intervals_closure_control_and_correction(comparison: Comparison) -> None:
+def test_the_legend_defines_metrics_intervals_gap_closed_control_and_correction(comparison: Comparison) -> None:
     found = dict(legend(comparison))
     assert found["psnr"].startswith("psnr-volume-max; PSNR of a volume; peak: the target volume's maximum")
     assert found["psnr"].endswith("higher is better") and found["nmse"].endswith("lower is better")
-    assert "95 % bootstrap interval over volumes and seeds" in found["[low, high]"]
+    assert "95 % bootstrap interval over subjects and seeds" in found["[low, high]"]
     assert "gap too small" in found["gap closed"] and "equal-budget" in found["control"]
     assert "Holm" in found["Δ student"]
-    assert "6 volumes cannot give a p below 0.0312 before correction" in found["Δ student"]
+    assert "with 6 subjects p is at least 0.0312 before correction" in found["Δ student"]
 
 
-def test_a_single_seed_is_spoken_of(make_comparison: Make) -> None:
-    assert "one seed" in dict(legend(make_comparison(seeds=1)))["[low, high]"]
+def test_the_legend_names_subjects_with_several_volumes(comparison: Comparison, make_comparison: Make) -> None:
+    grouped = make_comparison(of_a_subject=2)
+    found = dict(legend(grouped))
+    assert found["[low, high]"].endswith("over subjects and seeds; a subject is drawn with all of its volumes")
+    assert "with 3 subjects p is at least 0.25 before correction" in found["Δ student"]
+    assert "drawn" not in dict(legend(comparison))["[low, high]"]
+    counts = {int(row[f"{column}_n"]) for row in csv_rows(grouped).values() for column in grouped.columns}
+    assert counts == {3}
 
 
-def test_csv_has_every_number_in_full(comparison: Comparison) -> None:
+def test_the_legend_warns_of_a_single_seed(make_comparison: Make) -> None:
+    assert (
+        "one seed: the interval does not include the variation between trainings"
+        in dict(legend(make_comparison(seeds=1)))["[low, high]"]
+    )
+
+
+def test_csv_contains_all_numbers_unrounded(comparison: Comparison) -> None:
     rows = csv_rows(comparison)
     assert list(rows) == [row.arm for row in comparison.rows]
     for row in comparison.rows:
@@ -102,7 +115,7 @@ def test_csv_has_every_number_in_full(comparison: Comparison) -> None:
     assert rows["zero-filled"]["params"] == "" and rows["teacher"]["params"] == "141765"
 
 
-def test_markdown_has_the_same_numbers_and_escapes_names(comparison: Comparison) -> None:
+def test_markdown_contains_the_numbers_and_escapes_names(comparison: Comparison) -> None:
     text = markdown(comparison)
     rows = markdown_rows(text)
     for row in comparison.rows:
@@ -113,10 +126,10 @@ def test_markdown_has_the_same_numbers_and_escapes_names(comparison: Comparison)
     assert "**31.85**" in rows["channel-wise"][4] and text.count("**31.") == 1
 
 
-def test_latex_has_the_same_numbers_and_as_many_cells_in_every_row(comparison: Comparison) -> None:
+def test_latex_contains_the_numbers_and_equal_numbers_of_cells_per_row(comparison: Comparison) -> None:
     text = latex(comparison)
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    columns = len(pivot(comparison).columns)
+    columns = len(table_content(comparison).columns)
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {columns - 1}
     row = comparison.row("review")
     assert row is not None
@@ -127,7 +140,7 @@ def test_latex_has_the_same_numbers_and_as_many_cells_in_every_row(comparison: C
     assert text.isascii()
 
 
-def test_latex_escapes_what_it_would_read_as_a_command(comparison: Comparison) -> None:
+def test_latex_escapes_special_characters(comparison: Comparison) -> None:
     assert escape("a_b 50% & c#d {$} ~^ \\x") == (
         r"a\_b 50\% \& c\#d \{\$\} \textasciitilde{}\textasciicircum{} \textbackslash{}x"
     )
@@ -135,18 +148,18 @@ def test_latex_escapes_what_it_would_read_as_a_command(comparison: Comparison) -
     assert r"gram\_fsp" in text and r"25\% \& more" in text and r"cartesian\_1d" in text
 
 
-def test_what_is_undefined_is_a_dash_in_the_table_and_empty_in_csv(make_comparison: Make) -> None:
+def test_undefined_values_are_dashes_in_tables_and_empty_in_csv(make_comparison: Make) -> None:
     comparison = make_comparison(seeds=1, volumes=1, latency=False)
     row = comparison.row("kd-mri")
     assert row is not None and math.isnan(row.metrics["psnr"].low)
     assert csv_rows(comparison)["kd-mri"]["psnr_low"] == ""
     assert csv_rows(comparison)["kd-mri"]["latency_ms"] == ""
-    cells = next(line for line in pivot(comparison).lines if line.arm == "kd-mri").cells
+    cells = next(line for line in table_content(comparison).lines if line.arm == "kd-mri").cells
     assert cells["psnr"].interval == "" and "latency_ms" not in cells
     assert "nan" not in printed(comparison, 100) + markdown(comparison) + latex(comparison)
 
 
-def test_a_gap_that_is_too_small_is_said_instead_of_a_share(make_comparison: Make) -> None:
+def test_a_gap_that_is_too_small_is_reported_instead_of_a_share(make_comparison: Make) -> None:
     comparison = make_comparison(arms={"student": 32.9, "kd-mri": 33.0})
     row = comparison.row("kd-mri")
     assert row is not None and row.gap_closed is not None and row.gap_closed.gap_too_small
@@ -154,23 +167,23 @@ def test_a_gap_that_is_too_small_is_said_instead_of_a_share(make_comparison: Mak
     assert csv_rows(comparison)["kd-mri"]["gap_closed_gap_too_small"] == "true"
 
 
-def test_without_a_student_there_is_neither_closure_nor_difference(make_comparison: Make) -> None:
+def test_without_a_student_gap_closed_and_difference_are_omitted(make_comparison: Make) -> None:
     comparison = make_comparison(arms={"attention": 31.2, "review": 31.7})
-    assert roles(comparison).student is None
-    assert [column.key for column in pivot(comparison).columns][-2:] == ["hfn", "rank"]
+    assert reference_arms(comparison).student is None
+    assert [column.key for column in table_content(comparison).columns][-2:] == ["hfn", "rank"]
     assert "gap closed" not in dict(legend(comparison))
     printed(comparison, 100)
 
 
-def test_a_metric_that_is_not_installed_any_more_is_known_by_its_name(make_comparison: Make) -> None:
+def test_an_uninstalled_metric_is_described_by_its_name(make_comparison: Make) -> None:
     comparison = make_comparison()
     comparison.columns["hfn"] = "gone-slice"
-    column = pivot(comparison).column("hfn")
+    column = table_content(comparison).column("hfn")
     assert (column.arrow, column.unit) == ("", "")
     assert dict(legend(comparison))["hfn"] == "gone-slice"
 
 
-def test_scores_of_one_network_are_printed_with_their_intervals() -> None:
+def test_scores_are_printed_with_their_intervals() -> None:
     scores = {
         "zero-filled": {"psnr": Estimate(24.512, 23.1, 25.87, 6), "ssim": Estimate(0.7123, 0.7, 0.73, 6)},
         "network": {"psnr": Estimate(31.25, math.nan, math.nan, 1)},

@@ -30,7 +30,7 @@ class NoisyCrops(SampleDataset):
     @property
     def keys(self) -> Sequence[SampleKey]:
         """Photograph and crop."""
-        return [SampleKey(volume.name, index) for volume, index in self._places]
+        return [SampleKey.of(volume, index) for volume, index in self._places]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         """Return one crop, noisy and clean."""
@@ -44,7 +44,7 @@ class NoisyCrops(SampleDataset):
         if "noise" not in self._augmentations:
             random = np.random.default_rng(slice_seed)
         noisy = image + np.float32(self._noise) * random.standard_normal(image.shape, np.float32)
-        return sample(noisy, image, self._noise, SampleKey(volume.name, number))
+        return sample(noisy, image, self._noise, SampleKey.of(volume, number))
 
 
 class NewPhotograph(SampleDataset):
@@ -57,7 +57,7 @@ class NewPhotograph(SampleDataset):
     @property
     def keys(self) -> Sequence[SampleKey]:
         """Its slices."""
-        return [SampleKey(self._volume.name, index) for index in range(len(self._volume))]
+        return [SampleKey.of(self._volume, index) for index in range(len(self._volume))]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         """Return the photograph as it is, with a target of zeros."""

@@ -95,6 +95,12 @@ def test_the_metric_of_a_tilted_error_is_its_slope() -> None:
     assert GradientPsnr()(target + 0.3, target) == 100, "a constant error has no gradient"
 
 
+def test_the_metric_refuses_images_of_another_range() -> None:
+    target = np.full((4, 5), 200.0)
+    with pytest.raises(UserError, match=r"expected a target in 0\.\.1, got 200"):
+        GradientPsnr()(target, target)
+
+
 def test_a_photograph_is_read_and_written_in_unit_range(tmp_path: Path) -> None:
     grey = np.random.default_rng(1).integers(0, 256, (6, 4), np.uint8)
     colours = np.stack([grey, grey, grey], -1)

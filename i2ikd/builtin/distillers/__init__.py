@@ -1,1 +1,1 @@
-"""The terms that every recipe stands on: target, imitation, attention."""
+"""Basic distillers: target, imitation, attention."""

@@ -1,4 +1,4 @@
-"""Attention transfer: where a network looks, as one map per tap."""
+"""Attention transfer: spatial energy maps of features, one per tap."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ EPSILON = 1e-6
 
 
 class Attention(Distiller):
-    """Attention maps of a teacher and a student, compared per sample or as KD-MRI's code does.
+    """Distance between the attention maps of teacher and student.
 
-    Formulas, for features F [B, C, H, W], per pair and averaged over pairs:
+    For features F [B, C, H, W], averaged over the pairs of taps:
 
-    * ``mode = "squared"`` (default; Zagoruyko and Komodakis, arXiv:1612.03928, as their code squares it):
-      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-6); loss = mean_B ||q_S - q_T||_2^2. Where
-      this is a sum over the pixels their code has the mean, which makes the loss shrink as the image grows.
-    * ``mode = "paper"``: the same with the distance ||q_S - q_T||_2 not squared, as the paper prints it (equation 2).
-    * ``mode = "code"``: the reference code of KD-MRI (arXiv:2004.05319): Q = sum_c F^2, divided, per pixel, by its L2
-      norm over the *batch* (floor 1e-6, theirs 1e-12); loss = mean absolute difference. The loss of a slice then
-      depends on its batch mates, and with one slice loss and gradient are 0: at least 2 are needed.
+    * ``mode = "squared"`` (default; Zagoruyko and Komodakis, arXiv:1612.03928, squared as in their code):
+      q = n(vec_pixels(mean_c F^2)) per sample, n(v) = v / max(||v||_2, 1e-6); loss = mean_B ||q_S - q_T||_2^2.
+      Deviation: a sum over pixels; the mean of their code makes the loss decrease with the image size.
+    * ``mode = "paper"``: the same with the distance ||q_S - q_T||_2 without the square, as in the paper (equation 2).
+    * ``mode = "code"``: reference code of KD-MRI (arXiv:2004.05319): Q = sum_c F^2, divided, per pixel, by its L2 norm
+      over the *batch* (floor 1e-6 instead of 1e-12); loss = mean absolute difference. The loss of a slice depends on
+      the other slices of its batch; for a batch of 1, loss and gradient are 0, so at least 2 slices are required.
 
-    Needs: taps; channels may differ. Feature maps of unequal size: the student's map is averaged or interpolated to the
-    teacher's size.
+    Requires taps; channels may differ. For feature maps of unequal size, the student's map is resized by area
+    averaging to the teacher's size.
 
     Options:
-        mode: see above.
+        mode: ``squared``, ``paper`` or ``code``, see above.
     """
 
     def __init__(self, mode: Literal["squared", "paper", "code"] = "squared") -> None:
@@ -44,26 +44,43 @@ class Attention(Distiller):
         self.cacheable = True
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
-        """One map [B, H, W] per tap: normalised per sample, or raw for the normalisation over a batch."""
+        """Compute the teacher's attention maps.
+
+        Args:
+            teacher: features [B, C, H, W], one per tap.
+            batch: unused.
+
+        Returns:
+            ``map{i}`` [B, H, W] float32 per tap: normalised per sample, or raw for mode ``code``, whose normalisation
+            depends on the batch.
+        """
         maps = [self._map(feature.detach()) for feature in teacher.taps]
         if not self.relates_samples:
-            maps = [_normalise_pixels(m) for m in maps]
-        return {f"map{i}": m for i, m in enumerate(maps)}
+            maps = [_normalise_pixels(map_) for map_ in maps]
+        return {f"map{i}": map_ for i, map_ in enumerate(maps)}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
-        """Return the mean over pairs of the distance of the maps.
+        """Compute the distance of the maps, averaged over pairs.
+
+        Args:
+            student: features [B, C, H, W], one per tap.
+            knowledge: output of ``knowledge``.
+            batch: the batch, of at least 2 slices for mode ``code``.
+
+        Returns:
+            A scalar.
 
         Raises:
             UserError: mode ``code`` with a single slice.
         """
         if len(batch) < self.least_batch:
-            raise UserError(f"attention: mode {self.mode!r} relates samples: a batch of {len(batch)} says nothing")
+            raise UserError(f"attention: mode={self.mode!r}: expected a batch of at least 2 slices, got {len(batch)}")
         losses = []
         for i, feature in enumerate(student.taps):
-            told, own = knowledge[f"map{i}"], self._map(feature)
-            if own.shape != told.shape:
-                own = F.interpolate(own[:, None], told.shape[-2:], mode="area")[:, 0]
-            losses.append(self._distance(own, told))
+            teacher_map, student_map = knowledge[f"map{i}"], self._map(feature)
+            if student_map.shape != teacher_map.shape:
+                student_map = F.interpolate(student_map[:, None], teacher_map.shape[-2:], mode="area")[:, 0]
+            losses.append(self._distance(student_map, teacher_map))
         return torch.stack(losses).mean()
 
     def _map(self, feature: Tensor) -> Tensor:
@@ -71,23 +88,31 @@ class Attention(Distiller):
         summed = channel_energy(feature.float())
         return summed if self.mode == "code" else summed / feature.shape[1]
 
-    def _distance(self, own: Tensor, told: Tensor) -> Tensor:
+    def _distance(self, student_map: Tensor, teacher_map: Tensor) -> Tensor:
+        """Return the mode's distance of two maps [B, H, W]; the teacher's is normalised except in mode ``code``."""
         if self.mode == "code":
-            return (_normalise_batch(own) - _normalise_batch(told)).abs().mean()
-        difference = (_normalise_pixels(own) - told).flatten(1)
+            return (_normalise_batch(student_map) - _normalise_batch(teacher_map)).abs().mean()
+        difference = (_normalise_pixels(student_map) - teacher_map).flatten(1)
         if self.mode == "paper":
             return torch.linalg.vector_norm(difference, dim=1).mean()
         return difference.square().sum(1).mean()
 
 
 def channel_energy(feature: Tensor) -> Tensor:
-    """Return sum_c F^2 [B, H, W] of features [B, C, H, W]; once differentiable."""
+    """Compute sum_c F^2, differentiable once.
+
+    Args:
+        feature: features F [B, C, H, W].
+
+    Returns:
+        [B, H, W].
+    """
     energy: Tensor = _ChannelEnergy.apply(feature)
     return energy
 
 
 class _ChannelEnergy(torch.autograd.Function):
-    """Its gradient takes one map of the features' size, where autograd's own takes three."""
+    """Sum of squares whose backward allocates one tensor of the features' size; autograd's allocates three."""
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor) -> Tensor:
@@ -102,10 +127,12 @@ class _ChannelEnergy(torch.autograd.Function):
 
 
 def _normalise_pixels(maps: Tensor) -> Tensor:
+    """Divide each sample of [B, H, W] by its L2 norm over the pixels."""
     norm = torch.linalg.vector_norm(maps, dim=(1, 2), keepdim=True)
     return maps / norm.clamp_min(EPSILON)
 
 
 def _normalise_batch(maps: Tensor) -> Tensor:
+    """Divide each pixel of [B, H, W] by its L2 norm over the batch."""
     norm = torch.linalg.vector_norm(maps, dim=0, keepdim=True)
     return maps / norm.clamp_min(EPSILON)

@@ -1,4 +1,4 @@
-"""Losses on the output image: against the target, and against the teacher's image."""
+"""Losses on the output image, against the target or the teacher's output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ PixelLoss = Literal["l1", "mse", "charbonnier"]
 
 
 def charbonnier(output: Tensor, target: Tensor) -> Tensor:
-    """Mean of sqrt(difference^2 + 1e-6): an L1 that is smooth at 0."""
+    """Compute the Charbonnier loss, mean of sqrt((output - target)^2 + 1e-6), an L1 loss that is smooth at 0.
+
+    Source: Charbonnier et al. 1994, doi:10.1109/ICIP.1994.413553.
+
+    Args:
+        output: any shape.
+        target: of the same shape.
+
+    Returns:
+        A scalar.
+    """
     return torch.sqrt((output - target).square() + 1e-6).mean()
 
 
@@ -29,10 +39,10 @@ _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class Target(Distiller):
-    """The reconstruction loss rho(y_S - x): plain training, no teacher.
+    """Reconstruction loss rho(y_S - x) of the student's output y_S against the target x, without a teacher.
 
     Options:
-        loss: ``task`` is the task's own training loss.
+        loss: rho; ``task`` selects the task's training loss.
     """
 
     uses_taps: ClassVar[bool] = False
@@ -45,24 +55,42 @@ class Target(Distiller):
         self._of_task = loss == "task"
 
     def attach(self, task: Task) -> None:
-        """Take the task's own loss."""
+        """Use the task's training loss if ``loss`` is ``task``.
+
+        Args:
+            task: the task of the experiment.
+        """
         if self._of_task:
             self._loss = task.loss
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
-        """Nothing."""
+        """Return no knowledge.
+
+        Args:
+            teacher: unused.
+            batch: unused.
+        """
         return {}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
-        """Return rho(y_S - x)."""
+        """Compute rho(y_S - x).
+
+        Args:
+            student: the student's output [B, C, H, W].
+            knowledge: unused.
+            batch: its target [B, C, H, W].
+
+        Returns:
+            A scalar.
+        """
         return self._loss(student.image().float(), batch.target.float())
 
 
 class Imitation(Distiller):
-    """The imitation loss rho(y_S - y_T), stage 2 of KD-MRI (arXiv:2004.05319).
+    """Imitation loss rho(y_S - y_T) of the student's output y_S against the teacher's y_T (KD-MRI, arXiv:2004.05319).
 
-    Deviation from the authors' code: for reconstruction their code divides the mean by the number of elements once
-    more, which makes it a no-op; here it is the plain mean, as in their super-resolution code.
+    Deviation from the authors' code: for reconstruction, their code divides the mean a second time by the number of
+    elements, which makes the term negligible. Here it is the mean, as in their super-resolution code.
 
     Options:
         loss: rho.
@@ -76,9 +104,26 @@ class Imitation(Distiller):
         self._loss = _LOSSES[loss]
 
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
-        """The teacher's image [B, C, H, W]."""
+        """Return the teacher's output image.
+
+        Args:
+            teacher: the teacher's output.
+            batch: unused.
+
+        Returns:
+            ``image`` [B, C, H, W] float32.
+        """
         return {"image": teacher.image().detach().float()}
 
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor:
-        """Return rho(y_S - y_T)."""
+        """Compute rho(y_S - y_T).
+
+        Args:
+            student: the student's output [B, C, H, W].
+            knowledge: ``image`` [B, C, H, W].
+            batch: unused.
+
+        Returns:
+            A scalar.
+        """
         return self._loss(student.image().float(), knowledge["image"])

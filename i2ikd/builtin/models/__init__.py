@@ -1,1 +1,1 @@
-"""Networks of no particular task that ship with the core."""
+"""Networks of the core, for any task."""

@@ -1,4 +1,4 @@
-"""A plain convolutional network: the smallest thing that can be a teacher or a student."""
+"""Plain convolutional network with optional residual connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class ConvolutionBlock(nn.Sequential):
-    """A ``convolution`` and, unless it is the last of its network, an ``activation`` (ReLU, not in place)."""
+    """Convolution, followed by a ReLU (not in place) if ``activate``.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: side of the square kernel, an odd number.
+        activate: whether to add the ``activation``.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, activate: bool) -> None:
         super().__init__()
@@ -24,17 +31,17 @@ class ConvolutionBlock(nn.Sequential):
 
 
 class PlainCNN(nn.Module):
-    """``depth`` convolutions of one width with ReLU between them; taps are ``layers.{i}.activation``.
+    """Convolutions of one width with ReLU between them; the image size is preserved by zero padding.
 
-    The image keeps its size (zero padding).
+    Taps: ``layers.{i}.activation``.
 
     Args:
         in_channels: channels of the input image.
-        out_channels: channels of the output image; as many as the input has when not given.
-        depth: number of convolutions.
-        channels: width of all but the last.
+        out_channels: channels of the output image; ``in_channels`` when ``None``.
+        depth: number of convolutions, at least 1.
+        channels: width of all convolutions but the last.
         kernel: side of the square kernels, an odd number.
-        residual: the network learns what to add to its input.
+        residual: whether the input is added to the output.
 
     Raises:
         UserError: an even kernel, or a residual network whose input and output differ in channels.
@@ -59,11 +66,13 @@ class PlainCNN(nn.Module):
         super().__init__()
         out_channels = in_channels if out_channels is None else out_channels
         if kernel % 2 == 0:
-            raise UserError(f"plain-cnn: kernel = {kernel} would move the image by half a pixel; take an odd one")
+            raise UserError(
+                f"plain-cnn: expected an odd kernel size, got {kernel}, which would shift the image by half a pixel"
+            )
         if residual and out_channels != in_channels:
             raise UserError(
-                f"plain-cnn: residual = true needs as many output channels ({out_channels}) as input "
-                f"channels ({in_channels}); set residual = false"
+                f"plain-cnn: residual = true: expected out_channels = in_channels ({in_channels}), got {out_channels}; "
+                "set residual = false"
             )
         widths = [in_channels, *[channels] * (depth - 1), out_channels]
         self.residual = residual
@@ -75,6 +84,14 @@ class PlainCNN(nn.Module):
         )
 
     def forward(self, input: Tensor, **conditions: Tensor) -> Tensor:
-        """Map [B, in, H, W] to [B, out, H, W]; conditions are ignored."""
+        """Compute the output image.
+
+        Args:
+            input: [B, in_channels, H, W].
+            conditions: ignored.
+
+        Returns:
+            [B, out_channels, H, W].
+        """
         output: Tensor = self.layers(input)
         return input + output if self.residual else output

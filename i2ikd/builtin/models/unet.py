@@ -1,4 +1,4 @@
-"""A U-Net on any timm backbone that gives feature maps, for images of any size and any number of channels."""
+"""U-Net with a timm backbone as encoder, for images of any size and number of channels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,26 @@ from i2ikd.padding import pad_to_multiple
 
 
 class DecoderStep(NamedTuple):
-    """How much a decoder block enlarges, and how many channels join at the new size (0: none)."""
+    """Geometry of a decoder block.
+
+    Attributes:
+        factor: enlargement of height and width.
+        skip_channels: channels of the skip connection at the new size; 0 without one.
+    """
 
     factor: int
     skip_channels: int
 
 
 def decoder_steps(levels: Sequence[Level], in_channels: int) -> list[DecoderStep]:
-    """Lead from the coarsest level of an encoder back to the image, which is the last skip.
+    """Derive the decoder blocks from the coarsest level of an encoder to the image, which is the last skip connection.
+
+    Args:
+        levels: feature maps of the encoder, fine to coarse.
+        in_channels: channels of the image.
+
+    Returns:
+        One step per block, coarse to fine.
 
     >>> [tuple(step) for step in decoder_steps([Level(8, 4), Level(16, 8)], in_channels=1)]
     [(2, 8), (2, 0), (2, 1)]
@@ -42,7 +54,13 @@ def decoder_steps(levels: Sequence[Level], in_channels: int) -> list[DecoderStep
 
 
 class DecoderBlock(nn.Module):
-    """Enlarge, join with the encoder's features of that size, two 3x3 convolutions with ReLU."""
+    """Nearest-neighbour enlargement, concatenation with the skip connection, two 3x3 convolutions with ReLU.
+
+    Args:
+        in_channels: channels of the coarser features.
+        out_channels: channels of the output.
+        step: geometry of the block.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, step: DecoderStep) -> None:
         super().__init__()
@@ -53,33 +71,43 @@ class DecoderBlock(nn.Module):
         self.activation2 = nn.ReLU()
 
     def forward(self, features: Tensor, skip: Tensor | None) -> Tensor:
-        """Map [B, C, h, w] and a skip [B, S, factor h, factor w] to [B, out, factor h, factor w]."""
+        """Compute the block's output.
+
+        Args:
+            features: [B, in_channels, h, w].
+            skip: [B, skip_channels, factor * h, factor * w]; ``None`` without a skip connection.
+
+        Returns:
+            [B, out_channels, factor * h, factor * w].
+        """
         larger = F.interpolate(features, scale_factor=float(self.step.factor), mode="nearest")
-        joined_processes = larger if skip is None else torch.cat([larger, skip], dim=1)
-        inner = self.activation1(self.convolution1(joined_processes))
+        joined = larger if skip is None else torch.cat([larger, skip], dim=1)
+        inner = self.activation1(self.convolution1(joined))
         output: Tensor = self.activation2(self.convolution2(inner))
         return output
 
 
 class TimmUNet(nn.Module):
-    """Encoder from timm, decoder of convolutions; taps: ``encoder.*`` and ``decoder.{i}``, coarse to fine.
+    """U-Net with a timm encoder and a decoder of 3x3 convolutions.
 
-    The image is padded at its right and lower edge to a multiple of the encoder's stride (by reflection; by
-    replication where the image is too small for that) and the output is cropped back, so taps see the padded
-    size. It is padded to two strides at least, because batch normalisation needs more than one value.
-    Many encoders activate in place: there, tap a whole block rather than a normalisation inside it.
+    Taps: ``encoder.*`` and ``decoder.{i}``, coarse to fine. Many encoders apply activations in place: tap their whole
+    blocks, not the normalisation layers inside.
+
+    The image is padded at its right and lower edge to a multiple of the encoder's stride (by reflection, or by
+    replication of a small image), and the output is cropped to the image's size; taps have the padded size. The padded
+    size is at least two strides, because batch normalisation in training needs more than one value per channel.
 
     Args:
-        encoder: name of a timm model that gives feature maps of decreasing size.
+        encoder: name of a timm model with feature maps of decreasing size.
         in_channels: channels of the input image.
-        out_channels: channels of the output image; as many as the input has when not given.
-        decoder_channels: width of each decoder block, coarse to fine; 256, 128, ... 16 when not given.
-        residual: the network learns what to add to its input.
-        pretrained: start from timm's weights, which are downloaded when they are not at hand.
+        out_channels: channels of the output image; ``in_channels`` when ``None``.
+        decoder_channels: width of each decoder block, coarse to fine; 256, 128, ... 16 when ``None``.
+        residual: whether the input is added to the output.
+        pretrained: whether to start from timm's weights, which are downloaded unless cached.
 
     Raises:
-        UserError: an encoder that timm does not know or that gives no such feature maps, a wrong number of
-            decoder widths, or a residual network whose input and output differ in channels.
+        UserError: an unknown or unsuitable encoder, a wrong number of decoder widths, or a residual network whose input
+            and output differ in channels.
 
     Source: Ronneberger et al. 2015, arXiv:1505.04597, with an encoder of pytorch-image-models (timm).
     """
@@ -97,8 +125,8 @@ class TimmUNet(nn.Module):
         out_channels = in_channels if out_channels is None else out_channels
         if residual and out_channels != in_channels:
             raise UserError(
-                f"timm-unet: residual = true needs as many output channels ({out_channels}) as input "
-                f"channels ({in_channels}); set residual = false"
+                f"timm-unet: residual = true: expected out_channels = in_channels ({in_channels}), got {out_channels}; "
+                "set residual = false"
             )
         self.residual = residual
         self.encoder, levels = feature_encoder(encoder, in_channels, pretrained)
@@ -108,8 +136,8 @@ class TimmUNet(nn.Module):
             decoder_channels = [max(16, 256 >> index) for index in range(len(steps))]
         if len(decoder_channels) != len(steps):
             raise UserError(
-                f"timm-unet: decoder_channels = {list(decoder_channels)} has {len(decoder_channels)} widths, "
-                f"but the encoder {encoder!r} needs {len(steps)}"
+                f"timm-unet: decoder_channels: expected {len(steps)} widths for the encoder {encoder!r}, "
+                f"got {len(decoder_channels)}: {list(decoder_channels)}"
             )
         widths = [levels[-1].channels, *decoder_channels]
         self.decoder = nn.ModuleList(
@@ -118,7 +146,15 @@ class TimmUNet(nn.Module):
         self.head = nn.Conv2d(widths[-1], out_channels, 3, padding=1)
 
     def forward(self, input: Tensor, **conditions: Tensor) -> Tensor:
-        """Map [B, in, H, W] of any size to [B, out, H, W]; conditions are ignored."""
+        """Compute the output image.
+
+        Args:
+            input: [B, in_channels, H, W] of any size.
+            conditions: ignored.
+
+        Returns:
+            [B, out_channels, H, W].
+        """
         rows, columns = input.shape[-2:]
         padded = pad_to_multiple(input, self.stride)
         maps: list[Tensor] = self.encoder(padded)

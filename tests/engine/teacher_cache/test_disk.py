@@ -37,7 +37,7 @@ class Slices(i2ikd.SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        return [SampleKey("volume", index) for index in range(COUNT)]
+        return [SampleKey(volume="volume", index=index) for index in range(COUNT)]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         image = torch.rand(1, 4, 5, generator=torch.Generator().manual_seed(index))

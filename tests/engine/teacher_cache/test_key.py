@@ -31,7 +31,7 @@ class Slices(i2ikd.SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        return [SampleKey(self.volume, index) for index in range(self.count)]
+        return [SampleKey(volume=self.volume, index=index) for index in range(self.count)]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         image = torch.rand(1, 4, 5, generator=torch.Generator().manual_seed(index)) + self.shift

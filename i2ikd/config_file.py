@@ -1,0 +1,158 @@
+"""Experiment files: TOML with ``base`` inheritance, and ``key.path=value`` overrides. The schema is in ``config``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from i2ikd.errors import UserError
+
+BASE = "base"
+"""Top-level key of an experiment file: the path of the file that it inherits from."""
+
+_COMPONENT_KEYS = ("name", "model")
+"""Keys that name the component of a table. The other keys of the table are options of that component."""
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read an experiment file, merge it into its bases and apply overrides.
+
+    Args:
+        path: TOML file. Its key ``base`` is a path relative to the file's own folder; bases may have bases.
+        overrides: ``key.path=value`` texts, applied in order after merging.
+
+    Returns:
+        The merged document, without the key ``base``.
+
+    Raises:
+        UserError: a file that cannot be read or is not TOML, a cycle of bases, or an override that does not apply.
+    """
+    document = _inherited(path, ())
+    for override in overrides:
+        apply_override(document, override)
+    if BASE in document:
+        raise UserError(
+            f"{path}: an override cannot set 'base', because bases are merged before overrides; "
+            f'write base = "..." into a file of its own'
+        )
+    return document
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the tables of two documents; values of ``changes`` take precedence.
+
+    Tables are merged recursively. Lists (``arms`` among them) and scalars are replaced. A nested table that names
+    another component (``name``, or ``model`` of a network) replaces the whole table of the base, because the options of
+    one component are not options of another.
+
+    Args:
+        base: Inherited document. Not modified.
+        changes: Document whose values take precedence. Not modified.
+
+    Returns:
+        A new document, which shares unchanged parts with its sources.
+
+    >>> merge({"training": {"epochs": 150, "lr": 1e-3}}, {"training": {"epochs": 30}})
+    {'training': {'epochs': 30, 'lr': 0.001}}
+    >>> merge({"teacher": {"model": "dc-cnn", "cascades": 5}}, {"teacher": {"model": "vdsr"}})
+    {'teacher': {'model': 'vdsr'}}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        inherited = base.get(key)
+        if isinstance(inherited, dict) and isinstance(value, dict) and not _names_another(inherited, value):
+            merged[key] = merge(inherited, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _names_another(inherited: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
+    """Whether ``table`` selects a component other than the inherited one."""
+    return any(key in table and table[key] != inherited.get(key) for key in _COMPONENT_KEYS)
+
+
+def _inherited(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a file and merge it into its bases; ``heirs`` are the files that led to it, the first one first."""
+    chain = (*heirs, path)
+    if path.resolve() in {heir.resolve() for heir in heirs}:
+        raise UserError(f"the experiment {chain[0]} inherits from itself: " + " -> ".join(map(str, chain)))
+    document = _parsed(path, heirs)
+    base = document.pop(BASE, None)
+    if base is None:
+        return document
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{path}: base: expected the path of a TOML file as text, got {base!r}")
+    return merge(_inherited(path.parent / base, chain), document)
+
+
+def _parsed(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    """Parse one file; errors name the heir that refers to it."""
+    heir = f", the base of {heirs[-1]}" if heirs else ""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the experiment {path}{heir}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}{heir} is not TOML: {error}") from None
+
+
+def apply_override(document: dict[str, Any], override: str) -> None:
+    """Set one value of a document, in place.
+
+    Args:
+        document: Parsed TOML. Missing tables on the path are created.
+        override: ``a.b.c=value``. The value is TOML, or else plain text. Items of a list are selected
+            by their ``name`` or by their index from 0.
+
+    Raises:
+        UserError: no ``=``, an item that the list lacks, or a path through something that is not a table.
+
+    >>> document = {"arms": [{"name": "kd", "alpha": 0.5}]}
+    >>> apply_override(document, "arms.kd.alpha=0.25")
+    >>> document["arms"]
+    [{'name': 'kd', 'alpha': 0.25}]
+    """
+    key, separator, text = override.partition("=")
+    key = key.strip()
+    if not separator or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)*", key):
+        raise UserError(f"the override {override!r} is not of the form key.path=value, e.g. -o student.depth=4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *path, last = key.split(".")
+    current: Any = document
+    for part in path:
+        current = _enter(current, part, override)
+    if isinstance(current, list):
+        _replace(current, last, value, override)
+    elif isinstance(current, dict):
+        current[last] = value
+    else:
+        raise UserError(f"the override {override!r}: {'.'.join(path)} is a value, not a table")
+
+
+def _enter(current: Any, part: str, override: str) -> Any:
+    """Return the table or list item that one part of a path selects."""
+    if isinstance(current, dict):
+        return current.setdefault(part, {})
+    if isinstance(current, list):
+        for item in current:
+            if isinstance(item, dict) and item.get("name") == part:
+                return item
+        if part.isdigit() and int(part) < len(current):
+            return current[int(part)]
+        names = [str(i.get("name")) for i in current if isinstance(i, dict)]
+        raise UserError(f"the override {override!r}: there is no {part!r} in the list; it has {', '.join(names)}")
+    raise UserError(f"the override {override!r}: {part!r} lies in a value, not in a table")
+
+
+def _replace(items: list[Any], part: str, value: Any, override: str) -> None:
+    """Replace the item of a list at an index."""
+    if not (part.isdigit() and int(part) < len(items)):
+        raise UserError(f"the override {override!r}: the list has the places 0 to {len(items) - 1}")
+    items[int(part)] = value
