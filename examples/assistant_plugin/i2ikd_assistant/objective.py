@@ -22,8 +22,8 @@ class AssistedImitation(Objective):
 
     Paper: Mirzadeh et al., "Improved knowledge distillation via teacher assistant", AAAI 2020, arXiv:1902.03393.
 
-    Deviation: there the assistant takes the teacher's place, which an arm with ``teacher = "..."`` does without a
-    plugin; here both teach.
+    Deviation: the paper's assistant takes the teacher's place, which an arm with ``teacher = "..."`` does without a
+    plugin; in this objective both teach.
 
     Args:
         alpha: weight of the target.
