@@ -1,4 +1,4 @@
-"""What this package registers: objectives, a transform, a combination and recipes. Importing this file imports no torch."""
+"""What this package registers: objectives, a transform, a combination and recipes; it imports no torch."""
 
 from __future__ import annotations
 
