@@ -177,7 +177,7 @@ def catalogue(kind: str, text: str) -> str:
     parts = []
     for component in components(kind):
         paragraphs, _ = documentation(component.resolve())
-        body = "\n\n".join(prose(part) for part in paragraphs)
+        body = "\n\n".join(_labelled(part) for part in paragraphs)
         parts.append(f"#### {component.name}\n\n{body}\n\n{options_table(component)}")
     return "\n".join(parts)
 

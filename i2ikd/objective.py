@@ -14,7 +14,7 @@ from i2ikd.config import digest
 from i2ikd.distiller import Features, Knowledge
 from i2ikd.errors import UserError
 from i2ikd.network import Student, Teacher
-from i2ikd.pairing import choose_pairs
+from i2ikd.pairing import MODULE_KINDS, choose_pairs
 from i2ikd.recipe import Pairs
 from i2ikd.sample import Batch
 from i2ikd.seeds import seed_torch
@@ -81,7 +81,7 @@ class ObjectiveContext:
         network: the network being trained, on the device.
         side: which side of the experiment it is.
         inputs: frozen networks by role (``teacher``, ``assistant``, ...).
-        models: model name by role, the trained network's under ``side``; for registered pairs.
+        models: model name by role, the trained network's and those that can be built by side; for registered pairs.
         pairs: taps that the experiment states, or the name of registered ones.
         task: data and judgement.
         registry: creates components.
@@ -139,12 +139,46 @@ class ObjectiveContext:
     ) -> list[tuple[str, str]]:
         """Return (input path, trained path) pairs: ``wanted``, the experiment's, or those registered for the models.
 
+        The experiment's pairs are taps: they count for neither ``blocks`` nor ``layers``.
+
         Raises:
             UserError: nothing is given and nothing is registered, or a path matches nothing.
         """
         models = (self.models.get(role, ""), self.models.get(self.side, ""))
-        networks = (self.input(role), self.network)
-        return choose_pairs(self.registry, models, networks, wanted or self.pairs, tap_kind, where)
+        stated = wanted if tap_kind in MODULE_KINDS else wanted or self.pairs
+        return choose_pairs(self.registry, models, (self.input(role), self.network), stated, tap_kind, where)
+
+    def choose_built_pairs(
+        self, network: nn.Module, side: Side, wanted: Pairs | None, tap_kind: str, where: str
+    ) -> list[tuple[str, str]]:
+        """Return (trained path, built path) pairs: ``wanted``, or those registered for the two models.
+
+        Args:
+            network: returned by ``build``.
+            side: that it was built for.
+            wanted: explicit pairs, or the name of registered ones.
+            tap_kind: of the registered pairs.
+            where: how messages name the place.
+
+        Raises:
+            UserError: nothing is given and nothing is registered, or a path matches nothing.
+        """
+        models = (self.models.get(self.side, ""), self.models.get(side, ""))
+        return choose_pairs(self.registry, models, (self.network, network), wanted, tap_kind, where)
+
+    def target_loss(self, image: Tensor, batch: Batch) -> Tensor:
+        """Return the task's loss of an output image [B, C, H, W] in float32, over the labelled samples of the batch.
+
+        Without any it is 0, connected to ``image``, so that a backward pass is possible.
+        """
+        image, target = image.float(), batch.target
+        if batch.labelled is not None:
+            rows = batch.labelled.nonzero()[:, 0]
+            if len(rows) == 0:
+                return image.sum() * 0.0
+            moved = rows.to(image.device)
+            image, target = image[moved], target[moved]
+        return self.task.loss(image, target)
 
 
 class Objective(nn.Module):

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from i2ikd.registry import Registry
 
 
+MODULE_KINDS = ("blocks", "layers")
+"""Kinds of pairs that are modules to run or to copy, and not taps; the experiment's ``pairs`` are taps."""
+
+
 def choose_pairs(
     registry: Registry,
     models: tuple[str, str],
@@ -41,9 +45,10 @@ def choose_pairs(
         return resolve_pairs(*networks, wanted)
     found = registered_pairs(registry, models, networks, tap_kind)
     if found is None:
+        option = tap_kind if tap_kind in MODULE_KINDS else "pairs"
         raise UserError(
             f"{where}: expected pairs of modules ({tap_kind}) of {models[0]!r} and {models[1]!r}, none are registered "
-            'for these models; set pairs = [["teacher path", "student path"]] '
+            f'for these models; set {option} = [["teacher path", "student path"]] '
             "(`i2ikd show model NAME --taps` lists the paths)"
         )
     return found

@@ -113,6 +113,9 @@ class Stage(BaseModel):
     """Another objective by name, with options; a stage has either terms or an objective."""
     epochs: int | None = Field(default=None, ge=0)
     """``None``: ``training.epochs``."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """Share of ``training.epochs`` instead of ``epochs``; stages whose shares add up to 1 have ``training.epochs``
+    together."""
     start: Annotated[Literal["previous", "fresh"] | Start, BeforeValidator(_start)] = "previous"
     """``previous``: the weights of the stage before (or freshly initialised); ``fresh``; or taken from an input
     network, by its role alone (``"teacher"``) or as a table."""
@@ -129,6 +132,12 @@ class Stage(BaseModel):
             )
         if self.terms and self.objective is not None:
             raise ValueError(f"the stage {self.name!r} has both terms and an objective; state one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Stage:
+        if self.share is not None and (self.epochs is not None or "epochs" in self.training):
+            raise ValueError(f"the stage {self.name!r} has both a share and epochs; state one of them")
         return self
 
     @property

@@ -70,8 +70,14 @@ def resolve_pairs(teacher: nn.Module, student: nn.Module, pairs: Iterable[Sequen
     return resolved
 
 
+INPUT = ":input"
+"""Ending of a tap's path that captures the first positional argument of the module instead of its output."""
+
+
 class Taps:
-    """Captures what modules give out, while it is open; closing it leaves the network as it was.
+    """Captures the outputs of modules while it is open, and their inputs; closing it leaves the network as it was.
+
+    A path that ends in ``:input`` (``cascades.2:input``) captures the module's first positional argument.
 
     >>> import torch
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
@@ -87,11 +93,27 @@ class Taps:
         self._handles: list[RemovableHandle] = []
         modules = dict(network.named_modules())
         for path in dict.fromkeys(paths):
-            if path not in modules:
+            module = path.removesuffix(INPUT)
+            if module not in modules:
                 self.close()
-                expand(network, path, side)
+                expand(network, module, side)
                 raise UserError(f"{path!r} is a pattern, not one tap of the {side}; expand it first")
-            self._handles.append(modules[path].register_forward_hook(self._keep(path)))
+            if module != path:
+                self._handles.append(modules[module].register_forward_pre_hook(self._keep_input(path)))
+            else:
+                self._handles.append(modules[module].register_forward_hook(self._keep(path)))
+
+    def _keep_input(self, path: str) -> Any:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            if not inputs or not isinstance(inputs[0], Tensor):
+                found = type(inputs[0]).__name__ if inputs else "no positional argument"
+                raise UserError(
+                    f"the tap {path!r} of the {self._side} ({type(module).__name__}): expected a tensor as the first "
+                    f"positional argument, got {found}; tap another module"
+                )
+            self._captured.setdefault(path, []).append(inputs[0])
+
+        return hook
 
     def _keep(self, path: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "hooks"]
 TEMPLATE = tomllib.loads(resources.files("i2ikd_mri_recon").joinpath("template.toml").read_text("utf-8"))
-INVENTED = {"blurred-hint", "inpainting", "edge-error-slice"}
+INVENTED = {"blurred-hint", "inpainting", "edge-error-slice", "progressive-imitation", "rounded"}
 """Names of the components that the guides define."""
 
 
@@ -186,7 +186,10 @@ def test_settings_on_a_page_are_valid(page: str, text: str) -> None:
             _create(registry, "distiller", term.distiller.name, term.distiller.options)
 
 
-@pytest.mark.parametrize("page", ["own-network", "physics", "write-a-distiller", "write-a-metric", "write-a-task"])
+@pytest.mark.parametrize(
+    "page",
+    ["own-network", "physics", "write-a-distiller", "write-a-metric", "write-a-scheme", "write-a-task"],
+)
 def test_python_on_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     module = type(sys)(page)

@@ -63,6 +63,17 @@ class TestStage:
         assert stage("s", 1).start == "previous"
         assert stage("s", 1).epochs is None
 
+    def test_has_a_share_of_the_epochs_or_a_number_of_them(self) -> None:
+        assert stage("s", 1, share=0.3).share == 0.3
+        for wrong in ({"epochs": 3}, {"training": {"epochs": 3}}):
+            with pytest.raises(ValidationError, match="the stage 's' has both a share and epochs; state one of them"):
+                stage("s", 1, share=0.3, **wrong)
+
+    @pytest.mark.parametrize("share", [0, -0.1, 1.01])
+    def test_a_share_is_above_0_and_at_most_1(self, share: float) -> None:
+        with pytest.raises(ValidationError, match="share"):
+            stage("s", 1, share=share)
+
 
 class TestActiveStages:
     def test_terms_of_weight_zero_and_stages_without_others_are_dropped(self) -> None:

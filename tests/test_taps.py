@@ -50,6 +50,43 @@ def image() -> Tensor:
     return torch.randn(2, 1, 5, 7, generator=torch.Generator().manual_seed(4))
 
 
+class TestInputs:
+    def test_of_a_module_are_captured_besides_its_output(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.1:input", "cascades.0", "cascades.0:input"]) as taps:
+            network(image())
+            second, first, whole = taps.take(["cascades.1:input", "cascades.0", "cascades.0:input"])
+        assert second is first
+        assert torch.equal(whole, image())
+
+    def test_of_a_module_that_runs_twice_are_two(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.0.layers.0:input"]) as taps:
+            network(image())
+            first, again = taps.take(["cascades.0.layers.0:input"])
+        assert torch.equal(first, image()) and not torch.equal(again, image())
+
+    def test_leave_the_network_without_hooks(self, network: Cascades) -> None:
+        Taps(network, ["cascades.0:input"]).close()
+        assert all(not module._forward_pre_hooks for module in network.modules())
+
+    def test_of_a_module_that_does_not_exist_are_refused(self, network: Cascades) -> None:
+        with pytest.raises(UserError, match="tap path 'cascade' matches no module of the network"):
+            Taps(network, ["cascade:input"])
+
+    def test_that_are_no_positional_tensor_are_refused(self) -> None:
+        class Named(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.block = nn.Identity()
+
+            def forward(self, image: Tensor) -> Tensor:
+                output: Tensor = self.block(input=image)
+                return output
+
+        network = Named()
+        with Taps(network, ["block:input"]), pytest.raises(UserError, match="got no positional argument"):
+            network(image())
+
+
 class TestExpand:
     def test_a_star_counts_as_a_person_does(self) -> None:
         assert expand(Cascades(12), "cascades.*") == [f"cascades.{i}" for i in range(12)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,17 +38,46 @@ def own_training(base: Training, changes: Mapping[str, Any], where: str) -> Trai
     return merge_training(base, changes, where)
 
 
+def shared_epochs(stages: Sequence[Stage], total: int) -> list[int | None]:
+    """Return the epochs of every stage that has a share of ``total``; ``None`` for the others.
+
+    The ends of the stages are rounded, not their lengths, so that shares that add up to 1 add up to ``total`` epochs.
+
+    >>> shared_epochs([Stage(name=n, objective="o", share=s) for n, s in (("a", 0.3), ("b", 0.3), ("c", 0.4))], 5)
+    [2, 1, 2]
+    """
+    epochs: list[int | None] = []
+    share, end = 0.0, 0
+    for stage in stages:
+        if stage.share is None:
+            epochs.append(None)
+            continue
+        share += stage.share
+        before, end = end, math.floor(share * total + 0.5)
+        epochs.append(end - before)
+    return epochs
+
+
 def plan_stages(stages: Sequence[Stage], training: Training, who: str) -> list[PlannedStage]:
     """Merge each stage's own settings into ``training``; stages without an active term are left out.
 
     Raises:
-        UserError: an unknown setting, one that a stage cannot change, two stages of one name, or nothing left to do.
+        UserError: an unknown setting, one that a stage cannot change, two stages of one name, a share of less than one
+            epoch, or nothing left to do.
     """
     planned = []
-    for stage in active_stages(list(stages)):
+    active = active_stages(list(stages))
+    for stage, shared in zip(active, shared_epochs(active, training.epochs)):
         where = f"{who}, stage {stage.name!r}"
         own = own_training(training, stage.training, where)
         epochs = own.epochs if stage.epochs is None else stage.epochs
+        if shared is not None:
+            if shared == 0:
+                raise UserError(
+                    f"{where}: expected at least one epoch, got share = {stage.share:g} of training.epochs = "
+                    f"{training.epochs}; raise training.epochs, or set epochs of the stage"
+                )
+            epochs = shared
         if epochs > 0:
             planned.append(PlannedStage(stage, own, epochs))
     names = [p.stage.name for p in planned]

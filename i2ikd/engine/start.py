@@ -56,7 +56,10 @@ def shared_tensors(source: nn.Module, network: nn.Module, where: str) -> dict[st
         if name in places and getattr(*places[name]).shape == tensor.shape
     }
     if not same:
-        raise UserError(f"{where}: the two networks share no layer of equal name and shape")
+        raise UserError(
+            f"{where}: the two networks share no layer of equal name and shape; set start.map to pairs of modules of "
+            "equal shape"
+        )
     return same
 
 

@@ -112,7 +112,7 @@ def _shared(
         device=torch.device("cpu"),
         precision="fp32",
         inputs=inputs,
-        models={role: runs[0].specification.model for role, runs in run.inputs.items()},
+        models=graph.models(run.inputs),
         pairs=context.experiment.pairs,
         build=build,
         group=context.group,

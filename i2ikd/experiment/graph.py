@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2ikd.component import Component
@@ -206,6 +206,12 @@ class RunGraph:
         network = self.context.experiment.teacher if side == "teacher" else self.context.experiment.student
         return network.model, self.network_options(network, side)
 
+    def models(self, inputs: Mapping[str, tuple[Run, ...]]) -> dict[str, str]:
+        """Return model names by role of the inputs, and by side of the experiment for networks that are built."""
+        experiment = self.context.experiment
+        sides = {"teacher": experiment.teacher.model, "student": experiment.student.model}
+        return sides | {role: runs[0].specification.model for role, runs in inputs.items()}
+
     def _specification(
         self,
         side: Side,
@@ -221,7 +227,7 @@ class RunGraph:
         for stage in planned:
             settings = {**stage.training.identity(), "epochs": stage.epochs, "precision": context.precision}
             settings["device"] = context.trained_on
-            stages.append({**stage.stage.model_dump(mode="json", exclude={"epochs"}), "training": settings})
+            stages.append({**stage.stage.model_dump(mode="json", exclude={"epochs", "share"}), "training": settings})
             builds |= create_objective(context.registry, stage.stage).builds
         several = {role for role, runs in inputs.items() if len(runs) > 1}
         combine = {

@@ -86,7 +86,7 @@ class RunTrainer:
             device=context.device,
             precision=context.precision,
             inputs={role: to_memory_format(network, context.device) for role, network in (networks or {}).items()},
-            models={role: runs[0].specification.model for role, runs in inputs.items()},
+            models=self._graph.models(inputs),
             pairs=context.experiment.pairs,
             caches={role: self._cache(runs) for role, runs in inputs.items()},
             left_networks=left,

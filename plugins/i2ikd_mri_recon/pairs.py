@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from i2ikd_mri.kernels.convolution import middle
+from i2ikd_mri.kernels.convolution import first_and_last, middle
 from torch import nn
 
 from i2ikd import TapPairs, UserError
@@ -96,3 +96,36 @@ def images(teacher: nn.Module, student: nn.Module) -> TapPairs:
         UserError: one of the networks is not a DC-CNN.
     """
     return _pairs(teacher, student, lambda cascade, depth: f"cascades.{cascade}")
+
+
+def layers(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the blocks of equal shape in each cascade: of n that the shorter has, the first n - 1, and the last.
+
+    Depth 5 and depth 3: 0 with 0, 1 with 1, 4 with 2.
+
+    Raises:
+        UserError: one of the networks is no DC-CNN.
+    """
+    large, small = _cascades(teacher, "teacher"), _cascades(student, "student")
+    count = min(len(large), len(small))
+    return [
+        (f"cascades.{t}.layers.{i}", f"cascades.{s}.layers.{j}")
+        for t, s in zip(spread(count, len(large)), spread(count, len(small)))
+        for i, j in first_and_last(large[t], small[s])
+    ]
+
+
+def blocks(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the cascades, from an image and its measurement to an image.
+
+    Raises:
+        UserError: one of the networks is no DC-CNN, or their numbers of cascades differ: then no cascade of the
+            student can take the place of one of the teacher's.
+    """
+    large, small = len(_cascades(teacher, "teacher")), len(_cascades(student, "student"))
+    if large != small:
+        raise UserError(
+            f"dc-cnn blocks: expected teacher and student to have equally many cascades, got {large} and {small}; set "
+            "cascades of both to one number"
+        )
+    return [(f"cascades.{index}", f"cascades.{index}") for index in range(large)]

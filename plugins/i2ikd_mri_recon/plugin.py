@@ -61,3 +61,19 @@ def register_pairs(register: Register) -> None:
         student="dc-cnn",
         tap_kind="images",
     )
+    register(
+        "dc-cnn-layers",
+        "i2ikd_mri_recon.pairs:layers",
+        summary="in each cascade the first blocks and the last, which have equal shapes",
+        teacher="dc-cnn",
+        student="dc-cnn",
+        tap_kind="layers",
+    )
+    register(
+        "dc-cnn-blocks",
+        "i2ikd_mri_recon.pairs:blocks",
+        summary="the cascades, from image and measurement to image",
+        teacher="dc-cnn",
+        student="dc-cnn",
+        tap_kind="blocks",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from i2ikd_mri.kernels.convolution import middle
+from i2ikd_mri.kernels.convolution import first_and_last, middle
 from torch import nn
 
 from i2ikd import TapPairs, UserError
@@ -73,6 +73,18 @@ def vdsr_images(teacher: nn.Module, student: nn.Module) -> TapPairs:
     """
     large, small = (len(network.layers) for network in _both(teacher, student, VDSR))
     return [(f"layers.{large - 1}", f"layers.{small - 1}")]
+
+
+def vdsr_layers(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the blocks of equal shape: of n that the shorter network has, the first n - 1, and the last.
+
+    Depth 11 and depth 7: 0 with 0 to 5 with 5, 10 with 6.
+
+    Raises:
+        UserError: one of the networks is not a vdsr.
+    """
+    large, small = (len(network.layers) for network in _both(teacher, student, VDSR))
+    return [(f"layers.{t}", f"layers.{s}") for t, s in first_and_last(large, small)]
 
 
 def upsampling(teacher: nn.Module, student: nn.Module) -> TapPairs:

@@ -52,6 +52,7 @@ def register_pairs(register: Register) -> None:
             "preactivations",
             "the middle convolution, before its activation",
         ),
+        ("vdsr-layers", "vdsr_layers", "vdsr", "layers", "the first blocks and the last, which have equal shapes"),
         ("vdsr-images", "vdsr_images", "vdsr", "images", "the correction added to the input"),
         ("upsampling-cnn", "upsampling", "upsampling-cnn", "features", "the middle and the last block"),
         (

@@ -41,6 +41,31 @@ def test_unequal_numbers_of_cascades_are_spread_evenly_with_a_pair_of_the_last()
     assert _pairs("dc-cnn-images", three, five) == [(b, a) for a, b in expected]
 
 
+def test_layers_are_the_first_ones_and_the_last_of_each_cascade() -> None:
+    expected = [
+        (f"cascades.{k}.layers.{t}", f"cascades.{k}.layers.{s}") for k in range(5) for t, s in ((0, 0), (1, 1), (4, 2))
+    ]
+    assert _pairs("dc-cnn-layers", DCCNN(depth=5), DCCNN(depth=3)) == expected
+
+
+@pytest.mark.parametrize("depths", [(5, 3), (4, 4), (2, 6)])
+def test_layers_have_equal_shapes_whatever_the_depths(depths: tuple[int, int]) -> None:
+    networks = [DCCNN(2, depth, 4) for depth in depths]
+    pairs = _pairs("dc-cnn-layers", *networks)
+    assert len(pairs) == 2 * min(depths) == len({left for left, _ in pairs}) == len({right for _, right in pairs})
+    for left, right in pairs:
+        (large, small) = (network.get_submodule(path).state_dict() for network, path in zip(networks, (left, right)))
+        assert {name: t.shape for name, t in large.items()} == {name: t.shape for name, t in small.items()}
+
+
+def test_blocks_are_the_cascades_of_networks_that_have_equally_many() -> None:
+    assert _pairs("dc-cnn-blocks", DCCNN(3, 4, 4), DCCNN(3, 2, 8)) == [
+        (f"cascades.{k}", f"cascades.{k}") for k in range(3)
+    ]
+    with pytest.raises(UserError, match="equally many cascades, got 3 and 2; set cascades of both"):
+        _pairs("dc-cnn-blocks", DCCNN(3, 2, 4), DCCNN(2, 2, 4))
+
+
 def test_another_network_is_refused() -> None:
     with pytest.raises(UserError, match="the student is a Conv2d"):
         _pairs("dc-cnn", DCCNN(1, 2, 4), nn.Conv2d(1, 1, 3))

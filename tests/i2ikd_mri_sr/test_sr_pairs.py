@@ -29,6 +29,18 @@ def test_kd_mri_pairs_conv_6_of_11_with_conv_4_of_7() -> None:
     assert _pairs("vdsr-images", *networks) == [("layers.10", "layers.6")]
 
 
+@pytest.mark.parametrize("depths", [(11, 7), (5, 5), (3, 8)])
+def test_layers_of_vdsrs_are_the_first_ones_and_the_last_with_equal_shapes(depths: tuple[int, int]) -> None:
+    networks = VDSR(depths[0], 3), VDSR(depths[1], 3)
+    pairs = _pairs("vdsr-layers", *networks)
+    count = min(depths)
+    assert pairs[:-1] == [(f"layers.{index}", f"layers.{index}") for index in range(count - 1)]
+    assert pairs[-1] == (f"layers.{depths[0] - 1}", f"layers.{depths[1] - 1}")
+    for left, right in pairs:
+        (large, small) = (network.get_submodule(path).state_dict() for network, path in zip(networks, (left, right)))
+        assert {name: t.shape for name, t in large.items()} == {name: t.shape for name, t in small.items()}
+
+
 @pytest.mark.parametrize("depths", [(11, 7), (20, 2), (3, 8)])
 def test_vdsrs_of_any_depth_have_features_images_and_preactivations(depths: tuple[int, int]) -> None:
     networks = VDSR(depths[0], 5), VDSR(depths[1], 3)

@@ -66,3 +66,17 @@ def middle(depth: int) -> int:
     [0, 1, 2, 3, 5]
     """
     return min(depth // 2, depth - 2)
+
+
+def first_and_last(large: int, small: int) -> list[tuple[int, int]]:
+    """Pair the layers of two plain stacks of convolutions that can have equal shapes: the first ones, and the last.
+
+    Args:
+        large: convolutions of one stack.
+        small: convolutions of the other; of n the shorter stack has, the first n - 1 are paired in order.
+
+    >>> first_and_last(5, 3)
+    [(0, 0), (1, 1), (4, 2)]
+    """
+    count = min(large, small) - 1
+    return [*((index, index) for index in range(count)), (large - 1, small - 1)]

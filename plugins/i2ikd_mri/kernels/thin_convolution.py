@@ -34,16 +34,17 @@ class ThinConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``input`` [B, inputs, H, W] to [B, outputs, H, W]."""
+        weight = self.weight  # read once: a parametrised weight is computed at every access
         plain = (
             input.device.type != "cpu"
-            or input.dtype != self.weight.dtype
+            or input.dtype != weight.dtype
             or torch.is_autocast_enabled("cpu")
             or torch.compiler.is_compiling()
         )
         if plain:
-            return super().forward(input)
+            return self._conv_forward(input, weight, self.bias)
         function = _FromImage if self.in_channels < self.out_channels else _ToImage
-        output: Tensor = function.apply(input, self.weight, self.bias)
+        output: Tensor = function.apply(input, weight, self.bias)
         return output
 
 

@@ -1,0 +1,60 @@
+"""What this package registers: objectives, a transform, a combination and recipes; it imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import i2ikd
+
+if TYPE_CHECKING:
+    from i2ikd.hookspecs import Register
+
+
+@i2ikd.hookimpl
+def register_objectives(register: Register) -> None:
+    """Objectives that run blocks of two networks."""
+    register(
+        "block-grafting",
+        "i2ikd_schemes.grafting:BlockGrafting",
+        summary="student blocks trained in the place of the teacher's, in parallel or at random",
+        paper="arXiv:2012.03096, arXiv:2002.02925",
+        formula="parallel: mean_k |S_k(u_k) - v_k|; stochastic: l(y, x), block k of y being S_k with probability p",
+    )
+    register(
+        "student-friendly",
+        "i2ikd_schemes.student_friendly:StudentFriendly",
+        summary="a teacher trained with student blocks branching off between its own",
+        paper="arXiv:2102.07650, arXiv:2304.05057",
+        formula="l(y_T, x) + b mean_k l(y_k, x) + i mean_k |y_k - sg(y_T)|, y_k = blocks k+1..K of S on image k of T",
+    )
+
+
+@i2ikd.hookimpl
+def register_transforms(register: Register) -> None:
+    """Changes of a network around its training."""
+    register(
+        "collapsible",
+        "i2ikd_schemes.collapsible:Collapsible",
+        summary="convolutions with linear branches in training, folded to plain ones",
+        paper="arXiv:2101.03697, arXiv:2103.09404",
+        formula="weight = W + B A + P",
+    )
+
+
+@i2ikd.hookimpl
+def register_combinations(register: Register) -> None:
+    """Several networks as one."""
+    register("mean", "i2ikd_schemes.mean:EnsembleMean", summary="the mean of the networks' output images")
+
+
+@i2ikd.hookimpl
+def register_recipes(register: Register) -> None:
+    """Named lists of stages; all of them have the budget of plain training."""
+    for name, target, summary in (
+        ("teacher-start", "teacher_start", "plain training that starts from layers of the teacher"),
+        ("grafting", "grafting", "block grafting from the teacher's layers, then the target alone"),
+        ("fading-imitation", "fading_imitation", "target and imitation; the imitation fades out"),
+        ("recommended", "recommended", "the scheme to try first: grafting from the teacher's layers"),
+        ("student-friendly", "student_friendly", "of a teacher: trained with branches of student blocks"),
+    ):
+        register(name, f"i2ikd_schemes.recipes:{target}", summary=summary)

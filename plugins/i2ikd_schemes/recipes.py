@@ -1,0 +1,144 @@
+"""Recipes of the schemes: lists of stages whose epochs add up to those of plain training. It imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from i2ikd import Reference, Stage, Start, TapPairs, Term, UserError, WeightSchedule
+
+Epochs = Annotated[int, Field(ge=1)] | None
+Blocks = TapPairs | str | None
+Share = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+_TARGET = Reference(name="target")
+
+
+def _from_teacher(layers: TapPairs | None) -> Start:
+    return Start.model_validate({"from": "teacher", "map": layers})
+
+
+def teacher_start(
+    layers: TapPairs | None = None, warmup_epochs: Annotated[int, Field(ge=0)] = 2, epochs: Epochs = None
+) -> list[Stage]:
+    """Plain training that starts from layers of the teacher.
+
+    Args:
+        layers: (teacher path, student path) pairs of modules of equal shape, with ``*``; unless given, those registered
+            for the two models, or else the layers of equal name and shape.
+        warmup_epochs: epochs over which the learning rate rises, so that the first steps do not undo the start.
+        epochs: of the stage; ``training.epochs`` unless given.
+    """
+    start, training = _from_teacher(layers), {"warmup_epochs": warmup_epochs}
+    return [
+        Stage(name="reconstruction", terms=[Term(distiller=_TARGET)], start=start, training=training, epochs=epochs)
+    ]
+
+
+def grafting(
+    mode: Literal["parallel", "stochastic"] = "parallel",
+    blocks: Blocks = None,
+    layers: TapPairs | None = None,
+    share: Share = 0.3,
+    epochs: Epochs = None,
+) -> list[Stage]:
+    """Block grafting at a constant learning rate, then the target alone along a cosine.
+
+    The student starts from the teacher's layers. Both stages together have the epochs of plain training.
+
+    Args:
+        mode: of the objective ``block-grafting``.
+        blocks: (teacher path, student path) pairs of modules with one interface, with ``*``; those registered for the
+            two models unless given.
+        layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
+            models, or else the layers of equal name and shape.
+        share: of the epochs, for the grafting.
+        epochs: of both stages together; ``training.epochs`` unless given.
+    """
+    objective: dict[str, Any] = {"name": "block-grafting", "mode": mode}
+    if blocks is not None:
+        objective["blocks"] = blocks
+    first, second = _parts(share, epochs)
+    return [
+        Stage(
+            name="grafting",
+            objective=Reference.model_validate(objective),
+            start=_from_teacher(layers),
+            training={"schedule": "constant"},
+            **first,
+        ),
+        Stage(name="target", terms=[Term(distiller=_TARGET)], training={"schedule": "cosine"}, **second),
+    ]
+
+
+def _parts(share: float, epochs: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the lengths of two stages that divide the epochs, as arguments of ``Stage``."""
+    if epochs is None:
+        return {"share": share}, {"share": 1 - share}
+    if epochs < 2:
+        raise UserError(f"grafting: expected at least 2 epochs, one for each stage, got epochs = {epochs}")
+    first = min(max(1, int(share * epochs + 0.5)), epochs - 1)
+    return {"epochs": first}, {"epochs": epochs - first}
+
+
+def recommended(blocks: Blocks = None, layers: TapPairs | None = None, epochs: Epochs = None) -> list[Stage]:
+    """The scheme to try first: ``grafting`` in parallel over 30 % of the epochs, from the teacher's layers.
+
+    Blocks and layers are registered for two ``dc-cnn``. For other networks both are options: modules of the two
+    networks that can take each other's place, and layers of equal shape. Where networks have no such blocks, as
+    ``vdsr``, ``teacher-start`` is what remains of it.
+
+    Args:
+        blocks: (teacher path, student path) pairs of modules with one interface, with ``*``; those registered for the
+            two models unless given.
+        layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
+            models, or else the layers of equal name and shape.
+        epochs: of both stages together; ``training.epochs`` unless given.
+    """
+    return grafting("parallel", blocks, layers, 0.3, epochs)
+
+
+def fading_imitation(
+    start: Share = 0.3,
+    until: Annotated[float, Field(gt=0, le=1)] = 0.6,
+    loss: Literal["l1", "mse", "charbonnier"] = "l1",
+    epochs: Epochs = None,
+) -> list[Stage]:
+    """Target and imitation in one stage, alpha * target + (1 - alpha) * imitation, alpha rising from ``start`` to 1.
+
+    Imitation helps as long as the teacher is clearly better than the student, and holds it back later.
+
+    Args:
+        start: alpha in the first epoch.
+        until: share of the epochs after which alpha is 1.
+        loss: of the imitation.
+        epochs: of the stage; ``training.epochs`` unless given.
+    """
+    imitation = Reference.model_validate({"name": "imitation", "loss": loss})
+    terms = [
+        Term(distiller=_TARGET, weight=WeightSchedule(start=start, end=1.0, until=until)),
+        Term(distiller=imitation, weight=WeightSchedule(start=1 - start, end=0.0, until=until)),
+    ]
+    return [Stage(name="fading", terms=terms, epochs=epochs)]
+
+
+def student_friendly(
+    blocks: Blocks = None, branch: Weight = 1.0, imitation: Weight = 1.0, epochs: Epochs = None
+) -> list[Stage]:
+    """Training of a teacher with branches of student blocks: ``[teacher] recipe = "student-friendly"``.
+
+    An arm whose first stage has ``start = { from = "teacher", network = "student" }`` goes on from the branches.
+
+    Args:
+        blocks: (teacher path, student path) pairs of modules with one interface, with ``*``; those registered for the
+            two models unless given.
+        branch: weight of the branches' loss on the target.
+        imitation: weight of their distance to the teacher's image.
+        epochs: of the stage; ``training.epochs`` unless given.
+    """
+    objective: dict[str, Any] = {"name": "student-friendly", "branch": branch, "imitation": imitation}
+    if blocks is not None:
+        objective["blocks"] = blocks
+    return [Stage(name="student-friendly", objective=Reference.model_validate(objective), epochs=epochs)]
