@@ -62,12 +62,15 @@ def predict(
     """Yield the images of one volume after the other, by row name, as the task looks at them.
 
     Raises:
-        UserError: an empty split, or images of another shape than their targets.
+        UserError: an empty split, a sample without a target, or images of another shape than their targets.
     """
     if len(dataset) == 0:
         raise UserError("the split that is to be evaluated has no slices")
     name, outputs, targets, indices = "", dict[str, list[np.ndarray]](), list[np.ndarray](), list[int]()
     for batch in ordered(dataset, _BATCH):
+        if batch.labelled is not None:
+            key = batch.keys[int((~batch.labelled).nonzero()[0])]
+            raise UserError(f"evaluation: expected a target for every sample, got none for {key.volume}[{key.index}]")
         rows = run(batch)
         for place, key in enumerate(batch.keys):
             if key.volume != name and indices:
