@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from i2ikd.engine.objective import Objective
 from rich.console import Console
 from rich.table import Table
 from torch.nn.modules.module import register_module_forward_hook
@@ -18,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from benchmarks.engine_loop import train_stage
 from benchmarks.plain_loop import PlainStage
 from benchmarks.setting import Setting
+from i2ikd.objective import Objective
 
 STEPS = 50
 SMALL = Setting(size=24, batch=4, samples=12, cascades=2, channels=12)
@@ -73,7 +73,7 @@ def _recorded_losses() -> Iterator[list[float]]:
 
     def record(module: Any, inputs: Any, output: Any) -> None:
         if isinstance(module, Objective):
-            losses.append(float(output[0].detach()))
+            losses.append(float(output.total.detach()))
 
     handle = register_module_forward_hook(record)
     yield losses

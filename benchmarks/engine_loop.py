@@ -10,13 +10,13 @@ from benchmarks.plain_loop import ALPHA
 from benchmarks.samples import MemoryTask
 from benchmarks.setting import Setting
 from benchmarks.turn import Turn
-from i2ikd.callback import RunContext
+from i2ikd.callback import Callback, NullCallback, RunContext
 from i2ikd.config import Training
 from i2ikd.engine.batches import SampleBatches
 from i2ikd.engine.build import build_network
 from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.device import keep_large_blocks
-from i2ikd.engine.loop import Callback, NullCallback, train
+from i2ikd.engine.loop import train
 from i2ikd.engine.plan import plan_stages
 from i2ikd.engine.teacher_cache.cache import TeacherCache
 from i2ikd.engine.trainer import Trainer
@@ -28,7 +28,7 @@ ENDLESS = 10**6
 CACHE_MB = 4096
 
 
-def build_shared(setting: Setting, task: MemoryTask) -> TrainingContext:
+def build_shared(setting: Setting, task: MemoryTask, callback: Callback | None = None) -> TrainingContext:
     """Return the training context of a comparison, with samples in memory."""
     registry, device = default_registry(), torch.device(setting.device)
     teacher = build_network(registry, "dc-cnn", setting.network("teacher"), 1, "teacher")
@@ -39,9 +39,10 @@ def build_shared(setting: Setting, task: MemoryTask) -> TrainingContext:
         validation=None,
         device=device,
         precision=setting.precision,
-        teacher=to_memory_format(teacher, device),
-        teacher_model="dc-cnn",
-        bank=TeacherCache(CACHE_MB if setting.cache else 0),
+        inputs={"teacher": to_memory_format(teacher, device)},
+        models={"teacher": "dc-cnn"},
+        caches={"teacher": TeacherCache(CACHE_MB if setting.cache else 0)},
+        callback=callback or NullCallback(),
     )
 
 
@@ -67,15 +68,15 @@ class Ticking(NullCallback):
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
 
-    def stepped(self) -> None:
+    def on_step_end(self) -> None:
         """Count one unit."""
         self._turn.done()
 
 
 def train_stage(setting: Setting, epochs: int = ENDLESS, callback: Callback | None = None) -> None:
     """Train one student in one stage."""
-    shared = build_shared(setting, MemoryTask(setting))
-    train("benchmark", [build_trainer(setting, shared, epochs)], shared, callback=callback)
+    shared = build_shared(setting, MemoryTask(setting), callback)
+    train("benchmark", [build_trainer(setting, shared, epochs)], shared)
 
 
 def run(setting: Setting, turn: Turn) -> None:

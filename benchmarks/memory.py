@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.engine_loop import train_stage
 from benchmarks.setting import Setting
 from benchmarks.turn import process_memory_mb
+from i2ikd.callback import NullCallback
 from i2ikd.engine.device import keep_large_blocks
-from i2ikd.engine.loop import NullCallback
 
 _ROWS = 8
 _STEPS = 4

@@ -13,10 +13,10 @@ from torch.profiler import profile
 from benchmarks.engine_loop import train_stage
 from benchmarks.samples import MemorySamples
 from benchmarks.setting import Setting
+from i2ikd.callback import NullCallback
 from i2ikd.engine.batches import ordered
 from i2ikd.engine.build import build_network
 from i2ikd.engine.device import keep_large_blocks
-from i2ikd.engine.loop import NullCallback
 from i2ikd.evaluation.latency import first_slice, ready
 from i2ikd.registry import default_registry
 
@@ -54,7 +54,7 @@ class _Steps(NullCallback):
         self.steps = 0
         self._warm_up = warm_up
 
-    def stepped(self) -> None:
+    def on_step_end(self) -> None:
         """Count a step; start the profiler after the warm-up."""
         self.steps += 1
         if self.steps == self._warm_up:

@@ -49,11 +49,12 @@ _MODULES = {
 _MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Batch", "BoundedCache", "Callback", "DistillResult", "Distiller", "Features", "Knowledge", "Loss", "Metric", "NullCallback",
-    "Objective", "ObjectiveContext", "Reader", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "Stage",
-    "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term",
-    "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "create",
-    "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl", "list_components", "load",
+    "Batch", "BoundedCache", "Callback", "DistillResult", "Distiller", "Features", "Knowledge", "Loss", "Metric",
+    "NullCallback", "Objective", "ObjectiveContext", "Reader", "Reference", "Registry", "Sample", "SampleDataset",
+    "SampleKey", "Stage", "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs",
+    "TeacherRequest", "Term", "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule",
+    "at_least_float32", "create", "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl",
+    "list_components", "load",
 ]  # fmt: skip
 
 

@@ -14,6 +14,9 @@ from i2ikd.errors import UserError
 if TYPE_CHECKING:
     from i2ikd.registry import Registry
 
+IMPORT = "import:"
+"""Prefix of a component that is not registered: ``import:package.module:Name``."""
+
 REGISTRY_ARGUMENT = "registry"
 """An argument of this name receives the creating registry and is not an option."""
 
@@ -61,8 +64,16 @@ class Component:
     summary: str = ""
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def resolve(self) -> Callable[..., Any]:
+    def _described(self, where: str) -> str:
+        """Return how messages name it: with its plugin, or an imported one by the place that states it."""
+        name = f"{self.kind} {self.name!r}"
+        return (where or name) if self.name.startswith(IMPORT) else f"{name} of the plugin {self.plugin.label}"
+
+    def resolve(self, where: str = "") -> Callable[..., Any]:
         """Import the target, on first use.
+
+        Args:
+            where: how a message names an imported component; its kind and name unless given.
 
         Returns:
             The class or factory.
@@ -75,14 +86,11 @@ class Component:
         try:
             found = import_target(self.target)
         except (Exception, SystemExit) as error:
-            raise UserError(
-                f"{self.kind} {self.name!r} of the plugin {self.plugin.label}: cannot import {self.target!r}: "
-                f"{reason(error)}"
-            ) from error
+            raise UserError(f"{self._described(where)}: cannot import {self.target!r}: {reason(error)}") from error
         if not callable(found):
             raise UserError(
-                f"{self.kind} {self.name!r} of the plugin {self.plugin.label}: expected {self.target!r} to be a class "
-                f"or function, got a {type(found).__name__}"
+                f"{self._described(where)}: expected {self.target!r} to be a class or function, got a "
+                f"{type(found).__name__}"
             )
         return found
 
@@ -101,7 +109,7 @@ class Component:
         """
         from i2ikd.options import check  # imports pydantic, which `--help` and `list` do without
 
-        target = self.resolve()
+        target = self.resolve(where)
         arguments = check(target, options or {}, where or f"{self.kind} {self.name!r}")
         if takes_registry(target):
             arguments[REGISTRY_ARGUMENT] = registry
@@ -110,9 +118,7 @@ class Component:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(
-                f"{self.kind} {self.name!r} of the plugin {self.plugin.label} failed to start: {reason(error)}"
-            ) from error
+            raise UserError(f"{self._described(where)} failed to start: {reason(error)}") from error
 
 
 def takes_registry(target: Callable[..., Any]) -> bool:

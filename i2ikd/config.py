@@ -201,6 +201,8 @@ class Experiment(BaseModel):
             for name in arm.needed_arms:
                 if name not in arms and name != "teacher":
                     raise ValueError(f"arm {arm.name!r}: there is no arm {name!r}; {nearest(name, arms)}")
+            if arm.of == "teacher":
+                raise ValueError(f"arm {arm.name!r}: of = 'teacher' is no arm; set transforms in [teacher]")
             if arm.of is not None:
                 _refuse_training(arm, arms[arm.of])
             _refuse_cycle(arm, arms)

@@ -54,10 +54,22 @@ class TeacherRequest:
     code: type = object
     network: str = "teacher"
 
+    def __post_init__(self) -> None:
+        """Refuse a request that the cache could not tell from another one of the same class.
+
+        Raises:
+            UserError: it is cacheable and has no identity.
+        """
+        if self.cacheable and self.identity is None:
+            raise UserError(
+                f"the request {self.name!r}: expected an identity, as its outputs are cached, got None; set identity "
+                "to what the outputs depend on besides the network and the samples"
+            )
+
     @property
     def key(self) -> str:
         """Digest of what the outputs depend on besides the network's weights and the samples."""
-        return digest([self.identity, list(self.paths)])
+        return digest([self.code.__module__, self.code.__qualname__, self.identity, list(self.paths)])
 
 
 @dataclass

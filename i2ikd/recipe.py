@@ -145,7 +145,7 @@ class Stage(BaseModel):
         """The objective with its options, terms included."""
         if self.objective is not None:
             return self.objective
-        terms = [term.model_dump(mode="json", exclude_defaults=True) for term in self.terms]
+        terms = [term.model_dump(exclude_defaults=True) for term in self.terms]
         return Reference.model_validate({"name": WEIGHTED_TERMS, "terms": terms})
 
 

@@ -15,11 +15,8 @@ from typing import Any
 import pluggy
 
 from i2ikd import hookspecs
-from i2ikd.component import Component, Kind, Plugin, reason
+from i2ikd.component import IMPORT, Component, Kind, Plugin, reason
 from i2ikd.errors import UserError, nearest
-
-IMPORT = "import:"
-"""Prefix of a component that is not registered: ``import:package.module:Name``."""
 
 CORE_KINDS = (
     Kind("model", "models"),
@@ -197,15 +194,20 @@ class Registry:
         found = [c for plugin in self.plugins for c in plugin.provides if c.kind == kind]
         return sorted(found, key=lambda c: (c.name, c.plugin.name))
 
-    def get(self, kind: str, name: str) -> Component:
+    def get(self, kind: str, name: str, where: str = "") -> Component:
         """Return the component ``name``, ``distribution:name``, ``plugin:name`` or ``import:package.module:Name``.
+
+        Args:
+            kind: of the component.
+            name: in one of these forms.
+            where: how a message names an imported component; its kind and name unless given.
 
         Raises:
             UserError: unknown (with the nearest name and the plugins not in use), or registered twice.
         """
         everything = self.components(kind)
         if name.startswith(IMPORT):
-            return _imported(kind, name)
+            return _imported(kind, name, where)
         owner, _, short = name.rpartition(":")
         found = [c for c in everything if c.name == short]
         if owner:
@@ -222,7 +224,7 @@ class Registry:
 
     def create(self, kind: str, name: str, options: Mapping[str, Any] | None = None, where: str = "") -> Any:
         """Look a component up, check its options and build it; see ``get`` and ``Component.create``."""
-        return self.get(kind, name).create(options, where, self)
+        return self.get(kind, name, where).create(options, where, self)
 
 
 def _ambiguous(kind: str, name: str, short: str, found: list[Component]) -> str:
@@ -234,15 +236,15 @@ def _ambiguous(kind: str, name: str, short: str, found: list[Component]) -> str:
     )
 
 
-def _imported(kind: str, name: str) -> Component:
+def _imported(kind: str, name: str, where: str) -> Component:
     """Return an unregistered component; the working directory is on the path, as for ``python -m``."""
     target = name.removeprefix(IMPORT)
     if ":" not in target:
-        raise UserError(f"{kind} {name!r}: expected import:package.module:Name")
+        raise UserError(f"{where or f'{kind} {name!r}'}: expected import:package.module:Name, got {name!r}")
     directory = str(Path.cwd())
     if directory not in sys.path:
         sys.path.insert(0, directory)
-    return Component(kind, name, target, Plugin("import"))
+    return Component(kind, name, target, Plugin("imported"))
 
 
 @cache

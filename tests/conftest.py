@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import time
 import tomllib
@@ -95,7 +96,7 @@ class Laboratory:
     def experiment(self, *overrides: str, arms: list[dict[str, Any]] | None = None) -> Experiment:
         document = tomllib.loads(TINY)
         if arms is not None:
-            document["arms"] = arms
+            document["arms"] = copy.deepcopy(arms)  # overrides change it
         for override in overrides:
             apply_override(document, override)
         return check_experiment(document, "tiny")

@@ -276,3 +276,74 @@ class TestDigest:
 
     def test_it_is_sha256_of_canonical_json(self) -> None:
         assert digest({"b": 1, "a": [0.5]}) == hashlib.sha256(b'{"a":[0.5],"b":1}').hexdigest()
+
+
+def arms_of(*arms: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return {**SMALL, **settings, "arms": [{"name": "student"}, *arms]}
+
+
+class TestGraphOfArms:
+    def test_an_arm_names_the_arms_that_it_needs(self) -> None:
+        arm = {"name": "a", "teacher": "student", "inputs": {"assistant": ["b", "c"]}}
+        experiment = check_experiment(arms_of(arm, {"name": "b"}, {"name": "c"}), "here")
+        assert sorted(experiment.arm("a").needed_arms) == ["b", "c", "student"]
+
+    @pytest.mark.parametrize(
+        ("arms", "message"),
+        [
+            ([{"name": "a", "teacher": "a"}], "the arms a -> a need each other"),
+            (
+                [
+                    {"name": "a", "teacher": "b"},
+                    {"name": "b", "inputs": {"x": ["student", "c"]}},
+                    {"name": "c", "teacher": "a"},
+                ],
+                "the arms a -> b -> c -> a need each other",
+            ),
+            (
+                [{"name": "a", "inputs": {"x": ["b"]}}, {"name": "b", "of": "a", "transforms": ["t"]}],
+                "the arms a -> b -> a need each other",
+            ),
+            ([{"name": "a", "teacher": "studnet"}], "arm 'a': there is no arm 'studnet'; did you mean 'student'"),
+            ([{"name": "a", "inputs": {"x": ["b"]}}], "arm 'a': there is no arm 'b'"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_ordered_is_refused(self, arms: list[dict[str, Any]], message: str) -> None:
+        with pytest.raises(UserError) as caught:
+            check_experiment(arms_of(*arms), "here")
+        assert message in str(caught.value)
+
+    def test_two_that_share_what_they_need_are_no_cycle(self) -> None:
+        arms = [{"name": "a", "teacher": "b"}, {"name": "c", "teacher": "b", "inputs": {"x": ["a"]}}, {"name": "b"}]
+        assert len(check_experiment(arms_of(*arms), "here").arms) == 4
+
+
+class TestRowsOfOtherArms:
+    def test_it_has_transforms_and_nothing_else(self) -> None:
+        arm = {"name": "small", "of": "student", "transforms": ["prune", {"name": "int8", "bits": 8}]}
+        found = check_experiment(arms_of(arm), "here").arm("small")
+        assert [(t.name, t.options) for t in found.transforms] == [("prune", {}), ("int8", {"bits": 8})]
+
+    @pytest.mark.parametrize(
+        ("arm", "message"),
+        [
+            ({"of": "student"}, "it needs transforms, or it is the same row twice"),
+            (
+                {"of": "student", "transforms": ["t"], "recipe": "kd-mri"},
+                "nothing is trained, so 'recipe' has no effect",
+            ),
+            ({"of": "student", "transforms": ["t"], "alpha": 0.5}, "nothing is trained, so 'alpha' has no effect"),
+            ({"of": "teacher", "transforms": ["t"]}, "of = 'teacher' is no arm; set transforms in [teacher]"),
+            ({"of": "first", "transforms": ["t"]}, "of = 'first' is itself of 'student'; name the arm that is trained"),
+        ],
+    )
+    def test_what_has_no_effect_is_refused(self, arm: dict[str, Any], message: str) -> None:
+        first = {"name": "first", "of": "student", "transforms": ["t"]}
+        with pytest.raises(UserError) as caught:
+            check_experiment(arms_of(first, {"name": "row", **arm}), "here")
+        assert "arm 'row'" in str(caught.value) and message in str(caught.value)
+
+
+def test_a_reference_that_is_no_arm_is_refused() -> None:
+    with pytest.raises(UserError, match=r"comparison\.references names no arm 'studnet'; did you mean 'student'"):
+        check_experiment({**SMALL, "comparison": {"references": ["studnet"]}}, "here")

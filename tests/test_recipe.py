@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from i2ikd.recipe import Reference, Stage, Term, active_stages
+from i2ikd.recipe import Reference, Stage, Start, Term, WeightSchedule, active_stages
 
 
 def stage(name: str, *weights: float, **settings: Any) -> Stage:
@@ -49,12 +49,74 @@ class TestTerm:
         assert Term(distiller="a", weight=weight, ratio=ratio).active is active
 
 
+class TestWeightSchedule:
+    def test_it_is_linear_over_its_share_of_the_stage_and_then_stays(self) -> None:
+        schedule = WeightSchedule(start=2.0, end=0.5, until=0.4)
+        assert [schedule.at(epoch, 10) for epoch in range(10)] == pytest.approx(
+            [2.0, 1.625, 1.25, 0.875, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+        )
+
+    def test_it_rises_too_and_without_until_over_the_whole_stage(self) -> None:
+        term = Term.model_validate({"distiller": "a", "weight": {"start": 0, "end": 1}})
+        assert [term.weight_at(epoch, 4) for epoch in range(4)] == [0, 0.25, 0.5, 0.75]
+
+    def test_a_number_is_the_same_in_every_epoch(self) -> None:
+        assert {Term(distiller="a", weight=0.3).weight_at(epoch, 5) for epoch in range(5)} == {0.3}
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"start": -1, "end": 0}, {"start": 0, "end": -1}, {"start": 0}, {"end": 0},
+            {"start": 0, "end": 1, "until": 0}, {"start": 0, "end": 1, "until": 1.5},
+            {"start": 0, "end": 1, "untill": 1},
+        ],
+    )  # fmt: skip
+    def test_what_is_wrong_is_refused(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            Term.model_validate({"distiller": "a", "weight": wrong})
+
+    @pytest.mark.parametrize(("start", "end", "active"), [(0, 0, False), (0, 0.5, True), (0.5, 0, True)])
+    def test_a_term_is_active_unless_its_weight_is_always_zero(self, start: float, end: float, active: bool) -> None:
+        term = Term(distiller="a", weight=WeightSchedule(start=start, end=end, until=0.25))
+        assert term.active is active
+        assert (active_stages([Stage(name="s", terms=[term])]) == []) is not active
+
+
+class TestStart:
+    def test_a_role_alone_is_short_for_a_table(self) -> None:
+        short = Stage.model_validate({"name": "s", "terms": [{"distiller": "target"}], "start": "teacher"})
+        assert short.start == Start.model_validate({"from": "teacher"})
+        assert short.model_dump(mode="json")["start"] == {"source": "teacher", "map": None, "network": None}
+
+    def test_a_map_has_pairs_of_paths(self) -> None:
+        with pytest.raises(ValidationError):
+            Start.model_validate({"from": "teacher", "map": [["one"]]})
+        made = Start.model_validate({"from": "teacher", "map": [["a.*", "b.*"]]})
+        assert made.map == [("a.*", "b.*")]
+
+
 class TestStage:
+    def test_has_terms_or_an_objective_and_not_both(self) -> None:
+        assert Stage(name="s", objective=Reference(name="mutual")).minimises == Reference(name="mutual")
+        with pytest.raises(ValidationError, match="the stage 's' has both terms and an objective; state one of them"):
+            Stage(name="s", terms=[Term(distiller="a")], objective=Reference(name="mutual"))
+
+    def test_terms_are_options_of_the_default_objective(self) -> None:
+        made = stage("s", 0.5).minimises
+        assert made.name == "weighted-terms"
+        assert [Term.model_validate(term) for term in made.options["terms"]] == [Term(distiller="d0", weight=0.5)]
+
+    def test_a_stage_with_an_objective_is_always_active(self) -> None:
+        kept = Stage(name="s", objective=Reference(name="mutual"))
+        assert active_stages([kept, stage("dropped", 0)]) == [kept]
+
     def test_needs_a_term(self) -> None:
-        with pytest.raises(ValidationError, match="the stage 'attention' has no terms"):
+        with pytest.raises(ValidationError, match="the stage 'attention' has neither terms nor an objective"):
             Stage(name="attention", terms=[])
 
-    @pytest.mark.parametrize("wrong", [{"epochs": -1}, {"start": "beginning"}, {"epoch": 3}, {"terms": "target"}])
+    @pytest.mark.parametrize(
+        "wrong", [{"epochs": -1}, {"start": {"form": "teacher"}}, {"start": 3}, {"epoch": 3}, {"terms": "target"}]
+    )
     def test_refuses_what_is_wrong(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ValidationError):
             Stage.model_validate({"name": "s", "terms": [{"distiller": "target"}], **wrong})

@@ -101,3 +101,53 @@ def test_a_key_takes_the_subject_of_its_volume_if_it_has_one() -> None:
     assert SampleKey.of(stack, 3) == ("session-1", "session-1", 3)
     stack.subject = "anna"  # type: ignore[attr-defined]
     assert SampleKey.of(stack, 3) == ("anna", "session-1", 3)
+
+
+def unlabelled(index: int) -> Sample:
+    made = sample(index)
+    made.target = None
+    return made
+
+
+class TestUnlabelled:
+    def test_all_labelled_is_no_flag(self) -> None:
+        batch = Batch.collate([sample(1), sample(2)])
+        assert batch.labelled is None and batch.has_targets
+
+    def test_a_missing_target_is_zeros_and_flagged(self) -> None:
+        batch = Batch.collate([unlabelled(1), sample(2), unlabelled(3), sample(4)])
+        assert batch.labelled is not None and batch.labelled.tolist() == [False, True, False, True]
+        assert batch.has_targets and batch.target.shape == (4, 2, 3, 4)
+        for row, index in ((1, 2), (3, 4)):
+            assert torch.equal(batch.target[row], sample(index).target)
+        assert not batch.target[[0, 2]].any()
+
+    def test_without_any_target_there_is_none(self) -> None:
+        batch = Batch.collate([unlabelled(1), unlabelled(2)])
+        assert batch.labelled is not None and not batch.labelled.any()
+        assert not batch.has_targets and batch.target.numel() == 0
+
+    @pytest.mark.parametrize("kinds", ["lulu", "uuuu", "llll"])
+    def test_some_of_the_samples_keep_everything_of_theirs(self, kinds: str) -> None:
+        samples = [sample(i) if kind == "l" else unlabelled(i) for i, kind in enumerate(kinds)]
+        found = Batch.collate(samples).select(torch.tensor([3, 0]))
+        expected = Batch.collate([samples[3], samples[0]])
+        assert found.keys == expected.keys and torch.equal(found.input, expected.input)
+        assert torch.equal(found.conditions["mask"], expected.conditions["mask"])
+        for row, kind in enumerate((kinds[3], kinds[0])):
+            assert found.labelled is None or bool(found.labelled[row]) is (kind == "l")
+            if kind == "l":
+                assert torch.equal(found.target[row], expected.target[row])
+
+    @pytest.mark.parametrize("samples", [[sample(1), unlabelled(2)], [unlabelled(1)]])
+    def test_moving_it_keeps_the_flags(self, samples: list[Sample]) -> None:
+        batch = Batch.collate(samples)
+        moved = batch.to("meta", memory_format=torch.channels_last)
+        assert moved.labelled is not None and moved.labelled.device.type == "cpu"
+        assert torch.equal(moved.labelled, batch.labelled) and moved.target.shape == batch.target.shape
+
+    def test_targets_of_unequal_shape_are_refused_past_an_unlabelled_sample(self) -> None:
+        other = sample(9)
+        other.target = torch.zeros(2, 6, 8)
+        with pytest.raises(UserError, match="slices of unequal shape"):
+            Batch.collate([unlabelled(1), sample(2), other])

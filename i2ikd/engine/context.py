@@ -126,7 +126,7 @@ class TrainingContext:
             if index % self.group.size != self.group.rank:
                 continue
             if batch.labelled is not None:
-                raise UserError(f"validation: {batch.keys[0].volume}: expected a target for every sample, got none")
+                raise UserError(f"validation: expected a target for every sample, got none for {_unlabelled(batch)}")
             on_device = self.to_device(batch)
             with autocast(self.device, self.precision):
                 output = apply(network, on_device)
@@ -135,3 +135,10 @@ class TrainingContext:
         network.train(training)
         whole, slices = self.group.sum([total, count])
         return whole / slices
+
+
+def _unlabelled(batch: Batch) -> str:
+    """Return the name of the first sample without a target."""
+    assert batch.labelled is not None
+    row = int((~batch.labelled).nonzero()[0])
+    return f"{batch.keys[row].volume}[{batch.keys[row].index}]" if batch.keys else f"sample {row} of a batch"

@@ -45,7 +45,7 @@ def set_up_objective(
         ObjectiveContext(
             network=network,
             side=side,
-            inputs=shared.inputs,
+            inputs={role: shared.inputs[role] for role in sorted(objective.needs & shared.inputs.keys())},
             models={**shared.models, side: model},
             pairs=shared.pairs,
             task=shared.task,

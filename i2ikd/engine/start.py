@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +105,21 @@ def frozen_parameters(network: nn.Module, patterns: list[str]) -> list[nn.Parame
     modules = dict(network.named_modules())
     paths = [path for pattern in patterns for path in expand(network, pattern, "trained network")]
     return list(dict.fromkeys(p for path in paths for p in modules[path].parameters()))
+
+
+def trained_parameters(
+    network: nn.Module, own: Iterable[nn.Parameter], frozen: Iterable[nn.Parameter], where: str
+) -> list[nn.Parameter]:
+    """Return the parameters that a stage trains: the network's and the objective's own, without frozen ones.
+
+    Raises:
+        UserError: there are none.
+    """
+    excluded = {id(parameter) for parameter in frozen}
+    found = [p for p in (*network.parameters(), *own) if p.requires_grad and id(p) not in excluded]
+    if not found:
+        raise UserError(f"{where}: expected parameters to train, got none; freeze fewer modules")
+    return found
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from i2ikd.engine.device import training_format
 from i2ikd.engine.objectives import set_up_objective
 from i2ikd.engine.optimiser import make_optimiser, set_rate
 from i2ikd.engine.plan import PlannedStage
-from i2ikd.engine.start import frozen_parameters
+from i2ikd.engine.start import frozen_parameters, trained_parameters
 from i2ikd.engine.start_weights import set_start_weights
 from i2ikd.errors import UserError
 from i2ikd.network import to_memory_format
@@ -133,8 +133,8 @@ class Trainer:
         self._ema = None
         shared.group.broadcast_(self._tensors())
         self._freeze(planned)
-        parameters = (*self.network.parameters(), *self.objective.trainable())
-        self._trained = [parameter for parameter in parameters if parameter.requires_grad]
+        where = f"{self.run.name}, stage {planned.stage.name!r}"
+        self._trained = trained_parameters(self.network, self.objective.trainable(), self._frozen, where)
         self._optimiser = make_optimiser(self._trained, planned.training)
         set_rate(self._optimiser, planned.training, planned.epochs, epoch=0)
         if planned.training.ema is not None:

@@ -106,12 +106,15 @@ def predict(
         Images and targets of one volume [S, H, W], by arm.
 
     Raises:
-        UserError: an empty split, or slices of one volume that differ in shape.
+        UserError: an empty split, a sample without a target, or slices of one volume that differ in shape.
     """
     if len(dataset) == 0:
         raise UserError("cannot evaluate: the split has no slices")
     outputs, targets, keys = dict[str, list[np.ndarray]](), list[np.ndarray](), list[SampleKey]()
     for batch in ordered(dataset, _BATCH):
+        if batch.labelled is not None:
+            key = batch.keys[int((~batch.labelled).nonzero()[0])]
+            raise UserError(f"evaluation: expected a target for every sample, got none for {key.volume}[{key.index}]")
         rows = run(batch)
         for position, key in enumerate(batch.keys):
             if keys and (key.subject, key.volume) != (keys[0].subject, keys[0].volume):

@@ -148,7 +148,7 @@ def execute(jobs: Sequence[Job], executor: Executor, on_submit: Callable[[Job], 
     if not waiting:
         return
     if executor.slots > 1:  # first those that others wait for
-        waiting.sort(key=lambda job: not any(job.provides & other.requires for other in waiting))
+        waiting = sorted(jobs, key=lambda job: not any(job.provides & other.requires for other in jobs))
     with executor:
         while waiting or running:
             ready = [job for job in waiting if not _is_blocked(job, [*waiting, *running])]

@@ -16,7 +16,7 @@ from i2ikd.engine.objectives import set_up_objective
 from i2ikd.engine.optimiser import make_optimiser
 from i2ikd.engine.plan import PlannedStage
 from i2ikd.engine.run import Run, create_transforms
-from i2ikd.engine.start import frozen_parameters
+from i2ikd.engine.start import frozen_parameters, trained_parameters
 from i2ikd.engine.start_weights import set_start_weights
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
@@ -84,10 +84,11 @@ def _check_stages(graph: RunGraph, run: Run, network: nn.Module, example: Batch,
     for stage in run.stages:
         make_optimiser(network.parameters(), stage.training)
         _check_start(stage, shared, network, run)
-        frozen_parameters(network, stage.stage.freeze)
+        frozen = frozen_parameters(network, stage.stage.freeze)
         specification = run.specification
         objective = set_up_objective(shared, stage.stage, network, specification.side, specification.model, 0)
         objective.close()
+        trained_parameters(network, objective.trainable(), frozen, f"{where}, stage {stage.stage.name!r}")
 
 
 def _check_start(stage: PlannedStage, shared: TrainingContext, network: nn.Module, run: Run) -> None:

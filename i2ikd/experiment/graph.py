@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from i2ikd.component import Component
 from i2ikd.config import Arm, Network, Training
 from i2ikd.engine.objectives import create_objective
 from i2ikd.engine.plan import PlannedStage, own_training, plan_stages
@@ -188,8 +187,8 @@ class RunGraph:
             UserError: an option that contradicts the task.
         """
         options = network.options
-        component: Component = self.context.registry.get("model", network.model)
-        known = parameters(component.resolve())
+        place = f"{where} (model {network.model!r})"
+        known = parameters(self.context.registry.get("model", network.model, place).resolve(place))
         for name, value in self.context.task.network_options().items():
             if name not in known:
                 continue

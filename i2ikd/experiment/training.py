@@ -76,7 +76,11 @@ class RunTrainer:
 
         def left(role: str, name: str) -> nn.Module:
             side: Side = "teacher" if name == "teacher" else "student"
-            return left_network(context, inputs[role], name, build(side))
+            specification = inputs[role][0].specification
+            if side != specification.side:
+                return left_network(context, inputs[role], name, build(side))
+            network = build_network(context.registry, specification.model, specification.options, seed, role)
+            return left_network(context, inputs[role], name, network.to(context.device))
 
         return TrainingContext(
             registry=context.registry,

@@ -12,6 +12,7 @@ from torch import Tensor
 from i2ikd import Batch, Features, TapShapes, UserError
 from i2ikd.builtin.distillers.attention import Attention, channel_energy
 from i2ikd.builtin.distillers.output import Imitation, Target
+from i2ikd.experiment.checks import check
 from i2ikd.testing import check_distiller, check_distiller_precision
 
 SIZE, OTHER = (16, 16), (8, 16)
@@ -180,11 +181,11 @@ class TestAttention:
 
     def test_mode_code_is_refused_with_a_batch_size_of_one(self, laboratory: Any) -> None:
         arms = [{"name": "arm", "recipe": "kd-mri", "distiller": {"name": "attention", "mode": "code"}}]
-        context = laboratory.context("training.batch=1", arms=arms)
+        graph = laboratory.graph("training.batch=1", arms=arms)
         with pytest.raises(
             UserError, match=r"relates samples and needs batches of at least 2, not 1; raise training\.batch"
         ):
-            context.check(context.experiment.arms)
+            check(graph, graph.context.experiment.arms)
 
     @pytest.mark.parametrize("mode", ["squared", "paper", "code"])
     def test_only_the_student_receives_a_gradient(self, mode: str) -> None:

@@ -77,7 +77,7 @@ def test_custom_returns_the_configured_stages() -> None:
         ("joint", {"distiller": {"mode": "code"}}, "distiller.name"),
         ("custom", {"stages": []}, "stages = []"),
         ("custom", {}, "the option 'stages' is missing"),
-        ("custom", {"stages": [{"name": "a", "terms": []}]}, "the stage 'a' has no terms"),
+        ("custom", {"stages": [{"name": "a", "terms": []}]}, "the stage 'a' has neither terms nor an objective"),
         (
             "custom",
             {"stages": [{"name": "a", "terms": [{"distiller": "srd", "wieght": 1}]}]},

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from i2ikd.engine.loop import Callback, Interrupted, NullCallback
+from i2ikd.callback import Callback, NullCallback
+from i2ikd.engine.loop import Interrupted
 
 
 class Stop(NullCallback):
@@ -18,12 +19,12 @@ class Stop(NullCallback):
         self.left = steps
         self.at_epoch_end = at_epoch_end
 
-    def stepped(self) -> None:
+    def on_step_end(self) -> None:
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
-    def epoch_ended(self, *_: object) -> None:
+    def on_epoch_end(self, *_: object) -> None:
         if self.at_epoch_end:
             self.at_epoch_end = False
             os.kill(os.getpid(), signal.SIGINT)

@@ -7,20 +7,24 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import timm.optim  # noqa: F401 (imported once, for all)
 import torch
-from i2ikd.engine.objective import Objective
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from i2ikd.builtin.objectives.weighted_terms import WeightedTerms
 from i2ikd.cli.main import run
 from i2ikd.config import read_experiment
-from i2ikd.engine.loop import Interrupted, NullCallback
+from i2ikd.engine.loop import Interrupted
 from i2ikd.engine.processes import ProcessGroup, joined_processes
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.schedule import train_arms
+from i2ikd.objective import Loss
 from i2ikd.registry import default_registry
 
 file, out, overrides = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
@@ -52,16 +56,25 @@ def pair(work: Callable[[int], int | None]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
 
 
-class Stop(NullCallback):
-    """A signal after three steps, and at once another: torchrun passes on what a scheduler sends to all."""
+@contextmanager
+def stopped_after(steps: int) -> Iterator[None]:
+    """A signal after some steps, and at once another: torchrun passes on what a scheduler sends to all.
 
-    left = 3
+    Callbacks are for the main process, so the steps are those of the optimiser.
+    """
+    made = []
 
-    def stepped(self) -> None:
-        self.left -= 1
-        if self.left == 0:
+    def step(*_: object) -> None:
+        made.append(1)
+        if len(made) == steps:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
+
+    handle = register_optimizer_step_post_hook(step)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def training(rank: int) -> None:
@@ -70,15 +83,17 @@ def training(rank: int) -> None:
         found = exchanged(group)
         if group.rank == 1:
             torch.save(found, out / "exchanged.pt")
-        context = ExperimentContext(experiment, default_registry(), out / "whole", group)
+        graph = RunGraph(ExperimentContext(experiment, default_registry(), out / "whole", group))
         for arm in experiment.arms:
-            train_arms(context, [arm], 0, say=lambda _: None)
+            train_arms(graph, [arm], 0, log=lambda _: None)
         stops, going = 0, list(experiment.arms)
-        datasets, context = context._datasets, ExperimentContext(experiment, default_registry(), out / "parts", group)
-        context._datasets = datasets  # simulated subjects are drawn once
+        datasets = graph.context._datasets
+        graph = RunGraph(ExperimentContext(experiment, default_registry(), out / "parts", group))
+        graph.context._datasets = datasets  # simulated subjects are drawn once
         while going:
             try:
-                train_arms(context, going[:1], 0, Stop() if group.rank == 1 else NullCallback(), lambda _: None)
+                with stopped_after(3) if group.rank == 1 else nullcontext():
+                    train_arms(graph, going[:1], 0, log=lambda _: None)
                 going.pop(0)
             except Interrupted:
                 stops += 1
@@ -113,14 +128,14 @@ def exchanged(group: ProcessGroup) -> dict[str, Any]:
 
 
 def in_the_second_step(do: Callable[[dict[str, Any]], Any]) -> None:
-    forward, calls = Objective.forward, []
+    forward, calls = WeightedTerms.forward, []
 
-    def changed(self: Objective, *arguments: Any) -> Any:
-        total, parts = forward(self, *arguments)
+    def changed(self: WeightedTerms, *arguments: Any) -> Loss:
+        loss = forward(self, *arguments)
         calls.append(1)
-        return total, do(parts) if len(calls) == 2 else parts
+        return Loss(loss.total, do(loss.parts)) if len(calls) == 2 else loss
 
-    Objective.forward = changed  # type: ignore[method-assign]
+    WeightedTerms.forward = changed  # type: ignore[method-assign]
 
 
 def not_finite(rank: int) -> int:

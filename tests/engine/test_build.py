@@ -13,6 +13,7 @@ import torch
 from i2ikd import UserError
 from i2ikd.engine.build import build_network
 from i2ikd.engine.run import load_network
+from i2ikd.experiment.checks import check
 from i2ikd.experiment.schedule import train_teacher
 from i2ikd.registry import default_registry
 
@@ -57,10 +58,10 @@ class TestImportedModels:
     def test_a_factory_of_ones_own_is_trained_and_loaded_again(self, own_module: str, laboratory: Any) -> None:
         student = f'student={{model="import:{own_module}:make", width=3}}'
         arms = [{"name": "arm", "recipe": "joint", "pairs": [["cascades.1.layers.1", "first"]]}]
-        context = laboratory.context(student, arms=arms)
-        context.check(context.experiment.arms)
-        run = laboratory.train(context, "arm")
-        network = load_network(context.registry, run.folder)
+        graph = laboratory.graph(student, arms=arms)
+        check(graph, graph.context.experiment.arms)
+        run = laboratory.train(graph, "arm")
+        network = load_network(graph.context.registry, run.folder)
         assert type(network).__name__ == "Net" and not network.training
         assert network.first.weight.shape == (3, 1, 3, 3)
         assert run.folder.read("manifest")["components"][f"model:import:{own_module}:make"] == "imported"
@@ -79,14 +80,18 @@ class TestImportedModels:
     @pytest.mark.parametrize(
         ("model", "options", "message"),
         [
-            ("import:my_networks.small", {}, "write the model as import:package.module:factory"),
+            ("import:my_networks.small", {}, "expected import:package.module:Name, got 'import:my_networks.small'"),
             ("import:my_networks.smal:make", {}, "cannot import 'my_networks.smal:make': ModuleNotFoundError"),
             ("import:my_networks.small:mak", {}, "cannot import 'my_networks.small:mak': AttributeError"),
             ("import:my_networks.syntax:make", {}, "cannot import 'my_networks.syntax:make': SyntaxError"),
             ("import:my_networks.small:make", {"with": 3}, "unknown option 'with'; did you mean 'width'"),
             ("import:my_networks.small:make", {"width": "wide"}, "width = 'wide': should be a valid integer"),
-            ("import:my_networks.small:broken", {}, "'my_networks.small:broken' failed: RuntimeError: no such width"),
-            ("import:my_networks.small:number", {}, "gave a int, not a torch.nn.Module"),
+            (
+                "import:my_networks.small:broken",
+                {},
+                "(model 'import:my_networks.small:broken') failed to start: RuntimeError: no such width",
+            ),
+            ("import:my_networks.small:number", {}, "number' to return a torch.nn.Module, got int"),
         ],
     )
     def test_one_that_cannot_be_is_refused(
@@ -99,9 +104,9 @@ class TestImportedModels:
     def test_one_whose_image_does_not_fit_is_refused_before_training(
         self, own_module: str, laboratory: Any, optimiser_steps: Any
     ) -> None:
-        context = laboratory.context(f'student={{model="import:{own_module}:Net", outputs=2}}')
+        graph = laboratory.graph(f'student={{model="import:{own_module}:Net", outputs=2}}')
         with pytest.raises(UserError, match=r"Net returns \(2, 2, 32, 32\) for a target of \(2, 1, 32, 32\)"):
-            context.check(context.experiment.arms)
+            check(graph, graph.context.experiment.arms)
         assert optimiser_steps.count == 0
 
 
@@ -109,7 +114,7 @@ class TestGivenTeacher:
     @pytest.fixture
     def given(self, laboratory: Any) -> Path:
         """A trained teacher's folder."""
-        return train_teacher(laboratory.context(out="elsewhere"), 0, say=lambda _: None).folder.path
+        return train_teacher(laboratory.graph(out="elsewhere"), 0, log=lambda _: None).folder.path
 
     @pytest.mark.parametrize("form", ["folder", "weights.pt", "state dict"])
     def test_it_is_taken_and_not_trained(
@@ -119,23 +124,23 @@ class TestGivenTeacher:
         state = torch.load(given / "weights.pt", weights_only=True)["state"]
         torch.save(state, given / "plain.pt")
         optimiser_steps.count = 0
-        context = laboratory.context(f"teacher.weights={path}", "seeds=[0, 1]")
-        runs = [train_teacher(context, seed, say=lambda _: None) for seed in (0, 1)]
+        graph = laboratory.graph(f"teacher.weights={path}", "seeds=[0, 1]")
+        runs = [train_teacher(graph, seed, log=lambda _: None) for seed in (0, 1)]
         assert optimiser_steps.count == 0
         assert identical(laboratory.weights(runs[0]), state)
         assert runs[0].folder == runs[1].folder, "one teacher for all seeds"
 
     def test_a_student_learns_from_it(self, given: Path, laboratory: Any, identical: Any) -> None:
-        context = laboratory.context(f"teacher.weights={given}", out="given")
-        taught = laboratory.train(context, "kd-mri")
-        usual = laboratory.train(laboratory.context(out="elsewhere"), "kd-mri")
+        graph = laboratory.graph(f"teacher.weights={given}", out="given")
+        taught = laboratory.train(graph, "kd-mri")
+        usual = laboratory.train(laboratory.graph(out="elsewhere"), "kd-mri")
         assert identical(laboratory.weights(taught), laboratory.weights(usual))
 
     def test_its_content_and_not_its_place_is_what_counts(self, given: Path, laboratory: Any) -> None:
         moved = laboratory.folder / "moved.pt"
         moved.write_bytes((given / "weights.pt").read_bytes())
         first, second = (
-            laboratory.context(f"teacher.weights={path}").teacher_run(0).specification.digest for path in (given, moved)
+            laboratory.graph(f"teacher.weights={path}").teacher_run(0).specification.digest for path in (given, moved)
         )
         assert first == second
 
@@ -150,30 +155,31 @@ class TestGivenTeacher:
     def test_a_wrong_file_is_refused_before_training(
         self, override: str, message: str, given: Path, laboratory: Any, optimiser_steps: Any
     ) -> None:
-        context = laboratory.context(f"teacher.weights={given}", override)
+        graph = laboratory.graph(f"teacher.weights={given}", override)
         optimiser_steps.count = 0
         with pytest.raises(UserError) as caught:
-            context.check(context.experiment.arms)
+            check(graph, graph.context.experiment.arms)
         assert message in str(caught.value)
         assert optimiser_steps.count == 0
 
 
 def test_an_empty_split_is_refused(laboratory: Any) -> None:
-    context = laboratory.context()
-    context.dataset("val").keys.clear()
+    graph = laboratory.graph()
+    graph.context.dataset("val").keys.clear()
     with pytest.raises(UserError, match="the split 'val' has no slices"):
-        context.check([])
+        check(graph, [])
 
 
 def test_a_device_that_is_not_there_is_refused(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch sees no CUDA device here; use device = 'auto' or 'cpu'"):
-        laboratory.context("training.device=cuda")
-    assert laboratory.context("training.device=auto").device.type == "cpu"
+        laboratory.graph("training.device=cuda")
+    assert laboratory.graph("training.device=auto").context.device.type == "cpu"
 
 
 def test_a_view_that_the_task_does_not_offer_is_refused(laboratory: Any) -> None:
     with pytest.raises(
-        UserError, match=r"training\.augmentations: the task 'mri-recon' has no view 'flop'; did you mean 'flip'"
+        UserError,
+        match=r"training\.augmentations: the task 'mri-recon' has no augmentation 'flop'; did you mean 'flip'",
     ):
-        laboratory.context('training.augmentations=["flop"]')
+        laboratory.graph('training.augmentations=["flop"]')

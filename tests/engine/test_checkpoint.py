@@ -143,7 +143,7 @@ class TestWeights:
         assert torch.equal(other[0].weight, network()[0].weight)
 
     def test_a_run_on_its_way_is_no_finished_one(self, tmp_path: Path) -> None:
-        checkpoint.save({"digest": "x", "trainee": {}}, tmp_path / "weights.pt")
+        checkpoint.save({"digest": "x", "trainer": {}}, tmp_path / "weights.pt")
         with pytest.raises(UserError, match="is a checkpoint of a run that has not ended; the finished weights are in"):
             load_weights(network(), tmp_path)
 

@@ -17,12 +17,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import i2ikd
-from i2ikd.callback import RunContext
+from i2ikd.callback import NullCallback, RunContext
 from i2ikd.engine.batches import SampleBatches
-from i2ikd.engine.loop import NullCallback, train
-from i2ikd.engine.run import train_runs
+from i2ikd.engine.loop import train
+from i2ikd.engine.run import load_network, train_runs
 from i2ikd.engine.trainer import Trainer
 from i2ikd.experiment.schedule import train_teacher
+from i2ikd.experiment.training import RunTrainer
 
 STEPS = 2
 ARMS: list[dict[str, Any]] = [
@@ -40,23 +41,22 @@ class Epochs(NullCallback):
         self._probe = probe
         self.seen: list[Any] = []
 
-    def epoch_ended(self, *_: object) -> None:
+    def on_epoch_end(self, *_: object) -> None:
         self.seen.append(self._probe())
 
 
 def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mb: int) -> list[int]:
     """Train the arms together for 4 epochs and count the teacher's forward passes up to the end of each."""
     # What is validated never asks the teacher; without a choice of the best weights nothing is copied either.
-    context = laboratory.context(
-        "training.epochs=4", f"training.cache_mb={cache_mb}", "training.select=last", arms=arms
-    )
-    made = train_teacher(context, 0, say=lambda _: None)
-    teacher = context.load(made)
+    graph = laboratory.graph("training.epochs=4", f"training.cache_mb={cache_mb}", "training.select=last", arms=arms)
+    made = train_teacher(graph, 0, log=lambda _: None)
+    teacher = load_network(graph.context.registry, made.folder)
     counter: Counter[str] = Counter()
     handle = teacher.register_forward_pre_hook(lambda *_: counter.update(["forward"]))
     callback = Epochs(lambda: counter["forward"])
-    runs = [context.arm_run(context.experiment.arm(arm["name"]), 0) for arm in arms]
-    train_runs(runs, context.shared(0, teacher, made.specification.digest), callback)
+    runs = [graph.arm_run(graph.context.experiment.arm(arm["name"]), 0) for arm in arms]
+    shared = RunTrainer(graph).context(0, {"teacher": (made,)}, {"teacher": teacher}, callback)
+    train_runs(runs, shared)
     handle.remove()
     return callback.seen[len(arms) - 1 :: len(arms)]
 
@@ -96,9 +96,9 @@ def files(tmp_path: Path) -> Path:
 def test_what_a_live_teacher_gave_is_let_go_before_a_student_learns(
     laboratory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = laboratory.context("training.cache_mb=0", arms=ARMS[:2])
-    shared, held, features = ground_of(context), [], list[weakref.ref[Any]]()
-    for module in shared.teacher.modules():
+    graph = laboratory.graph("training.cache_mb=0", arms=ARMS[:2])
+    shared, held, features = ground_of(graph), [], list[weakref.ref[Any]]()
+    for module in shared.inputs["teacher"].modules():
         module.register_forward_hook(lambda module, inputs, output: features.append(weakref.ref(output)))
     training_step = Trainer.training_step
 
@@ -107,7 +107,7 @@ def test_what_a_live_teacher_gave_is_let_go_before_a_student_learns(
         training_step(trainer, *told)
 
     monkeypatch.setattr(Trainer, "training_step", spy)
-    train("arms", [student_of(context, arm["name"], shared) for arm in ARMS[:2]], shared)
+    train("arms", [student_of(graph, arm["name"], shared) for arm in ARMS[:2]], shared)
     assert held, "they learned"
     assert set(held[1::2]) == {0}, "the last of a step's students"
 
@@ -185,15 +185,16 @@ def test_slices_in_memory_are_not_read_again(files: Path, monkeypatch: pytest.Mo
     assert reads.total() == first
 
 
-def student_of(context: Any, arm: str, shared: Any) -> Trainer:
-    run = context.arm_run(context.experiment.arm(arm), 0)
-    network = context.registry.create("model", run.specification.model, run.specification.options)
+def student_of(graph: Any, arm: str, shared: Any) -> Trainer:
+    run = graph.arm_run(graph.context.experiment.arm(arm), 0)
+    network = graph.context.registry.create("model", run.specification.model, run.specification.options)
     return Trainer(RunContext(arm, 0, None, {}, network), network, run.stages, shared, run.specification.model)
 
 
-def ground_of(context: Any) -> Any:
-    made = train_teacher(context, 0, say=lambda _: None)
-    return context.shared(0, context.load(made), made.specification.digest)
+def ground_of(graph: Any, callback: Any = None) -> Any:
+    made = train_teacher(graph, 0, log=lambda _: None)
+    teacher = load_network(graph.context.registry, made.folder)
+    return RunTrainer(graph).context(0, {"teacher": (made,)}, {"teacher": teacher}, callback)
 
 
 def tensors_alive() -> tuple[int, int]:
@@ -207,13 +208,13 @@ def tensors_alive() -> tuple[int, int]:
 @pytest.mark.parametrize("cache_mb", [0, 64])
 def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mb: int) -> None:
     overrides = ("training.epochs=6", f"training.cache_mb={cache_mb}", "training.ema=0.9")
-    context = laboratory.context(*overrides, arms=[ARMS[2]])
-    shared = ground_of(context)
+    graph = laboratory.graph(*overrides, arms=[ARMS[2]])
     callback = Epochs(tensors_alive)
+    shared = ground_of(graph, callback)
     gc.collect()
     gc.freeze()  # what other tests left is not counted, and may go meanwhile
     try:
-        train("arm", [student_of(context, "three-terms", shared)], shared, callback=callback)
+        train("arm", [student_of(graph, "three-terms", shared)], shared)
     finally:
         gc.unfreeze()
     assert callback.seen[4] == callback.seen[1]
@@ -235,11 +236,12 @@ class Looks(TorchDispatchMode):
 
 @pytest.mark.parametrize(("arm", "terms"), [("two-terms", 2), ("three-terms", 3)])
 def test_a_step_looks_at_no_value_but_to_refuse_what_is_not_finite(laboratory: Any, arm: str, terms: int) -> None:
-    context = laboratory.context("training.epochs=4", "training.select=last", "training.optimizer=sgd", arms=ARMS)
-    shared = ground_of(context)
+    graph = laboratory.graph("training.epochs=4", "training.select=last", "training.optimizer=sgd", arms=ARMS)
+    looks = Looks()
+    callback = Epochs(lambda: looks.count)
+    shared = ground_of(graph, callback)
     shared.validation = None
-    with Looks() as looks:
-        callback = Epochs(lambda: looks.count)
-        train(arm, [student_of(context, arm, shared)], shared, callback=callback)
+    with looks:
+        train(arm, [student_of(graph, arm, shared)], shared)
     mean_losses, loaders_seed = terms + 1, 1
     assert np.diff(callback.seen).tolist() == [STEPS * terms + mean_losses + loaders_seed] * 3

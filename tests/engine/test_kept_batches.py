@@ -46,7 +46,7 @@ def test_a_pass_that_was_broken_off_is_not_taken_for_all() -> None:
 
 
 def test_a_comparison_validates_on_the_same_batches_in_every_epoch(laboratory: Any) -> None:
-    context = laboratory.context()
-    first, second = list(context.validation()), list(context.validation())
+    graph = laboratory.graph()
+    first, second = list(graph.context.validation()), list(graph.context.validation())
     assert all(a is b for a, b in zip(first, second, strict=True)) and first
-    assert [key for batch in first for key in batch.keys] == list(context.dataset("val").keys)
+    assert [key for batch in first for key in batch.keys] == list(graph.context.dataset("val").keys)

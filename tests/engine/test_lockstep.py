@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from i2ikd.engine.loop import Interrupted, NullCallback
+from i2ikd.callback import NullCallback
+from i2ikd.engine.loop import Interrupted
 from i2ikd.experiment.schedule import train_arms
 
 ARMS = [
@@ -21,14 +22,16 @@ ARMS = [
 
 
 def together(laboratory: Any, out: str, *overrides: str, callback: Any = None) -> list[Any]:
-    context = laboratory.context(*overrides, arms=ARMS, out=out)
-    return train_arms(context, context.experiment.arms, 0, callback or NullCallback(), lambda _: None, lockstep=True)
+    graph = laboratory.graph(*overrides, arms=ARMS, out=out)
+    return train_arms(
+        graph, graph.context.experiment.arms, 0, callback or NullCallback(), lambda _: None, lockstep=True
+    )
 
 
 @pytest.fixture
 def alone(laboratory: Any) -> list[Any]:
-    context = laboratory.context(arms=ARMS, out="alone")
-    return [laboratory.train(context, str(arm["name"])) for arm in ARMS]
+    graph = laboratory.graph(arms=ARMS, out="alone")
+    return [laboratory.train(graph, str(arm["name"])) for arm in ARMS]
 
 
 def test_the_numbers_are_the_same(laboratory: Any, alone: list[Any], identical: Any) -> None:
@@ -40,7 +43,7 @@ def test_the_numbers_are_the_same(laboratory: Any, alone: list[Any], identical: 
 
 def test_an_interrupted_lockstep_goes_on(laboratory: Any, alone: list[Any], stop: Any, identical: Any) -> None:
     """Also where one arm was trained further before by itself."""
-    first = laboratory.context(arms=ARMS, out="together")
+    first = laboratory.graph(arms=ARMS, out="together")
     with pytest.raises(Interrupted):
         laboratory.train(first, "kd-mri", callback=stop(steps=4 + 3))
     with pytest.raises(Interrupted):
@@ -56,7 +59,7 @@ def test_one_pass_over_the_data_serves_all(laboratory: Any) -> None:
     class Batches(NullCallback):
         seen = 0
 
-        def stepped(self) -> None:
+        def on_step_end(self) -> None:
             self.seen += 1
 
     callback = Batches()

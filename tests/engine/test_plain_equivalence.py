@@ -28,44 +28,44 @@ TWENTY_STEPS = "training.epochs=10"
 def test_teacher_terms_of_weight_0_leave_plain_training(
     options: dict[str, Any], laboratory: Any, identical: Any, optimiser_steps: Any
 ) -> None:
-    context = laboratory.context(TWENTY_STEPS, arms=[PLAIN, {"name": "silent", **options}])
-    silent = laboratory.train(context, "silent")
+    graph = laboratory.graph(TWENTY_STEPS, arms=[PLAIN, {"name": "silent", **options}])
+    silent = laboratory.train(graph, "silent")
     assert optimiser_steps.count == 20, "no teacher is trained for it either"
-    assert silent.specification.teacher is None
-    assert identical(laboratory.weights(silent), laboratory.weights(laboratory.train(context, "plain")))
+    assert silent.specification.inputs == {}
+    assert identical(laboratory.weights(silent), laboratory.weights(laboratory.train(graph, "plain")))
 
 
 def test_a_small_weight_is_not_weight_0(laboratory: Any, identical: Any) -> None:
-    context = laboratory.context(arms=[PLAIN, {"name": "quiet", "recipe": "joint", "weight": 1e-3}])
-    quiet, plain = (laboratory.weights(laboratory.train(context, name)) for name in ("quiet", "plain"))
+    graph = laboratory.graph(arms=[PLAIN, {"name": "quiet", "recipe": "joint", "weight": 1e-3}])
+    quiet, plain = (laboratory.weights(laboratory.train(graph, name)) for name in ("quiet", "plain"))
     assert not identical(quiet, plain)
     assert all(torch.allclose(quiet[name], plain[name], atol=0.1) for name in plain)
 
 
 def test_the_control_makes_as_many_steps_as_kd_mri(laboratory: Any, optimiser_steps: Any) -> None:
-    context = laboratory.context("training.epochs=3")
-    laboratory.train(context, "kd-mri")
+    graph = laboratory.graph("training.epochs=3")
+    laboratory.train(graph, "kd-mri")
     teacher, optimiser_steps.count = 6, optimiser_steps.count - 6
     assert optimiser_steps.count == 12
     optimiser_steps.count = 0
-    laboratory.train(context, "control")
+    laboratory.train(graph, "control")
     assert optimiser_steps.count == 2 * teacher == 12
 
 
 def test_a_stage_restarts_the_learning_rate_and_goes_on_from_the_weights(laboratory: Any) -> None:
     changes = ("training.schedule=cosine", "training.epochs=4", "training.select=last")
-    context = laboratory.context(*changes)
-    control = laboratory.train(context, "control").folder.read("history")
+    graph = laboratory.graph(*changes)
+    control = laboratory.train(graph, "control").folder.read("history")
     rates = [row["lr"] for row in control]
     assert rates[:4] == rates[4:] and rates[0] > rates[3]
-    student = laboratory.train(context, "student").folder.read("history")
+    student = laboratory.train(graph, "student").folder.read("history")
     assert control[:4] == student, "the first stage is the plain student"
     assert control[4]["losses"]["total"] < student[0]["losses"]["total"]
 
 
 def test_the_stages_of_kd_mri_are_features_then_output(laboratory: Any) -> None:
-    context = laboratory.context(arms=[{"name": "kd", "recipe": "kd-mri", "feature_epochs": 1, "epochs": 3}])
-    history = laboratory.train(context, "kd").folder.read("history")
+    graph = laboratory.graph(arms=[{"name": "kd", "recipe": "kd-mri", "feature_epochs": 1, "epochs": 3}])
+    history = laboratory.train(graph, "kd").folder.read("history")
     assert [row["stage"] for row in history] == ["features"] + ["output"] * 3
     assert history[0]["losses"].keys() == {"total", "attention"}
     assert history[0]["validation"] is None, "a stage that never looks at the image has no validation loss"

@@ -12,7 +12,8 @@ from i2ikd.engine.batches import LoaderBatches, SampleBatches
 from i2ikd.engine.device import resolve_device
 from i2ikd.engine.processes import ProcessGroup
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.ddp_checks import shares
+from i2ikd.experiment.ddp_checks import ddp_checks
+from i2ikd.experiment.graph import RunGraph
 from i2ikd.registry import default_registry
 
 
@@ -31,11 +32,11 @@ def context_of(laboratory: Any, *overrides: str, size: int = 2) -> ExperimentCon
 
 class TestShares:
     def lines(self, laboratory: Any, *overrides: str, size: int = 2, arm: str | None = None) -> list[str]:
-        context = context_of(laboratory, *overrides, size=size)
-        return shares(context, [context.experiment.arm(arm)] if arm else [])
+        graph = RunGraph(context_of(laboratory, *overrides, size=size))
+        return ddp_checks(graph, [graph.context.experiment.arm(arm)] if arm else [])
 
     def test_a_batch_is_divided_evenly_or_not_at_all(self, laboratory: Any) -> None:
-        assert self.lines(laboratory, arm="kd-mri") == ["2 processes: each learns from 2 samples of a batch of 4"]
+        assert self.lines(laboratory, arm="kd-mri") == ["2 processes: each trains on 2 samples of a batch of 4"]
         assert self.lines(laboratory, size=1) == []
         with pytest.raises(UserError, match=r"training\.batch = 4 cannot be divided among 3 processes.*multiple of 3"):
             self.lines(laboratory, size=3)
@@ -45,8 +46,11 @@ class TestShares:
     def test_what_relates_samples_is_named(self, laboratory: Any) -> None:
         distiller = 'arms.kd-mri.distiller={ name = "attention", mode = "code" }'
         (line,) = self.lines(laboratory, distiller, arm="kd-mri")
-        assert line.endswith("these see one process's samples: attention (students/kd-mri/seed0)")
-        with pytest.raises(UserError, match=r"'attention' relates samples and needs at least 2 .* 4 processes has 1"):
+        assert "; these relate the samples of one process only, " in line
+        assert line.endswith("so numbers differ from one process: attention (students/kd-mri/seed0)")
+        with pytest.raises(
+            UserError, match=r"'features': attention relates samples and needs at least 2 .* 4 processes has 1"
+        ):
             self.lines(laboratory, distiller, size=4, arm="kd-mri")
 
     def test_batch_normalisation_is_named(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +62,7 @@ class TestShares:
         monkeypatch.chdir(laboratory.folder)
         monkeypatch.syspath_prepend(str(laboratory.folder))
         (line,) = self.lines(laboratory, 'teacher={ model = "import:normalising_networks:make" }')
-        assert line.endswith("these see one process's samples: batch normalisation (teacher/seed0)")
+        assert line.endswith("so numbers differ from one process: batch normalisation (teacher/seed0)")
 
     def test_together_the_parts_are_the_batches_of_one_process(self, laboratory: Any) -> None:
         context = context_of(laboratory, 'training.augmentations=["flip"]', "task.mask.fixed=false")

@@ -24,6 +24,7 @@ from i2ikd.config import read_experiment
 from i2ikd.engine import checkpoint
 from i2ikd.engine.loop import Interrupted
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.schedule import train_arms
 from i2ikd.registry import default_registry
 
@@ -101,9 +102,9 @@ class Pairs:
 
 def pairs(file: Path, folder: Path, *overrides: str) -> Pairs:
     process = started(DRIVER, file, folder, *overrides)
-    context = bench_in(folder / "alone", file, *overrides)
-    for arm in context.experiment.arms:
-        train_arms(context, [arm], 0, say=lambda _: None)
+    graph = graph_in(folder / "alone", file, *overrides)
+    for arm in graph.context.experiment.arms:
+        train_arms(graph, [arm], 0, log=lambda _: None)
     printed, said = finished(process)
     assert process.returncode == 0, said
     return Pairs(folder, json.loads(printed))
@@ -116,8 +117,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
     return pairs(folder / "experiment.toml", folder)
 
 
-def bench_in(out: Path, file: Path, *overrides: str) -> ExperimentContext:
-    return ExperimentContext(read_experiment(file, overrides), default_registry(), out)
+def graph_in(out: Path, file: Path, *overrides: str) -> RunGraph:
+    return RunGraph(ExperimentContext(read_experiment(file, overrides), default_registry(), out))
 
 
 Results = dict[str, tuple[Any, dict[str, Tensor]]]
@@ -221,17 +222,17 @@ class TestCommands:
         printed, said = finished(process)
         assert said.count("a checkpoint was saved. Continue with: torchrun --nproc-per-node 2 -m i2ikd train") == 1
         assert printed.count("train  teacher/seed0") == 1, "one process speaks"
-        assert printed.count("2 processes: each learns from 2 samples of a batch of 4") == 1
+        assert printed.count("2 processes: each trains on 2 samples of a batch of 4") == 1
         logged = [json.loads(line)["step"] for line in log.read_text().splitlines()]
         assert logged == list(range(1, len(logged) + 1)), "one process logs"
 
         (path,) = (out / "store").glob("*/checkpoint.pt")
-        before = checkpoint.load(path)["trainee"]
+        before = checkpoint.load(path)["trainer"]
         assert before["epoch"] >= 3
-        context = bench_in(out, file, *changes)
+        graph = graph_in(out, file, *changes)
         with pytest.raises(Interrupted):
-            train_arms(context, [context.experiment.arm("kd-mri")], 0, stop(steps=1), say=lambda _: None)
-        after = checkpoint.load(path)["trainee"]
+            train_arms(graph, [graph.context.experiment.arm("kd-mri")], 0, stop(steps=1), log=lambda _: None)
+        after = checkpoint.load(path)["trainer"]
         assert after["epoch"] * 2 + after["step"] == before["epoch"] * 2 + before["step"] + 1
 
     @pytest.mark.parametrize("name", ["compare", "evaluate", "profile", "demo"])

@@ -31,6 +31,23 @@ ARMS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "random views": ({"recipe": "imitation"}, ['training.augmentations=["flip", "shift", "mix"]']),
     "random masks": ({"recipe": "imitation"}, ["task.mask.fixed=false"]),
     "ratio": ({"recipe": "joint", "ratio": 0.7, "alpha": 0.6}, []),
+    "scheduled weight": (
+        {
+            "recipe": "custom",
+            "stages": [
+                {
+                    "name": "a",
+                    "terms": [
+                        {"distiller": "target"},
+                        {"distiller": "imitation", "weight": {"start": 1, "end": 0, "until": 0.6}},
+                        {"distiller": "attention", "ratio": 0.3},
+                    ],
+                    "epochs": 3,
+                }
+            ],
+        },
+        [],
+    ),
     "relates samples": ({"recipe": "joint", "distiller": {"name": "attention", "mode": "code"}}, []),
     "stage settings of its own": (
         {
@@ -52,15 +69,15 @@ def test_stopping_after_every_step_changes_nothing(
     options, changes = ARMS[case]
     overrides = ["teacher.training.epochs=1", *changes]
     arms = [{"name": "arm", **options}]
-    whole = laboratory.train(laboratory.context(*overrides, arms=arms, out="whole"), "arm")
+    whole = laboratory.train(laboratory.graph(*overrides, arms=arms, out="whole"), "arm")
 
     def work(callback: Any) -> None:
-        laboratory.train(laboratory.context(*overrides, arms=arms, out="parts"), "arm", callback=callback)
+        laboratory.train(laboratory.graph(*overrides, arms=arms, out="parts"), "arm", callback=callback)
 
     interruptions = again_and_again(work, lambda: stop(steps=1))
     steps = 2 * (1 + sum(stage.epochs for stage in whole.stages))
     assert interruptions == steps, "the last steps of epochs and of stages, and the teacher's, are among them"
-    parts = laboratory.context(*overrides, arms=arms, out="parts").arm_run(laboratory.experiment(arms=arms).arms[0], 0)
+    parts = laboratory.graph(*overrides, arms=arms, out="parts").arm_run(laboratory.experiment(arms=arms).arms[0], 0)
     assert parts.folder.read("history") == whole.folder.read("history")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
@@ -68,37 +85,37 @@ def test_stopping_after_every_step_changes_nothing(
 @pytest.mark.parametrize("optimizer", ["sgd", "adafactor", "muon"])
 def test_the_state_of_an_optimiser_is_kept(optimizer: str, laboratory: Any, stop: Any, identical: Any) -> None:
     change = f"training.optimizer={optimizer}"
-    whole = laboratory.train(laboratory.context(change, out="whole"), "student")
+    whole = laboratory.train(laboratory.graph(change, out="whole"), "student")
     with pytest.raises(Interrupted):
-        laboratory.train(laboratory.context(change, out="parts"), "student", callback=stop(steps=3))
-    parts = laboratory.train(laboratory.context(change, out="parts"), "student")
+        laboratory.train(laboratory.graph(change, out="parts"), "student", callback=stop(steps=3))
+    parts = laboratory.train(laboratory.graph(change, out="parts"), "student")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
 
 def test_a_request_during_the_end_of_an_epoch_is_not_lost(laboratory: Any, stop: Any, identical: Any) -> None:
-    whole = laboratory.train(laboratory.context(out="whole"), "student")
+    whole = laboratory.train(laboratory.graph(out="whole"), "student")
     for epoch in range(2):
         with pytest.raises(Interrupted):
-            laboratory.train(laboratory.context(out="parts"), "student", callback=stop(at_epoch_end=True))
+            laboratory.train(laboratory.graph(out="parts"), "student", callback=stop(at_epoch_end=True))
         state = checkpoint.load(next((laboratory.folder / "parts" / "store").glob("*/checkpoint.pt")))
-        assert (state["trainee"]["epoch"], state["trainee"]["step"]) == (epoch + 1, 0)
-    parts = laboratory.train(laboratory.context(out="parts"), "student")
+        assert (state["trainer"]["epoch"], state["trainer"]["step"]) == (epoch + 1, 0)
+    parts = laboratory.train(laboratory.graph(out="parts"), "student")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
 
 def test_a_crash_goes_on_from_the_last_checkpoint(laboratory: Any, stop: Any, identical: Any) -> None:
     class Crash(stop):
-        def stepped(self) -> None:
+        def on_step_end(self) -> None:
             self.left -= 1
             if self.left == 0:
                 raise MemoryError("out of memory")
 
-    whole = laboratory.train(laboratory.context(out="whole"), "control")
+    whole = laboratory.train(laboratory.graph(out="whole"), "control")
     with pytest.raises(Interrupted):
-        laboratory.train(laboratory.context(out="parts"), "control", callback=stop(steps=3))
+        laboratory.train(laboratory.graph(out="parts"), "control", callback=stop(steps=3))
     with pytest.raises(MemoryError):
-        laboratory.train(laboratory.context(out="parts"), "control", callback=Crash(steps=3))
-    parts = laboratory.train(laboratory.context(out="parts"), "control")
+        laboratory.train(laboratory.graph(out="parts"), "control", callback=Crash(steps=3))
+    parts = laboratory.train(laboratory.graph(out="parts"), "control")
     assert parts.folder.read("history") == whole.folder.read("history")
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
@@ -107,9 +124,7 @@ def test_what_a_plugin_says_at_random_goes_on_too(
     laboratory: Any, stop: Any, again_and_again: Any, identical: Any
 ) -> None:
     def work(out: str, callback: Any = None) -> Any:
-        return laboratory.train(
-            laboratory.context(arms=[NOISY], out=out, plugins=(Noisy(),)), "noisy", callback=callback
-        )
+        return laboratory.train(laboratory.graph(arms=[NOISY], out=out, plugins=(Noisy(),)), "noisy", callback=callback)
 
     whole = work("whole")
     assert again_and_again(lambda callback: work("parts", callback), lambda: stop(steps=1)) > 0
@@ -148,8 +163,8 @@ class TestCheckpoints:
     @pytest.fixture
     def interrupted(self, laboratory: Any, stop: Any) -> Iterator[Callable[[], Any]]:
         with pytest.raises(Interrupted):
-            laboratory.train(laboratory.context(), "student", callback=stop(steps=3))
-        yield lambda: laboratory.train(laboratory.context(), "student")
+            laboratory.train(laboratory.graph(), "student", callback=stop(steps=3))
+        yield lambda: laboratory.train(laboratory.graph(), "student")
 
     def file(self, laboratory: Any) -> Any:
         return next((laboratory.folder / "out" / "store").glob("*/checkpoint.pt"))
@@ -177,8 +192,8 @@ class TestCheckpoints:
     def test_one_of_another_network_names_the_difference(self, interrupted: Any, laboratory: Any) -> None:
         path = self.file(laboratory)
         content = checkpoint.load(path)
-        weight = content["trainee"]["network"].pop("cascades.0.layers.0.convolution.weight")
-        content["trainee"]["network"]["cascades.0.layers.0.convolution.kernel"] = weight
+        weight = content["trainer"]["network"].pop("cascades.0.layers.0.convolution.weight")
+        content["trainer"]["network"]["cascades.0.layers.0.convolution.kernel"] = weight
         checkpoint.save(content, path)
         with pytest.raises(UserError, match=r"another network's weights: it lacks .*weight; it has .*kernel besides"):
             interrupted()

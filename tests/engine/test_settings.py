@@ -14,10 +14,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import i2ikd
 from i2ikd import UserError
+from i2ikd.callback import NullCallback
 from i2ikd.config import Training
-from i2ikd.engine.loop import NullCallback
 from i2ikd.engine.optimiser import make_optimiser, set_rate
 from i2ikd.engine.precision import resolve_precision
+from i2ikd.engine.run import load_network
+from i2ikd.experiment.checks import check
+from i2ikd.experiment.training import RunTrainer
 
 
 def rates(epochs: int, **settings: Any) -> list[float]:
@@ -65,10 +68,10 @@ class TestSchedules:
         assert found[3] == pytest.approx(rates(9, lr=1e-2, schedule=schedule)[3])
 
     def test_the_history_has_the_rate_of_each_epoch(self, laboratory: Any) -> None:
-        context = laboratory.context(
+        graph = laboratory.graph(
             "training.schedule=step", "training.decay_epochs=2", "training.epochs=5", "training.lr=0.01"
         )
-        history = laboratory.train(context, "student").folder.read("history")
+        history = laboratory.train(graph, "student").folder.read("history")
         assert [row["lr"] for row in history] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
 
 
@@ -124,9 +127,9 @@ class TestOptimisers:
 
     def test_one_of_a_later_stage_is_refused_before_any_training(self, laboratory: Any, optimiser_steps: Any) -> None:
         stage = {"name": "a", "terms": [{"distiller": "target"}], "training": {"optimizer": "adamm"}}
-        context = laboratory.context(arms=[{"name": "arm", "recipe": "custom", "stages": [stage]}])
+        graph = laboratory.graph(arms=[{"name": "arm", "recipe": "custom", "stages": [stage]}])
         with pytest.raises(UserError, match="did you mean 'adam"):
-            context.check(context.experiment.arms)
+            check(graph, graph.context.experiment.arms)
         assert optimiser_steps.count == 0
 
 
@@ -139,7 +142,7 @@ def gradient_norms(laboratory: Any, *overrides: str) -> list[float]:
         norms.append(float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in grads]))))
 
     handle = register_optimizer_step_pre_hook(note)
-    laboratory.train(laboratory.context(*overrides, out="+".join(overrides) or "plain"), "student")
+    laboratory.train(laboratory.graph(*overrides, out="+".join(overrides) or "plain"), "student")
     handle.remove()
     return norms
 
@@ -158,7 +161,7 @@ class TestAverage:
             network: nn.Module
             states: ClassVar[list[dict[str, Tensor]]] = []
 
-            def stepped(self) -> None:
+            def on_step_end(self) -> None:
                 self.states.append({n: t.detach().clone() for n, t in self.network.state_dict().items()})
 
         class Probe:
@@ -168,7 +171,7 @@ class TestAverage:
 
         collected = Collect()
         settings = ("training.ema=0.7", "training.select=last", "training.epochs=3")
-        run = laboratory.train(laboratory.context(*settings, plugins=(Probe(),)), "student", callback=collected)
+        run = laboratory.train(laboratory.graph(*settings, plugins=(Probe(),)), "student", callback=collected)
         assert len(collected.states) == 6
         average = collected.states[0]
         for state in collected.states[1:]:
@@ -179,10 +182,12 @@ class TestAverage:
 
     def test_it_is_what_is_validated(self, laboratory: Any) -> None:
         settings = ["training.select=last", "training.epochs=1", "training.validate_every=1"]
-        context = laboratory.context("training.ema=0.9", *settings)
-        run = laboratory.train(context, "student")
+        graph = laboratory.graph("training.ema=0.9", *settings)
+        run = laboratory.train(graph, "student")
         (row,) = run.folder.read("history")
-        assert context.shared(0).validation_loss(context.load(run)) == pytest.approx(row["validation"], rel=1e-6)
+        assert RunTrainer(graph).context(0).validation_loss(
+            load_network(graph.context.registry, run.folder)
+        ) == pytest.approx(row["validation"], rel=1e-6)
 
 
 class Setback:
@@ -201,11 +206,11 @@ class TestSelection:
 
     def losses(self, laboratory: Any, select: str) -> tuple[list[float], float]:
         """The validation losses of the epochs, and that of the result."""
-        context = laboratory.context(f"training.select={select}", *self.SETTINGS, plugins=(Setback(),))
-        run = laboratory.train(context, "student")
+        graph = laboratory.graph(f"training.select={select}", *self.SETTINGS, plugins=(Setback(),))
+        run = laboratory.train(graph, "student")
         history = [row["validation"] for row in run.folder.read("history")]
         assert history[3] > min(history)
-        return history, context.shared(0).validation_loss(context.load(run))
+        return history, RunTrainer(graph).context(0).validation_loss(load_network(graph.context.registry, run.folder))
 
     def test_best_hands_on_the_weights_of_the_least_validation_loss(self, laboratory: Any) -> None:
         history, result = self.losses(laboratory, "best")
@@ -219,8 +224,8 @@ class TestSelection:
         stage = {"terms": [{"distiller": "target"}]}
         stages = [{"name": "a", **stage}, {"name": "b", "epochs": 1, "training": {"lr": 1e-9}, **stage}]
         arms = [{"name": "arm", "recipe": "custom", "stages": stages}]
-        context = laboratory.context(*self.SETTINGS, arms=arms, plugins=(Setback(),))
-        history = [row["validation"] for row in laboratory.train(context, "arm").folder.read("history")]
+        graph = laboratory.graph(*self.SETTINGS, arms=arms, plugins=(Setback(),))
+        history = [row["validation"] for row in laboratory.train(graph, "arm").folder.read("history")]
         assert history[4] == pytest.approx(min(history[:4]), rel=1e-4)
         assert history[3] > min(history[:4])
 
@@ -233,23 +238,23 @@ class TestSelection:
                         lambda module, _, output: output if module.training else output * math.nan
                     )
 
-        context = laboratory.context("training.validate_every=1", plugins=(Overflow(),))
+        graph = laboratory.graph("training.validate_every=1", plugins=(Overflow(),))
         with pytest.raises(UserError, match="'validation' became nan in epoch 1"):
-            laboratory.train(context, "student")
+            laboratory.train(graph, "student")
 
 
 @pytest.mark.parametrize(("every", "validated"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (3, [2, 4]), (9, [4])])
 def test_validation_comes_every_few_epochs_and_at_the_end(every: int, validated: list[int], laboratory: Any) -> None:
-    context = laboratory.context(f"training.validate_every={every}", "training.epochs=5")
-    history = laboratory.train(context, "student").folder.read("history")
+    graph = laboratory.graph(f"training.validate_every={every}", "training.epochs=5")
+    history = laboratory.train(graph, "student").folder.read("history")
     assert [row["epoch"] for row in history if row["validation"] is not None] == validated
 
 
 def test_unless_told_validation_costs_at_most_a_tenth_of_the_training(laboratory: Any) -> None:
     """Forward passes: one a validation slice, three a training slice (forward and backward)."""
     for train, val in ((4, 1), (1, 3), (20, 1)):
-        context = laboratory.context(f"task.dataset.train={train}", f"task.dataset.val={val}")
-        every = context.teacher_run(0).stages[0].training.validate_every
+        graph = laboratory.graph(f"task.dataset.train={train}", f"task.dataset.val={val}")
+        every = graph.teacher_run(0).stages[0].training.validate_every
         assert val / every <= 0.1 * 3 * train
         assert every == 1 or val / (every - 1) > 0.1 * 3 * train, "and not more seldom than that needs"
 
@@ -271,10 +276,10 @@ def test_validation_keeps_no_features(laboratory: Any) -> None:
 
     trained: list[bool] = []
     arms = [{"name": "arm", "recipe": "joint"}]
-    context = laboratory.context("training.validate_every=1", arms=arms, plugins=(Probe(),))
+    graph = laboratory.graph("training.validate_every=1", arms=arms, plugins=(Probe(),))
     hooked.clear()
     trained.clear()
-    laboratory.train(context, "arm")
+    laboratory.train(graph, "arm")
     assert trained[-4:] == [True] * 4
     assert hooked[-1] is False
 
@@ -311,10 +316,10 @@ class TestPrecision:
     def test_bf16_is_for_convolutions_alone(self, laboratory: Any) -> None:
         spy = self.Spy()
         changes = ("training.precision=bf16", *self.PLAIN)
-        run = laboratory.train(laboratory.context(*changes, arms=self.ARMS, plugins=(spy,)), "arm")
+        run = laboratory.train(laboratory.graph(*changes, arms=self.ARMS, plugins=(spy,)), "arm")
         assert set(spy.seen) == {(False, torch.bfloat16, torch.float32)}, "(inside autocast, image, loss)"
         assert {tensor.dtype for tensor in laboratory.weights(run).values()} == {torch.float32}
-        exact = laboratory.train(laboratory.context(*self.PLAIN, arms=self.ARMS, plugins=(self.Spy(),)), "arm")
+        exact = laboratory.train(laboratory.graph(*self.PLAIN, arms=self.ARMS, plugins=(self.Spy(),)), "arm")
         assert exact.folder != run.folder
         losses = [r.folder.read("history")[-1]["losses"]["target"] for r in (run, exact)]
         assert losses[0] != losses[1], "the convolutions did round"
@@ -323,12 +328,12 @@ class TestPrecision:
     def test_auto_is_measured_once_a_folder(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         name = "i2ikd.experiment.context.resolve_precision"
         monkeypatch.setattr(name, lambda wanted, device: "bf16" if wanted == "auto" else wanted)
-        first = laboratory.train(laboratory.context("training.precision=auto"), "student")
+        first = laboratory.train(laboratory.graph("training.precision=auto"), "student")
         monkeypatch.setattr(name, lambda wanted, device: "fp32")
-        again = laboratory.context("training.precision=auto")
-        assert again.precision == "bf16"
-        assert again.arm_run(again.experiment.arms[0], 0).folder == first.folder
-        assert laboratory.context("training.precision=auto", out="elsewhere").precision == "fp32"
+        again = laboratory.graph("training.precision=auto")
+        assert again.context.precision == "bf16"
+        assert again.arm_run(again.context.experiment.arms[0], 0).folder == first.folder
+        assert laboratory.graph("training.precision=auto", out="elsewhere").context.precision == "fp32"
 
     def test_auto_is_one_of_both(self) -> None:
         assert resolve_precision("auto", torch.device("cpu")) in ("fp32", "bf16")
@@ -337,33 +342,33 @@ class TestPrecision:
 class TestSeeds:
     def test_one_seed_gives_the_same_bits(self, laboratory: Any, identical: Any) -> None:
         arms = [{"name": "arm", "recipe": "joint", "distiller": "generation"}]
-        runs = [laboratory.train(laboratory.context(arms=arms, out=out), "arm") for out in ("a", "b")]
+        runs = [laboratory.train(laboratory.graph(arms=arms, out=out), "arm") for out in ("a", "b")]
         assert runs[0].folder.read("history") == runs[1].folder.read("history")
         assert identical(*map(laboratory.weights, runs))
 
     def test_whatever_was_drawn_before(self, laboratory: Any, identical: Any) -> None:
-        first = laboratory.train(laboratory.context(out="a"), "kd-mri")
+        first = laboratory.train(laboratory.graph(out="a"), "kd-mri")
         torch.manual_seed(99)
         torch.rand(17)
-        second = laboratory.train(laboratory.context(out="b"), "kd-mri")
+        second = laboratory.train(laboratory.graph(out="b"), "kd-mri")
         assert identical(laboratory.weights(first), laboratory.weights(second))
 
     def test_workers_that_read_data_change_nothing(self, laboratory: Any, identical: Any) -> None:
         augmentations = 'training.augmentations=["flip", "shift"]'
-        first = laboratory.train(laboratory.context(augmentations, out="a"), "student")
-        second = laboratory.train(laboratory.context(augmentations, "training.workers=1", out="b"), "student")
+        first = laboratory.train(laboratory.graph(augmentations, out="a"), "student")
+        second = laboratory.train(laboratory.graph(augmentations, "training.workers=1", out="b"), "student")
         assert first.specification == second.specification
         assert identical(laboratory.weights(first), laboratory.weights(second))
 
     def test_other_seeds_differ_in_weights_and_order(self, laboratory: Any, identical: Any) -> None:
-        context = laboratory.context("seeds=[0, 1]")
-        first, second = (laboratory.train(context, "student", seed=seed) for seed in (0, 1))
+        graph = laboratory.graph("seeds=[0, 1]")
+        first, second = (laboratory.train(graph, "student", seed=seed) for seed in (0, 1))
         assert not identical(laboratory.weights(first), laboratory.weights(second))
-        orders = [[b.keys for b in context.shared(seed).batches.epoch(0)] for seed in range(4)]
+        orders = [[b.keys for b in RunTrainer(graph).context(seed).batches.epoch(0)] for seed in range(4)]
         assert any(order != orders[0] for order in orders[1:])
 
     def test_an_epoch_shows_every_slice_once(self, laboratory: Any) -> None:
-        batches = laboratory.context("training.batch=3", "task.dataset.slices=5").shared(0).batches
+        batches = RunTrainer(laboratory.graph("training.batch=3", "task.dataset.slices=5")).context(0).batches
         assert (batches.steps, batches.size) == (3, 3)
         for number in range(3):
             keys = [key for batch in batches.epoch(number) for key in batch.keys]

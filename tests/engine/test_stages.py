@@ -11,6 +11,7 @@ import i2ikd
 from i2ikd import UserError
 from i2ikd.config import Training
 from i2ikd.engine.plan import plan_stages
+from i2ikd.experiment.checks import check
 from i2ikd.recipe import Stage
 
 TARGET = {"distiller": "target"}
@@ -66,38 +67,38 @@ class TestPlan:
     @pytest.mark.parametrize("side", ["teacher", "student"])
     def test_a_network_cannot_change_what_all_share(self, side: str, setting: str, laboratory: Any) -> None:
         """It would be written into the run's settings and not be done."""
-        context = laboratory.context(f"{side}.training.{setting}")
+        graph = laboratory.graph(f"{side}.training.{setting}")
         with pytest.raises(UserError, match="is the same for the whole experiment"):
-            context.check(context.experiment.arms)
+            check(graph, graph.context.experiment.arms)
 
     def test_a_teacher_may_have_epochs_and_a_rate_of_its_own(self, laboratory: Any) -> None:
-        context = laboratory.context("teacher.training.epochs=5", "teacher.training.lr=0.125")
-        (stage,) = context.teacher_run(0).stages
+        graph = laboratory.graph("teacher.training.epochs=5", "teacher.training.lr=0.125")
+        (stage,) = graph.teacher_run(0).stages
         assert (stage.epochs, stage.training.lr) == (5, 0.125)
-        assert context.arm_run(context.experiment.arms[0], 0).stages[0].epochs == 2
+        assert graph.arm_run(graph.context.experiment.arms[0], 0).stages[0].epochs == 2
 
 
 class TestStart:
     def test_previous_is_a_fresh_student_at_first(self, laboratory: Any, identical: Any) -> None:
         stage = {"name": "a", "terms": [TARGET], "epochs": 1, "training": FROZEN}
-        ours = laboratory.train(laboratory.context(arms=custom(stage)), "arm")
+        ours = laboratory.train(laboratory.graph(arms=custom(stage)), "arm")
         fresh = custom({**stage, "start": "fresh"})
-        theirs = laboratory.train(laboratory.context(arms=fresh), "arm")
+        theirs = laboratory.train(laboratory.graph(arms=fresh), "arm")
         assert ours.folder != theirs.folder
         assert identical(laboratory.weights(ours), laboratory.weights(theirs))
 
     def test_fresh_forgets_the_stage_before(self, laboratory: Any, identical: Any) -> None:
         last = {"name": "b", "terms": [TARGET], "epochs": 1, "start": "fresh", "training": FROZEN}
         arms = custom({"name": "a", "terms": [TARGET], "training": {"lr": 0.1}}, last)
-        both = laboratory.train(laboratory.context(arms=arms), "arm")
-        alone = laboratory.train(laboratory.context(arms=custom(last)), "arm")
+        both = laboratory.train(laboratory.graph(arms=arms), "arm")
+        alone = laboratory.train(laboratory.graph(arms=custom(last)), "arm")
         assert identical(laboratory.weights(both), laboratory.weights(alone))
 
     def test_teacher_copies_the_layers_that_fit(self, laboratory: Any) -> None:
         stage = {"name": "a", "terms": [TARGET], "epochs": 1, "start": "teacher", "training": FROZEN}
-        context = laboratory.context(arms=custom(stage))
-        student = laboratory.weights(laboratory.train(context, "arm"))
-        teacher = laboratory.weights(context.teacher_run(0))
+        graph = laboratory.graph(arms=custom(stage))
+        student = laboratory.weights(laboratory.train(graph, "arm"))
+        teacher = laboratory.weights(graph.teacher_run(0))
         same = "cascades.1.layers.0.convolution.weight"
         assert torch.allclose(student[same], teacher[same], atol=1e-6)
         last = "cascades.1.layers.2.convolution.weight"
@@ -108,11 +109,9 @@ class TestStart:
     ) -> None:
         stage = {"name": "a", "terms": [TARGET], "start": "teacher"}
         student = "student={model='plain-cnn', channels=3, depth=2}"
-        context = laboratory.context(student, arms=custom(stage))
-        with pytest.raises(
-            UserError, match="the stage 'a': teacher and student share no layer of equal name and shape"
-        ):
-            context.check(context.experiment.arms)
+        graph = laboratory.graph(student, arms=custom(stage))
+        with pytest.raises(UserError, match="the stage 'a': the two networks share no layer of equal name and shape"):
+            check(graph, graph.context.experiment.arms)
         assert optimiser_steps.count == 0
 
 
@@ -155,8 +154,8 @@ class TestRatio:
                 seen[context.stage.run.name, context.epoch] = context.losses
 
         arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "multiple", "factor": 40.0}, "ratio": 0.3}]
-        context = laboratory.context(arms=arms, plugins=(Scaled(teacher), Probe()))
-        laboratory.train(context, "arm")
+        graph = laboratory.graph(arms=arms, plugins=(Scaled(teacher), Probe()))
+        laboratory.train(graph, "arm")
         for epoch in range(2):
             losses = seen["students/arm/seed0", epoch]
             assert losses["multiple"] == pytest.approx(40 * losses["target"], rel=1e-4)
@@ -165,16 +164,16 @@ class TestRatio:
     @pytest.mark.parametrize("factor", [0.0, -2.0, float("nan")])
     def test_of_a_term_that_is_not_positive_is_refused(self, factor: float, laboratory: Any) -> None:
         arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "multiple", "factor": factor}, "ratio": 1}]
-        context = laboratory.context(arms=arms, plugins=(Scaled(True),))
+        graph = laboratory.graph(arms=arms, plugins=(Scaled(True),))
         with pytest.raises(
             UserError, match=r"'multiple' cannot be given as a ratio: its loss at the start is .*; use weight"
         ):
-            laboratory.train(context, "arm")
+            laboratory.train(graph, "arm")
 
 
 def test_two_terms_of_one_kind_have_names_of_their_own(laboratory: Any) -> None:
     terms = [TARGET, {"distiller": {"name": "imitation", "loss": "mse"}}, {"distiller": "imitation", "weight": 0.5}]
-    run = laboratory.train(laboratory.context(arms=custom({"name": "a", "terms": terms})), "arm")
+    run = laboratory.train(laboratory.graph(arms=custom({"name": "a", "terms": terms})), "arm")
     losses = run.folder.read("history")[0]["losses"]
     assert list(losses) == ["total", "target", "imitation-1", "imitation-2"]
     assert losses["total"] == pytest.approx(losses["target"] + losses["imitation-1"] + 0.5 * losses["imitation-2"])
@@ -202,7 +201,7 @@ def test_own_parameters_of_a_distiller_are_trained_and_not_exported(laboratory: 
             register("adapted", Adapted)
 
     arms = [{"name": "arm", "recipe": "joint", "distiller": "adapted", "student": {"channels": 3}}]
-    run = laboratory.train(laboratory.context(arms=arms, plugins=(Probe(),)), "arm")
+    run = laboratory.train(laboratory.graph(arms=arms, plugins=(Probe(),)), "arm")
     assert adapters["before"].shape == (4, 3, 1, 1)
     assert not torch.equal(adapters["before"], adapters["after"])
     assert not any("adapter" in name for name in laboratory.weights(run))
@@ -215,6 +214,8 @@ def test_a_recipe_that_gives_no_stages_is_refused(laboratory: Any) -> None:
         def register_recipes(self, register: Any) -> None:
             register("odd", lambda: ["a stage"])
 
-    context = laboratory.context(arms=[{"name": "arm", "recipe": "odd"}], plugins=(Odd(),))
-    with pytest.raises(UserError, match=r"arm 'arm': the recipe 'odd' gave list, not a list of i2ikd\.Stage"):
-        context.check(context.experiment.arms)
+    graph = laboratory.graph(arms=[{"name": "arm", "recipe": "odd"}], plugins=(Odd(),))
+    with pytest.raises(
+        UserError, match=r"arm 'arm': expected the recipe 'odd' to return a list of i2ikd\.Stage, got list"
+    ):
+        check(graph, graph.context.experiment.arms)

@@ -160,28 +160,28 @@ def task(name: str) -> str:
 
 OWNER = "of the plugin strange (strange-ones 0.3)"
 FAILING = PARTS[: PARTS.index("def failing_loss")].count("\n") + 1
-SCALAR = "and must give a scalar tensor"
+SCALAR = "expected the distiller Loss to return a scalar tensor, or a dict of them with the key 'loss', got"
 BREAKS = {
     student("raising-net"): f"'raising-net' {OWNER} failed to start: RuntimeError: no licence for this machine",
-    student("lost-net"): f"'lost-net' {OWNER} cannot be loaded from 'no_such_package:Net': ModuleNotFoundError",
-    student("number-net"): "student (arm 'arm'): the model 'number-net' gave a int, not a torch.nn.Module",
+    student("lost-net"): f"'lost-net' {OWNER}: cannot import 'no_such_package:Net': ModuleNotFoundError",
+    student("number-net"): "student (arm 'arm'): expected the model 'number-net' to return a torch.nn.Module, got int",
     student("flat-net"): "Net must return an image [B, C, H, W], not (2, 16, 20)",
     student("enlarging-net"): "Net returns (2, 1, 32, 20) for a target of (2, 1, 16, 20)",
     student("narrow-net"): "student (arm 'arm'): Narrow cannot take a batch of the task (input [2, 1, 16, 20], kspace ",
     arm("nan"): "students/arm/seed0: the term 'nan' became nan in epoch 0, step 0; lower training.lr",
-    arm("vector"): f"the term 'vector': the distiller Loss gives a tensor [2], {SCALAR}",
-    arm("number"): f"the term 'number': the distiller Loss gives a float, {SCALAR}",
-    arm("nothing"): f"the term 'nothing': the distiller Loss gives a NoneType, {SCALAR}",
-    arm("nameless"): f"the term 'nameless': the distiller Loss gives a dict of part, {SCALAR}",
+    arm("vector"): f"the term 'vector': {SCALAR} a tensor [2]",
+    arm("number"): f"the term 'number': {SCALAR} a float",
+    arm("nothing"): f"the term 'nothing': {SCALAR} a NoneType",
+    arm("nameless"): f"the term 'nameless': {SCALAR} a dict of part",
     arm("failing"): f"strange_parts.py, line {FAILING}: RuntimeError: shape '[7]' is invalid for input of size 640; ",
-    arm("attention"): "offered by builtin (i2ikd 0.1.0) and strange (strange-ones 0.3); write 'i2ikd:attention' or",
+    arm("attention"): "registered by builtin (i2ikd 0.1.0) and strange (strange-ones 0.3); write 'i2ikd:attention' or",
     arm("never"): "unknown distiller 'never'",
     task("flat-task"): "train[0]: the task gives an input of (8, 10), torch.float32, and must give [C, H, W]",
     task("double-task"): "train[0]: the task gives an input of (1, 8, 10), torch.float64, and must give [C, H, W]",
     task("larger-task"): "PlainCNN returns (2, 1, 8, 10) for a target of (2, 1, 16, 10)",
     task("uneven-task"): "conditions of unequal shape in one batch: train[0] has {'mask': (1, 8, 1)}, train[1] has",
     task("pairs-task"): "the task's dataset gives a tuple, and must give i2ikd.Sample",
-    task("number-task"): "the task 'number-task' is a int, not an i2ikd.Task",
+    task("number-task"): "task 'number-task': expected an i2ikd.Task, got int",
 }  # fmt: skip
 
 

@@ -11,24 +11,25 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
+from i2ikd import UserError
 from i2ikd.engine.run import load_network
 from i2ikd.experiment.compare import compare
 
 
 @pytest.fixture
 def made(laboratory: Any) -> Any:
-    context = laboratory.context("seeds=[0, 4]")
-    return context, compare(context, context.experiment.arms, [0, 4], say=lambda _: None)
+    graph = laboratory.graph("seeds=[0, 4]", 'comparison.references=["kd-mri"]')
+    return graph, compare(graph, graph.context.experiment.arms, [0, 4], log=lambda _: None)
 
 
 def test_what_a_comparison_leaves(made: Any, laboratory: Any) -> None:
     """One comparison, looked at from all sides: it takes a second to make."""
-    context, comparison = made
+    graph, comparison = made
     out = laboratory.folder / "out"
     results = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
     _has_a_row_for_everything(results)
     _has_a_record_for_everything(out)
-    _has_scores_that_an_oracle_gives(context, comparison)
+    _has_scores_that_an_oracle_gives(graph, comparison)
     _has_closure_and_differences(results)
     assert set(comparison.histories) == {
         f"{n}/seed{s}" for n in ("teacher", "student", "control", "kd-mri") for s in (0, 4)
@@ -62,10 +63,10 @@ def _has_a_record_for_everything(out: Any) -> None:
     assert {line["seed"] for line in lines if line["arm"] == "kd-mri"} == {"0", "4"}
 
 
-def _has_scores_that_an_oracle_gives(context: Any, comparison: Any) -> None:
+def _has_scores_that_an_oracle_gives(graph: Any, comparison: Any) -> None:
     """PSNR of each test volume from the saved weights, by scikit-image."""
-    network = load_network(context.registry, context.arm_run(context.experiment.arm("kd-mri"), 4).folder)
-    dataset = context.dataset("test")
+    network = load_network(graph.context.registry, graph.arm_run(graph.context.experiment.arm("kd-mri"), 4).folder)
+    dataset = graph.context.dataset("test")
     volumes: dict[str, list[Any]] = {}
     for index, key in enumerate(dataset.keys):
         sample = dataset[index]
@@ -95,9 +96,9 @@ def _has_closure_and_differences(results: dict[str, Any]) -> None:
 
 
 def test_lockstep_gives_the_same_results(laboratory: Any) -> None:
-    one, other = laboratory.context(out="one"), laboratory.context(out="other")
-    compare(one, one.experiment.arms, [0], say=lambda _: None)
-    compare(other, other.experiment.arms, [0], say=lambda _: None, lockstep=True)
+    one, other = laboratory.graph(out="one"), laboratory.graph(out="other")
+    compare(one, one.context.experiment.arms, [0], log=lambda _: None)
+    compare(other, other.context.experiment.arms, [0], log=lambda _: None, lockstep=True)
     for name in ("results.json", "records.csv"):
         assert (laboratory.folder / "one" / name).read_text() == (laboratory.folder / "other" / name).read_text()
 
@@ -105,25 +106,38 @@ def test_lockstep_gives_the_same_results(laboratory: Any) -> None:
 def test_a_given_teacher_has_one_row_without_a_seed(laboratory: Any) -> None:
     from i2ikd.experiment.schedule import train_teacher
 
-    given = train_teacher(laboratory.context(out="teacher"), 0, say=lambda _: None).folder.path
-    context = laboratory.context(f"teacher.weights={given}", "seeds=[0, 1]", arms=[{"name": "student"}])
-    comparison = compare(context, context.experiment.arms, [0, 1], say=lambda _: None)
+    given = train_teacher(laboratory.graph(out="teacher"), 0, log=lambda _: None).folder.path
+    graph = laboratory.graph(f"teacher.weights={given}", "seeds=[0, 1]", arms=[{"name": "student"}])
+    comparison = compare(graph, graph.context.experiment.arms, [0, 1], log=lambda _: None)
     assert {record.seed for record in comparison.records if record.arm == "teacher"} == {-1}
     assert {record.seed for record in comparison.records if record.arm == "student"} == {0, 1}
 
 
 def test_some_arms_alone_have_a_table_too(laboratory: Any) -> None:
-    context = laboratory.context()
-    comparison = compare(context, [context.experiment.arm("kd-mri")], [0], say=lambda _: None)
+    graph = laboratory.graph()
+    comparison = compare(graph, [graph.context.experiment.arm("kd-mri")], [0], log=lambda _: None)
     assert [row.arm for row in comparison.rows] == ["zero-filled", "teacher", "kd-mri"]
     assert comparison.rows[-1].gap_closed is None, "there is no plain student to count from"
 
 
 def test_latency_is_measured_where_it_is_asked_for(laboratory: Any) -> None:
-    context = laboratory.context(
-        "comparison.latency=true", arms=[{"name": "student"}, {"name": "control", "stages": 2}]
-    )
-    comparison = compare(context, context.experiment.arms, [0], say=lambda _: None)
+    graph = laboratory.graph("comparison.latency=true", arms=[{"name": "student"}, {"name": "control", "stages": 2}])
+    comparison = compare(graph, graph.context.experiment.arms, [0], log=lambda _: None)
     teacher, student, control = (comparison.row(name).costs for name in ("teacher", "student", "control"))  # type: ignore[union-attr]
     assert student == control, "one architecture is timed once"
     assert student.latency_ms > 0 and teacher.macs > student.macs > 0
+
+
+def test_further_references_are_stated(laboratory: Any) -> None:
+    """Without any, differences are to the plain student and to the control; stated ones come after them."""
+    arms = [{"name": "a"}, {"name": "b", "stages": 2}, {"name": "c", "recipe": "imitation"}]
+    changes = ("comparison.student=a", "comparison.control=absent-control")
+    with pytest.raises(UserError, match=r"comparison\.control names no arm"):
+        laboratory.graph(*changes, arms=arms)
+    graph = laboratory.graph("comparison.student=a", 'comparison.references=["c"]', arms=arms)
+    comparison = compare(graph, graph.context.experiment.arms, [0], log=lambda _: None)
+    assert comparison.references == ["a", "c"]
+    rows = {row.arm: row for row in comparison.rows}
+    assert {name: sorted(rows[name].differences) for name in "abc"} == {"a": ["c"], "b": ["a", "c"], "c": ["a"]}
+    psnr = {name: rows[name].metrics["psnr"].mean for name in "abc"}
+    assert rows["b"].differences["c"].mean == pytest.approx(psnr["b"] - psnr["c"], abs=1e-6)

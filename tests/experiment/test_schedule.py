@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from i2ikd import UserError
-from i2ikd.experiment.schedule import execute, plan
+from i2ikd.experiment.plan import plan
+from i2ikd.experiment.schedule import train_plan
 
 ARMS = [
     {"name": "student"},
@@ -33,21 +34,21 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.left += 1
 
-    def start(self, job: Any) -> None:
+    def submit(self, job: Any) -> None:
         self.going.append(job)
         self.events.append(f"+{job.name}")
         assert len(self.going) <= self.slots
 
-    def ended(self) -> Any:
+    def wait(self) -> Any:
         job = self.going.pop(-1 if self.last else 0)
         self.events.append(f"-{job.name}")
         return job
 
 
 def carried_out(laboratory: Any, executor: Recorder, seeds: tuple[int, ...], **settings: Any) -> list[str]:
-    context = laboratory.context(arms=ARMS)
+    graph = laboratory.graph(arms=ARMS)
     lines: list[str] = []
-    execute(context, plan(context, context.experiment.arms, seeds, **settings), executor, lines.append)
+    train_plan(graph, plan(graph, graph.context.experiment.arms, seeds, **settings), executor, lines.append)
     assert executor.left == 1 and not executor.going
     return lines
 
@@ -92,29 +93,29 @@ def test_in_lockstep_a_seed_is_a_unit(laboratory: Any) -> None:
 
 
 def test_only_the_teacher_that_an_arm_needs_is_planned(laboratory: Any) -> None:
-    context = laboratory.context(arms=ARMS)
-    alone = plan(context, [context.experiment.arm("student")], [0], teachers=False)
-    assert [job.name for job in alone.jobs] == ["students/student/seed0"]
-    with_teacher = plan(context, [context.experiment.arm("fit")], [0], teachers=False)
-    assert [job.name for job in with_teacher.jobs] == ["teacher/seed0", "students/fit/seed0"]
+    graph = laboratory.graph(arms=ARMS)
+    alone = plan(graph, [graph.context.experiment.arm("student")], [0], teachers=False)
+    assert [run.name for group in alone.groups for run in group] == ["students/student/seed0"]
+    with_teacher = plan(graph, [graph.context.experiment.arm("fit")], [0], teachers=False)
+    assert [run.name for group in with_teacher.groups for run in group] == ["teacher/seed0", "students/fit/seed0"]
 
 
 def test_names_point_to_the_old_run_until_the_new_one_starts(laboratory: Any) -> None:
     """So that a comparison which is stopped before, and started again, still says what changed."""
 
     class Failing(Recorder):
-        def ended(self) -> Any:
+        def wait(self) -> Any:
             raise UserError("no")
 
     carried_out(laboratory, Recorder(slots=1), (0,))
-    for run in (laboratory.context(arms=ARMS).arm_run(arm, 0) for arm in laboratory.experiment(arms=ARMS).arms):
+    for run in (laboratory.graph(arms=ARMS).arm_run(arm, 0) for arm in laboratory.experiment(arms=ARMS).arms):
         run.folder.write("run", {"specification": run.specification.model_dump(mode="json")})
-    context, executor = laboratory.context("training.epochs=3", arms=ARMS), Failing(slots=2)
-    wanted = plan(context, context.experiment.arms, [0])
+    graph, executor = laboratory.graph("training.epochs=3", arms=ARMS), Failing(slots=2)
+    wanted = plan(graph, graph.context.experiment.arms, [0])
     with pytest.raises(UserError, match="no"):
-        execute(context, wanted, executor, lambda _: None)
+        train_plan(graph, wanted, executor, lambda _: None)
     assert executor.left == 1, "what was started is ended"
     assert executor.events == ["+teacher/seed0", "+students/student/seed0"]
-    reasons = {d.run.name: d.reason for d in plan(context, context.experiment.arms, [0]).decisions}
+    reasons = {d.run.name: d.reason for d in plan(graph, graph.context.experiment.arms, [0]).decisions}
     assert reasons["students/student/seed0"] == ""
     assert "stages.0.training.epochs: 2 -> 3" in reasons["students/kd-mri/seed0"]

@@ -1,114 +1,131 @@
-"""Scores by subject in a comparison: records, table, and why kept scores are made anew from the saved weights."""
+"""Scores of transformed networks: rows without training, kept apart from the network that they are of."""
 
 from __future__ import annotations
 
-import csv
-import json
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
-from i2ikd.evaluation.records import pivot, read_records
-from i2ikd.evaluation.statistics import gap_closed, interval, paired
+import i2ikd
+from i2ikd import UserError
+from i2ikd.experiment.checks import check
 from i2ikd.experiment.compare import compare
-from i2ikd.experiment.evaluate_run import evaluate_run
-
-SESSIONS = {"train": ["dora_1"], "val": ["emil_1"], "test": ["anna_1", "anna_2", "ben_1", "ben_2", "cleo_1"]}
-TEST_SUBJECTS = ["anna", "anna", "ben", "ben", "cleo"]
-BY_PERSON = "[a-z]+"
+from i2ikd.transform import Transform
 
 
-class Sessions:
-    """The tiny experiment on a folder with several sessions of a subject."""
+class Blend(nn.Module):
+    """A share of a network's output, the rest of its input."""
 
-    def __init__(self, laboratory: Any, root: Path) -> None:
-        self._laboratory = laboratory
-        self._root = root
+    def __init__(self, network: nn.Module, share: float) -> None:
+        super().__init__()
+        self.network, self.share = network, share
 
-    def dataset(self, subject: str | None) -> str:
-        expression = f", subject = {json.dumps(subject)}" if subject else ""
-        return f'task.dataset={{ name = "folder", root = {json.dumps(str(self._root))}{expression} }}'
-
-    def compare(self, subject: str | None) -> tuple[Any, list[str]]:
-        context = self._laboratory.context(self.dataset(subject))
-        lines: list[str] = []
-        comparison = compare(context, context.experiment.arms, [0], say=lines.append)
-        return comparison, [line for line in lines if "scored again" in line]
-
-    @property
-    def out(self) -> Path:
-        out: Path = self._laboratory.folder / "out"
-        return out
+    def forward(self, input: Tensor, **conditions: Tensor) -> Tensor:
+        output: Tensor = self.network(input, **conditions)
+        return self.share * output + (1 - self.share) * input
 
 
-@pytest.fixture
-def sessions(laboratory: Any) -> Sessions:
-    root = laboratory.folder / "data"
-    random = np.random.default_rng(2)
-    for split, names in SESSIONS.items():
-        (root / split).mkdir(parents=True)
-        for name in names:
-            with h5py.File(root / split / f"{name}.h5", "w") as file:
-                file["volfs"] = random.uniform(0.1, 1, (24, 16, 2)).astype(np.float32)
-    return Sessions(laboratory, root)
+class Weaken(Transform):
+    """Blends a trained network with its input."""
+
+    seen: list[int] = []  # noqa: RUF012
+
+    def __init__(self, share: float = 0.0) -> None:
+        self.share = share
+
+    def apply(self, network: nn.Module, batches: Iterable[Any], task: Any) -> nn.Module:
+        self.seen.append(sum(len(batch) for batch in batches))
+        return Blend(network, self.share)
 
 
-def test_records_and_table_are_by_subject(sessions: Sessions) -> None:
-    comparison, _ = sessions.compare(BY_PERSON)
-    with (sessions.out / "records.csv").open() as stream:
-        lines = list(csv.DictReader(stream))
-    found = {(line["subject"], line["volume"]) for line in lines}
-    assert found == set(zip(TEST_SUBJECTS, SESSIONS["test"], strict=True))
-    (arms, subjects), metric = pivot(comparison.records, "psnr-volume-max"), "psnr"
-    assert subjects == TEST_SUBJECTS
-    for row in comparison.rows:
-        assert row.metrics[metric] == interval(arms[row.arm], subjects)
-        assert row.metrics[metric] != interval(arms[row.arm])
-        assert row.metrics[metric].n == 3
-    row = comparison.row("kd-mri")
-    assert row.differences["student"] == paired(arms["kd-mri"], arms["student"], subjects)
-    assert repr(row.gap_closed) == repr(gap_closed(arms["kd-mri"], arms["student"], arms["teacher"], subjects))
-    results = json.loads((sessions.out / "results.json").read_text())
-    assert {row["psnr"]["n"] for row in results["rows"]} == {3}
+class Plugin:
+    @i2ikd.hookimpl
+    def register_transforms(self, register: Any) -> None:
+        register("weaken", Weaken)
 
 
-def test_evaluate_judges_by_subject(sessions: Sessions, tiny_file: Path) -> None:
-    sessions.compare(BY_PERSON)
-    run = sessions.out / "students" / "kd-mri" / "seed0"
-    scores, records = evaluate_run(run, tiny_file, [sessions.dataset(BY_PERSON)], "test")
-    tables = pivot(records, "psnr-volume-max")
-    assert scores["network"]["psnr"] == interval(tables.arms["network"], TEST_SUBJECTS)
-    assert scores["network"]["psnr"].n == 3
+ARMS = [
+    {"name": "student"},
+    {"name": "none", "of": "student", "transforms": ["weaken"]},
+    {"name": "half", "of": "student", "transforms": [{"name": "weaken", "share": 0.5}]},
+    {"name": "own", "transforms": [{"name": "weaken", "share": 1.0}]},
+]
 
 
-def test_other_subjects_are_scored_again_and_nothing_is_trained(sessions: Sessions, optimiser_steps: Any) -> None:
-    before, first = sessions.compare(None)
-    assert first == []
-    optimiser_steps.count = 0
-    after, lines = sessions.compare(BY_PERSON)
+def made(laboratory: Any, *overrides: str, arms: Any = None) -> Any:
+    graph = laboratory.graph(*overrides, arms=arms or ARMS, plugins=(Plugin(),))
+    return compare(graph, graph.context.experiment.arms, [0], log=lambda _: None)
+
+
+def scores(comparison: Any, arm: str) -> list[dict[str, float]]:
+    return [record.scores for record in comparison.records if record.arm == arm]
+
+
+def test_a_row_of_another_arm_is_not_trained(laboratory: Any, optimiser_steps: Any) -> None:
+    made(laboratory)
+    assert optimiser_steps.count == 2 * 4, "the teacher and one student"
+    graph = laboratory.graph(arms=ARMS, plugins=(Plugin(),))
+    runs = {str(arm["name"]): graph.arm_run(graph.context.experiment.arm(str(arm["name"])), 0) for arm in ARMS}
+    assert runs["none"].folder == runs["half"].folder == runs["student"].folder
+    assert runs["own"].folder == runs["student"].folder, "a trained transform is no part of the training"
+
+
+def test_its_scores_are_those_of_the_transformed_network(laboratory: Any) -> None:
+    comparison = made(laboratory)
+    baseline, none = scores(comparison, "zero-filled"), scores(comparison, "none")
+    for left, right in zip(baseline, none, strict=True):
+        assert left == pytest.approx(right, rel=1e-5), "with share 0 it returns its input"
+    for left, right in zip(scores(comparison, "student"), scores(comparison, "own"), strict=True):
+        assert left == pytest.approx(right, rel=1e-5), "with share 1 it is the student"
+    psnr = {
+        arm: np.mean([s["psnr-volume-max"] for s in scores(comparison, arm)]) for arm in ("student", "none", "half")
+    }
+    assert len(set(psnr.values())) == 3
+
+
+def test_kept_scores_are_apart(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = made(laboratory)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("evaluated again")
+
+    monkeypatch.setattr("i2ikd.experiment.scores.evaluate_network", refuse)
+    assert made(laboratory).records == first.records
+
+
+def test_other_options_are_scored_anew(laboratory: Any) -> None:
+    before, after = made(laboratory), made(laboratory, "arms.half.transforms=[{name='weaken', share=0.25}]")
+    assert scores(before, "half") != scores(after, "half")
+    for arm in ("student", "none", "own"):
+        assert scores(before, arm) == scores(after, arm)
+
+
+def test_calibration_batches_are_of_the_training_split(laboratory: Any) -> None:
+    Weaken.seen.clear()
+    made(laboratory, arms=ARMS[:2])
+    assert set(Weaken.seen) == {4}, "all four training slices"
+
+
+def test_the_teachers_row_has_its_own_transforms(laboratory: Any) -> None:
+    comparison = made(laboratory, "teacher.transforms=['weaken']", arms=[{"name": "kd", "recipe": "imitation"}])
+    for left, right in zip(scores(comparison, "zero-filled"), scores(comparison, "teacher"), strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+    plain = laboratory.graph(arms=[{"name": "kd", "recipe": "imitation"}])
+    assert plain.arm_run(plain.context.experiment.arms[0], 0).folder.finished, "its students learn from it as trained"
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [(["weeken"], "unknown transform 'weeken'; did you mean 'weaken'"), ([{"name": "weaken", "shar": 1}], "'share'")],
+)
+def test_a_wrong_one_is_refused_before_training(
+    transforms: Any, message: str, laboratory: Any, optimiser_steps: Any
+) -> None:
+    arms = [{"name": "student"}, {"name": "arm", "of": "student", "transforms": transforms}]
+    graph = laboratory.graph(arms=arms, plugins=(Plugin(),))
+    with pytest.raises(UserError, match=message):
+        check(graph, graph.context.experiment.arms)
     assert optimiser_steps.count == 0
-    assert len(lines) == 4 and all("scored again from its weights (changed: keys: " in line for line in lines)
-    for old, new in zip(before.rows, after.rows, strict=True):
-        assert (old.metrics["psnr"].n, new.metrics["psnr"].n) == (5, 3)
-        assert new.metrics["psnr"].mean == pytest.approx(old.metrics["psnr"].mean, rel=1e-12)
-    assert sessions.compare(BY_PERSON)[1] == [], "kept from then on"
-
-
-def test_scores_of_the_former_format_are_made_anew(sessions: Sessions, optimiser_steps: Any) -> None:
-    """Former: no subject in the records, and another description of what they depend on."""
-    before, _ = sessions.compare(BY_PERSON)
-    run = sessions.out / "students" / "kd-mri" / "seed0"
-    records = (run / "records.csv").read_text().splitlines()
-    former = [",".join(cell for place, cell in enumerate(line.split(",")) if place != 2) for line in records]
-    (run / "records.csv").write_text("\n".join(former) + "\n")
-    (run / "evaluation.json").write_text(json.dumps({"key": "0" * 64, "split": "test", "metrics": []}))
-    optimiser_steps.count = 0
-    after, lines = sessions.compare(BY_PERSON)
-    assert lines == [
-        "students/kd-mri/seed0: scored again from its weights (the kept scores lack the subjects of the volumes)"
-    ]
-    assert optimiser_steps.count == 0
-    assert after.records == before.records == read_records(sessions.out / "records.csv")

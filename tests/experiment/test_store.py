@@ -12,13 +12,15 @@ import h5py
 import numpy as np
 import pytest
 
-from i2ikd.engine.loop import Interrupted, NullCallback
+from i2ikd.callback import NullCallback
+from i2ikd.engine.loop import Interrupted
 from i2ikd.experiment.compare import compare
-from i2ikd.experiment.schedule import decide, train_arms, train_teacher
+from i2ikd.experiment.plan import decide
+from i2ikd.experiment.schedule import train_arms, train_teacher
 
 TEACHER, STUDENT, CONTROL, KD = 4, 4, 8, 8
 """Optimiser steps of the tiny experiment."""
-QUIET: dict[str, Any] = {"say": lambda _: None}
+QUIET: dict[str, Any] = {"log": lambda _: None}
 
 
 class Session:
@@ -29,12 +31,12 @@ class Session:
         self.steps = optimiser_steps
 
     def __call__(self, *overrides: str, only: str = "", **settings: Any) -> tuple[list[str], int]:
-        context = self.laboratory.context(*overrides, **settings)
+        graph = self.laboratory.graph(*overrides, **settings)
         lines: list[str] = []
         self.steps.count = 0
-        train_teacher(context, 0, say=lines.append)
-        arms = [arm for arm in context.experiment.arms if only in ("", arm.name)]
-        train_arms(context, arms, 0, say=lambda line: None if "teacher/" in line else lines.append(line))
+        train_teacher(graph, 0, log=lines.append)
+        arms = [arm for arm in graph.context.experiment.arms if only in ("", arm.name)]
+        train_arms(graph, arms, 0, log=lambda line: None if "teacher/" in line else lines.append(line))
         return [line.strip() for line in lines], self.steps.count
 
 
@@ -112,29 +114,29 @@ def test_a_renamed_arm_is_the_same_run(session: Session) -> None:
 
 def test_a_new_seed_trains_a_new_teacher_and_students(session: Session) -> None:
     session()
-    context = session.laboratory.context("seeds=[0, 3]")
+    graph = session.laboratory.graph("seeds=[0, 3]")
     session.steps.count = 0
     for seed in (0, 3):
-        train_teacher(context, seed, **QUIET)
-        train_arms(context, context.experiment.arms, seed, **QUIET)
+        train_teacher(graph, seed, **QUIET)
+        train_arms(graph, graph.context.experiment.arms, seed, **QUIET)
     assert session.steps.count == TEACHER + STUDENT + CONTROL + KD
-    assert context.teacher_run(0).folder != context.teacher_run(3).folder
+    assert graph.teacher_run(0).folder != graph.teacher_run(3).folder
 
 
 def test_an_interrupted_run_is_gone_on_with(session: Session, laboratory: Any) -> None:
     class Stop(NullCallback):
         left = 6
 
-        def stepped(self) -> None:
+        def on_step_end(self) -> None:
             self.left -= 1
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGINT)
 
     callback = Stop()
     with pytest.raises(Interrupted):
-        laboratory.train(laboratory.context(), "kd-mri", callback=callback)
-    context = laboratory.context()
-    decision = decide(context, context.arm_run(context.experiment.arm("kd-mri"), 0))
+        laboratory.train(laboratory.graph(), "kd-mri", callback=callback)
+    graph = laboratory.graph()
+    decision = decide(graph.context, graph.arm_run(graph.context.experiment.arm("kd-mri"), 0))
     assert str(decision).strip() == "go on  students/kd-mri/seed0  (it was interrupted)"
     lines, steps = session(only="kd-mri")
     assert lines == [REUSED[0], "go on  students/kd-mri/seed0  (it was interrupted)"]
@@ -143,8 +145,8 @@ def test_an_interrupted_run_is_gone_on_with(session: Session, laboratory: Any) -
 
 def test_a_run_whose_weights_were_deleted_is_made_again(session: Session, laboratory: Any, identical: Any) -> None:
     session()
-    context = laboratory.context()
-    run = context.arm_run(context.experiment.arm("kd-mri"), 0)
+    graph = laboratory.graph()
+    run = graph.arm_run(graph.context.experiment.arm("kd-mri"), 0)
     before = laboratory.weights(run)
     shutil.rmtree(run.folder.path)
     assert session()[1] == KD
@@ -152,7 +154,7 @@ def test_a_run_whose_weights_were_deleted_is_made_again(session: Session, labora
 
 
 def test_only_the_teacher_that_an_arm_needs_is_trained(laboratory: Any, optimiser_steps: Any) -> None:
-    laboratory.train(laboratory.context(), "student")
+    laboratory.train(laboratory.graph(), "student")
     assert optimiser_steps.count == STUDENT
 
 
@@ -184,7 +186,7 @@ def test_moving_the_output_folder_trains_nothing(session: Session, laboratory: A
 
 def test_scores_are_kept_with_the_weights(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second comparison evaluates nothing; one with another test split evaluates everything."""
-    first = compare(laboratory.context(), laboratory.context().experiment.arms, [0], **QUIET)
+    first = compare(laboratory.graph(), laboratory.graph().context.experiment.arms, [0], **QUIET)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("evaluated again")
@@ -192,9 +194,9 @@ def test_scores_are_kept_with_the_weights(laboratory: Any, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr("i2ikd.experiment.scores.evaluate_network", refuse)
         patch.setattr("i2ikd.experiment.scores.evaluate_baselines", refuse)
-        again = compare(laboratory.context(), laboratory.context().experiment.arms, [0], **QUIET)
+        again = compare(laboratory.graph(), laboratory.graph().context.experiment.arms, [0], **QUIET)
         assert again.records == first.records
     kept = next((laboratory.folder / "out" / "store").glob("*/records.csv"))
     kept.unlink()
-    repaired = compare(laboratory.context(), laboratory.context().experiment.arms, [0], **QUIET)
+    repaired = compare(laboratory.graph(), laboratory.graph().context.experiment.arms, [0], **QUIET)
     assert repaired.records == first.records

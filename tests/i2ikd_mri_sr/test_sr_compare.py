@@ -10,6 +10,7 @@ import pytest
 from i2ikd.config import check_experiment
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
 from i2ikd.registry import default_registry
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -31,8 +32,8 @@ def test_teacher_student_and_kd_mri_are_compared(grid: str, tmp_path: Path) -> N
         "comparison": {"latency": False},
     }
     experiment = check_experiment(document, "test")
-    context = ExperimentContext(experiment, default_registry(), tmp_path)
-    result = compare(context, experiment.arms, experiment.seeds, say=lambda text: None)
+    graph = RunGraph(ExperimentContext(experiment, default_registry(), tmp_path))
+    result = compare(graph, experiment.arms, experiment.seeds, log=lambda text: None)
     rows = {row.arm: row for row in result.rows}
     assert set(rows) == {"zero-filled", "bicubic", "teacher", "student", "kd-mri"}
     assert all(0 < row.metrics["psnr"].mean < 60 for row in rows.values())

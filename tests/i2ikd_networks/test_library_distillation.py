@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import i2ikd
 from i2ikd import Taps, UserError
+from i2ikd.experiment.checks import check
 
 pytest.importorskip("monai")
 pytest.importorskip("deepinv")
@@ -52,9 +53,9 @@ def feature(network: nn.Module, path: str) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_attention_of_a_unet_is_distilled_into_a_chain_of_convolutions(laboratory: Any, task: str) -> None:
-    context = laboratory.context(*settings(task), PAIRS)
-    context.check(context.experiment.arms)
-    run = laboratory.train(context, "kd-mri")
+    graph = laboratory.graph(*settings(task), PAIRS)
+    check(graph, graph.context.experiment.arms)
+    run = laboratory.train(graph, "kd-mri")
     rows = run.folder.read("history")
     assert [row["stage"] for row in rows] == ["features"] * 2 + ["output"] * 2
     assert all(0 < row["losses"]["attention"] < 4 for row in rows[:2])
@@ -69,8 +70,8 @@ def test_attention_of_a_unet_is_distilled_into_a_chain_of_convolutions(laborator
 def test_a_finished_students_weights_are_those_of_the_library(laboratory: Any) -> None:
     from deepinv.models import DnCNN
 
-    context = laboratory.context(*settings("mri-recon"))
-    run = laboratory.train(context, "kd-mri")
+    graph = laboratory.graph(*settings("mri-recon"))
+    run = laboratory.train(graph, "kd-mri")
     library_network = DnCNN(in_channels=2, out_channels=2, depth=3, nf=5, pretrained=None).eval()
     library_network.load_state_dict(laboratory.weights(run))
     image = torch.rand(2, 2, 34, 26)
@@ -84,9 +85,9 @@ def test_a_teacher_loads_weights_saved_by_the_library(laboratory: Any, identical
     torch.manual_seed(5)
     library_network = UNet(2, 2, 2, channels=(4, 8, 8), strides=(2, 2), num_res_units=1)
     torch.save(library_network.state_dict(), tmp_path / "unet.pt")
-    context = laboratory.context(*settings("mri-recon"), f'teacher.weights="{tmp_path / "unet.pt"}"')
-    laboratory.train(context, "kd-mri")
-    assert identical(laboratory.weights(context.teacher_run(0)), library_network.state_dict())
+    graph = laboratory.graph(*settings("mri-recon"), f'teacher.weights="{tmp_path / "unet.pt"}"')
+    laboratory.train(graph, "kd-mri")
+    assert identical(laboratory.weights(graph.teacher_run(0)), library_network.state_dict())
 
 
 def test_two_modules_are_distilled_from_python(build: Build) -> None:
@@ -119,9 +120,9 @@ class TestRegisteredPairs:
         assert feature(network.eval(), path) == shape
 
     def test_are_the_default_of_an_experiment(self, laboratory: Any) -> None:
-        context = laboratory.context(*settings("mri-recon"))
-        named = laboratory.context(*settings("mri-recon"), PAIRS)
-        runs = [laboratory.train(found, "kd-mri") for found in (context, named)]
+        graph = laboratory.graph(*settings("mri-recon"))
+        named = laboratory.graph(*settings("mri-recon"), PAIRS)
+        runs = [laboratory.train(found, "kd-mri") for found in (graph, named)]
         first, second = (laboratory.weights(run) for run in runs)
         assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -23,6 +23,9 @@ from i2ikd.report.gallery import gallery
 from i2ikd.report.pictures import Picture, collect_pictures, load_pictures, representative_volumes, save_pictures
 from i2ikd.sample import Sample, SampleKey
 from i2ikd.task import SampleDataset, Task
+
+if TYPE_CHECKING:
+    from i2ikd.experiment.graph import RunGraph
 
 SHAPE = (12, 16)
 
@@ -57,17 +60,38 @@ class Times(nn.Module):
         return self.factor * image
 
 
-def experiment_context() -> Any:
-    task = Slicewise()
-    return SimpleNamespace(
-        task=task,
-        device=torch.device("cpu"),
-        dataset=task.dataset,
-        experiment=SimpleNamespace(arm=lambda name: name),
-        teacher_run=lambda seed: ("teacher", seed),
-        arm_run=lambda arm, seed: (arm, seed),
-        load=lambda run: Times({"teacher": 2.0, "channel-wise": 1.9}.get(run[0], 1.5) + run[1]),
-    )
+class Finished:
+    """Stands for a graph of runs: row and seed in place of each run, and the factor of its network."""
+
+    def __init__(self) -> None:
+        task = Slicewise()
+        self.context = SimpleNamespace(
+            task=task,
+            device=torch.device("cpu"),
+            dataset=task.dataset,
+            registry=None,
+            experiment=SimpleNamespace(arm=lambda name: SimpleNamespace(name=name)),
+        )
+
+    def teacher_runs(self, seed: int) -> Any:
+        return (("teacher", seed),)
+
+    def arm_run(self, arm: Any, seed: int) -> Any:
+        return arm.name, seed
+
+    def trained_transforms(self, name: str) -> list[Any]:
+        return []
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished network multiplies its input."""
+
+    def load(registry: object, runs: Any, combine: object) -> nn.Module:
+        ((name, seed),) = runs
+        return Times({"teacher": 2.0, "channel-wise": 1.9}.get(name, 1.5) + seed)
+
+    monkeypatch.setattr("i2ikd.experiment.scores.load_input", load)
 
 
 def decoded(uri: str) -> Image.Image:
@@ -110,7 +134,7 @@ def test_the_title_of_a_picture_contains_the_subject(comparison: Comparison) -> 
 
 
 def test_images_are_outputs_of_the_first_seed_on_middle_slices(comparison: Comparison) -> None:
-    pictures = collect_pictures(experiment_context(), comparison)
+    pictures = collect_pictures(cast("RunGraph", Finished()), comparison)
     assert [picture.label for picture in pictures] == ["best", "median", "worst"]
     for picture in pictures:
         place = 3 * int(picture.volume[-2:]) + 1
@@ -125,7 +149,7 @@ def test_images_are_outputs_of_the_first_seed_on_middle_slices(comparison: Compa
 def test_at_most_eight_arms_are_selected_references_first(make_comparison: Callable[..., Comparison]) -> None:
     levels = {f"arm{number}": 31 + number / 10 for number in range(9)}
     comparison = make_comparison(arms={**levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
-    (picture, *_) = collect_pictures(experiment_context(), comparison)
+    (picture, *_) = collect_pictures(cast("RunGraph", Finished()), comparison)
     shown = [row for row in picture.images if row not in ("input", "teacher")]
     assert shown == ["arm3", "arm4", "arm5", "arm6", "arm7", "arm8", "kd-mri", "student"]
 
@@ -133,16 +157,16 @@ def test_at_most_eight_arms_are_selected_references_first(make_comparison: Calla
 def test_arms_without_a_score_are_shown_after_all_others(make_comparison: Callable[..., Comparison]) -> None:
     levels = {f"arm{number}": 31 + number / 10 for number in range(6)}
     comparison = make_comparison(arms={"none": math.nan, **levels, "kd-mri": 30.0, "student": 29.0}, epochs=0)
-    (picture, *_) = collect_pictures(experiment_context(), comparison)
+    (picture, *_) = collect_pictures(cast("RunGraph", Finished()), comparison)
     assert "none" not in picture.images and "arm0" in picture.images
 
 
 def test_a_volume_missing_from_the_data_is_reported(comparison: Comparison) -> None:
-    context = experiment_context()
-    context.dataset = lambda split: SimpleNamespace(keys=[])
+    graph = cast("RunGraph", Finished())
+    graph.context.dataset = lambda split: SimpleNamespace(keys=[])
     message = r"the test split has no volume 'subject0\d' of the subject 'subject0\d': the data has changed"
     with pytest.raises(UserError, match=message):
-        collect_pictures(context, comparison)
+        collect_pictures(graph, comparison)
 
 
 def test_stored_pictures_are_restored_to_half_precision_of_their_errors(tmp_path: Path) -> None:

@@ -181,14 +181,30 @@ class WeightedTerms(Objective):
                     knowledge = term.distiller.knowledge(teacher.features(term.teacher_paths, image), batch)
                 features = student.features(term.student_paths, output)
                 losses.append(float(term.loss(features, knowledge, batch)[0]))
-            means.add(losses, float(self.context.task.loss(output.float(), batch.target)))
+            means.add(losses, self._reconstruction(output, batch))
         if teacher is not None:
             teacher.close()
         student.release()
         network.train(training)
         self._set_ratios(means)
 
+    def _reconstruction(self, output: Tensor, batch: Batch) -> float | None:
+        """Return the task's loss on the labelled samples of a batch; ``None`` where there are none."""
+        target = batch.target
+        if batch.labelled is not None:
+            rows = batch.labelled.nonzero()[:, 0].to(output.device)
+            if len(rows) == 0:
+                return None
+            output, target = output[rows], target[rows]
+        return float(self.context.task.loss(output.float(), target))
+
     def _set_ratios(self, means: _Means) -> None:
+        if not means.reconstruction:
+            raise UserError(
+                f"the stage {self.context.stage!r}: expected samples with a target in the first {means.count} batches "
+                "to calibrate a ratio, got none; use weight"
+            )
+        reconstruction = math.fsum(means.reconstruction) / len(means.reconstruction)
         for index, term in enumerate(self.terms):
             if term.term.ratio is None:
                 continue
@@ -197,7 +213,7 @@ class WeightedTerms(Objective):
                 raise UserError(
                     f"the term {term.name!r} cannot be given as a ratio: its loss at the start is {mean}; use weight"
                 )
-            self.weights[index] = term.term.ratio * (means.reconstruction / means.count) / mean
+            self.weights[index] = term.term.ratio * reconstruction / mean
         self._scales = self.weights.tolist()
 
     def on_epoch_start(self, epoch: int, epochs: int) -> None:
@@ -255,12 +271,13 @@ class _Means:
 
     size: int
     count: int = 0
-    reconstruction: float = 0.0
+    reconstruction: list[float] = field(default_factory=list)
     terms: list[float] = field(default_factory=list)
 
-    def add(self, losses: Sequence[float], reconstruction: float) -> None:
+    def add(self, losses: Sequence[float], reconstruction: float | None) -> None:
         self.terms = [a + b for a, b in zip(self.terms or [0.0] * self.size, losses)]
-        self.reconstruction += reconstruction
+        if reconstruction is not None:
+            self.reconstruction.append(reconstruction)
         self.count += 1
 
 

@@ -11,8 +11,9 @@ import torch
 
 import i2ikd
 from i2ikd.config import Arm
-from i2ikd.engine.run import train_runs
+from i2ikd.engine.run import load_network, train_runs
 from i2ikd.experiment.schedule import train_teacher
+from i2ikd.experiment.training import RunTrainer
 
 SAMPLES, STEPS = 4, 2
 SGD = ("training.epochs=3", "training.optimizer=sgd", "training.select=last")
@@ -41,23 +42,27 @@ class Class:
 
     def __init__(self, laboratory: Any, arm: dict[str, Any], *overrides: str, plugins: tuple[object, ...] = ()) -> None:
         self.laboratory = laboratory
-        self.context = laboratory.context(*SGD, *overrides, arms=[{"name": "arm", **arm}], plugins=plugins)
-        self.teacher_run = train_teacher(self.context, 0, say=lambda _: None)
+        self.graph = laboratory.graph(*SGD, *overrides, arms=[{"name": "arm", **arm}], plugins=plugins)
+        self.teacher_run = train_teacher(self.graph, 0, log=lambda _: None)
+        self.trainer = RunTrainer(self.graph)
         self.slices: list[int] = []
         """Of each batch that the teacher saw."""
 
     @contextmanager
     def _listened(self) -> Iterator[torch.nn.Module]:
-        teacher = self.context.load(self.teacher_run)
+        teacher = load_network(self.graph.context.registry, self.teacher_run.folder)
         handle = teacher.register_forward_pre_hook(lambda _, args: self.slices.append(len(args[0])))
         yield teacher
         handle.remove()
 
+    def shared(self, teacher: torch.nn.Module) -> Any:
+        return self.trainer.context(0, {"teacher": (self.teacher_run,)}, {"teacher": teacher})
+
     def teach(self, arm: dict[str, Any] | None = None) -> Any:
-        chosen = self.context.experiment.arms[0] if arm is None else Arm.model_validate({"name": "other", **arm})
-        run = self.context.arm_run(chosen, 0)
+        chosen = self.graph.context.experiment.arms[0] if arm is None else Arm.model_validate({"name": "other", **arm})
+        run = self.graph.arm_run(chosen, 0)
         with self._listened() as teacher:
-            train_runs([run], self.context.shared(0, teacher, self.teacher_run.specification.digest))
+            train_runs([run], self.shared(teacher))
         return run
 
 
@@ -132,18 +137,20 @@ def test_a_slice_that_looks_different_each_time_is_asked_live(override: str, lab
 
 
 def test_another_teacher_is_another_bank(laboratory: Any) -> None:
-    context = laboratory.context("seeds=[0, 1]")
-    banks = {id(context.shared(0, None, teacher).bank) for teacher in ("a", "b", "a")}
-    assert len(banks) == 2
+    graph = laboratory.graph("seeds=[0, 1]")
+    trainer = RunTrainer(graph)
+    inputs = [{"teacher": graph.teacher_runs(seed)} for seed in (0, 1, 0)]
+    caches = [trainer.context(0, runs).caches["teacher"] for runs in inputs]
+    assert caches[0] is caches[2] and caches[0] is not caches[1]
 
 
 def test_the_teacher_is_left_as_it_was(laboratory: Any, identical: Any) -> None:
     course = Class(laboratory, {"recipe": "kd-mri"}, "training.cache_mb=0")
     before = laboratory.weights(course.teacher_run)
-    run = course.context.arm_run(course.context.experiment.arms[0], 0)
-    teacher = course.context.load(course.teacher_run)
+    run = course.graph.arm_run(course.graph.context.experiment.arms[0], 0)
+    teacher = load_network(course.graph.context.registry, course.teacher_run.folder)
     teacher.train()
-    train_runs([run], course.context.shared(0, teacher, course.teacher_run.specification.digest))
+    train_runs([run], course.shared(teacher))
     assert identical(dict(teacher.state_dict()), before)
     assert all(module.training and not module._forward_hooks for module in teacher.modules())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in teacher.parameters())
@@ -151,7 +158,7 @@ def test_the_teacher_is_left_as_it_was(laboratory: Any, identical: Any) -> None:
 
 def test_two_slices_of_one_key_are_refused(laboratory: Any) -> None:
     course = Class(laboratory, {"recipe": "imitation"}, "task.memory_mb=0")
-    keys = course.context.dataset("train").keys
+    keys = course.graph.context.dataset("train").keys
     keys[1] = keys[0]
-    with pytest.raises(i2ikd.UserError, match="two samples of the training split have the same key"):
+    with pytest.raises(i2ikd.UserError, match="the training split has two samples of equal key"):
         course.teach()

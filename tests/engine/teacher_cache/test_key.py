@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from i2ikd.engine.objective import ActiveTerm
 from torch import nn
 
 import i2ikd
+from i2ikd.builtin.objectives.active_term import ActiveTerm
 from i2ikd.engine.teacher_cache import key
 from i2ikd.engine.teacher_cache.key import CacheKey, sources
 from i2ikd.recipe import Term
@@ -60,14 +60,15 @@ def term(distiller: dict[str, Any] | None = None, paths: Sequence[str] = ("1",))
 def address(
     dataset: Slices | None = None, metadata: dict[str, Any] | None = None, types: Sequence[type] = (), **changes: Any
 ) -> str | None:
-    given = {"term": term(), "teacher": network(), "batch": 4, "device": CPU, "precision": "fp32", **changes}
-    return CacheKey(dataset or Slices(), metadata or {"task": "t", "teacher": "d"}, types).address(**given)
+    given = {"request": term().request(), "teacher": network(), "batch": 4, "device": CPU, "precision": "fp32"}
+    key = CacheKey(dataset or Slices(), metadata or {"task": "t", "teacher": "d"}, types)
+    return key.address(**(given | changes))
 
 
 CHANGES: dict[str, Callable[[], str | None]] = {
-    "the distiller's options": lambda: address(term=term({"name": "attention", "mode": "paper"})),
-    "the distiller": lambda: address(term=term({"name": "imitation"})),
-    "the taps": lambda: address(term=term(paths=["0"])),
+    "the distiller's options": lambda: address(request=term({"name": "attention", "mode": "paper"}).request()),
+    "the distiller": lambda: address(request=term({"name": "imitation"}).request()),
+    "the taps": lambda: address(request=term(paths=["0"]).request()),
     "the teacher's weights": lambda: address(teacher=network(scale=1 + 1e-6)),
     "the teacher's type": lambda: address(teacher=network().double()),
     "the teacher's run": lambda: address(metadata={"task": "t", "teacher": "e"}),

@@ -14,11 +14,11 @@ import torch
 
 import i2ikd
 from i2ikd.config import Arm
-from i2ikd.engine.loop import NullCallback
-from i2ikd.engine.run import train_runs
+from i2ikd.engine.run import load_network, train_runs
 from i2ikd.engine.teacher_cache import key
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.schedule import train_teacher
+from i2ikd.experiment.training import RunTrainer
 
 SAMPLES, DRY_RUN = 4, 2
 LIVE = ("training.cache_mb=0",)
@@ -62,11 +62,11 @@ class Course:
     def __init__(self, laboratory: Any) -> None:
         self.laboratory = laboratory
         self.asked = 0
-        self.context: Any = None
+        self.graph: Any = None
 
     @contextmanager
     def _listened(self, run: Any) -> Iterator[torch.nn.Module]:
-        teacher = self.context.load(run)
+        teacher = load_network(self.graph.context.registry, run.folder)
 
         def count(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
             self.asked += len(args[0])
@@ -77,13 +77,14 @@ class Course:
     def teach(self, arm: dict[str, Any], *overrides: str) -> Any:
         """Train an arm in a process of its own, from the beginning."""
         training = ("training.epochs=3", "training.optimizer=sgd", "training.select=last", "training.lr=0.01")
-        self.context = self.laboratory.context(*training, *overrides, arms=ARMS, plugins=(Heavy(),))
-        teacher_run = train_teacher(self.context, 0, say=lambda _: None)
-        run = self.context.arm_run(Arm.model_validate(arm), 0)
+        self.graph = self.laboratory.graph(*training, *overrides, arms=ARMS, plugins=(Heavy(),))
+        teacher_run = train_teacher(self.graph, 0, log=lambda _: None)
+        run = self.graph.arm_run(Arm.model_validate(arm), 0)
         shutil.rmtree(run.folder.path, ignore_errors=True)
         self.asked = 0
         with self._listened(teacher_run) as teacher:
-            train_runs([run], self.context.shared(0, teacher, teacher_run.specification.digest))
+            shared = RunTrainer(self.graph).context(0, {"teacher": (teacher_run,)}, {"teacher": teacher})
+            train_runs([run], shared)
         return run.folder.read("history"), self.laboratory.weights(run)
 
     @property
@@ -167,7 +168,7 @@ def test_what_the_answers_depend_on_is_asked_anew(course: Course) -> None:
 def test_another_teacher_of_the_same_settings_is_asked_anew(course: Course) -> None:
     arm = {"name": "kd-mri", "recipe": "imitation"}
     course.teach(arm, *DISK)
-    run = course.context.teacher_run(0)
+    run = course.graph.teacher_run(0)
     content = torch.load(run.folder.weights, weights_only=True)
     name = next(iter(content["state"]))
     content["state"][name] *= 1.001
@@ -206,8 +207,8 @@ def test_a_disk_that_is_full_halfway_costs_one_line(course: Course, identical: A
 
 def test_a_comparison_has_the_same_table_and_records(laboratory: Any) -> None:
     def run(out: str, *overrides: str) -> dict[str, bytes]:
-        context = laboratory.context("training.epochs=1", *overrides, arms=ARMS, out=out, plugins=(Heavy(),))
-        compare(context, context.experiment.arms, [0], callback=NullCallback(), say=lambda _: None)
+        graph = laboratory.graph("training.epochs=1", *overrides, arms=ARMS, out=out, plugins=(Heavy(),))
+        compare(graph, graph.context.experiment.arms, [0], log=lambda _: None)
         return {name: (laboratory.folder / out / name).read_bytes() for name in ("results.json", "records.csv")}
 
     def forget(out: str) -> None:

@@ -10,6 +10,8 @@ import torch
 import i2ikd
 from i2ikd import UserError
 from i2ikd.engine.loop import Interrupted
+from i2ikd.experiment.schedule import train_arms
+from i2ikd.experiment.tracking import HookCallback
 
 
 class Diary:
@@ -54,7 +56,7 @@ class Diary:
 def test_every_hook_is_called_in_order(laboratory: Any) -> None:
     diary = Diary()
     arms = [{"name": "kd", "recipe": "kd-mri", "feature_epochs": 1}]
-    run = laboratory.train(laboratory.context(arms=arms, plugins=(diary,)), "kd")
+    run = laboratory.train(laboratory.graph(arms=arms, plugins=(diary,)), "kd")
     assert diary.lines == [
         f"run students/kd/seed0 seed 0 in {run.folder.path.name}",
         "stage 0 features",
@@ -78,10 +80,10 @@ def test_an_interruption_is_an_end_and_going_on_is_a_start(laboratory: Any, stop
     teacher = 4
     diary = Diary()
     with pytest.raises(Interrupted):
-        laboratory.train(laboratory.context(arms=arms, plugins=(diary,)), "kd", callback=stop(steps=teacher + 3))
+        laboratory.train(laboratory.graph(arms=arms, plugins=(diary,)), "kd", callback=stop(steps=teacher + 3))
     assert diary.lines[-2:] == ["epoch 1", "end Interrupted"]
     diary.lines.clear()
-    laboratory.train(laboratory.context(arms=arms, plugins=(diary,)), "kd")
+    laboratory.train(laboratory.graph(arms=arms, plugins=(diary,)), "kd")
     assert diary.lines[0].startswith("run students/kd/seed0")
     assert diary.lines[1] == "epoch 1 ended: total, attention", "an epoch that goes on is not started twice"
     assert diary.lines[-1] == "end NoneType"
@@ -117,19 +119,24 @@ def test_a_failure_is_told_with_its_error(how: str, laboratory: Any) -> None:
     diary = Diary()
     arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "bomb", "after": 3, "how": how}}]
     with pytest.raises(UserError):
-        laboratory.train(laboratory.context(arms=arms, plugins=(diary, Explosive())), "arm")
+        laboratory.train(laboratory.graph(arms=arms, plugins=(diary, Explosive())), "arm")
     assert diary.lines[-2:] == ["epoch 1", "end UserError"]
     assert isinstance(diary.last.error, UserError)
 
 
 def test_in_lockstep_every_run_hears_its_end(laboratory: Any) -> None:
-    from i2ikd.experiment.schedule import train_arms
-
     diary = Diary()
     bomb = {"recipe": "joint", "distiller": {"name": "bomb", "after": 1, "how": "raise"}}
-    context = laboratory.context(arms=[{"name": "plain"}, {"name": "bomb", **bomb}], plugins=(diary, Explosive()))
+    graph = laboratory.graph(arms=[{"name": "plain"}, {"name": "bomb", **bomb}], plugins=(diary, Explosive()))
     with pytest.raises(UserError):
-        train_arms(context, context.experiment.arms, 0, say=lambda _: None, lockstep=True)
+        train_arms(
+            graph,
+            graph.context.experiment.arms,
+            0,
+            HookCallback(graph.context.registry),
+            log=lambda _: None,
+            lockstep=True,
+        )
     assert diary.lines.count("end UserError") == 2
 
 
@@ -137,19 +144,19 @@ def test_a_distiller_that_raises_is_named_with_the_place_in_its_code(
     laboratory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "bomb", "after": 0, "how": "raise"}}]
-    message = r"^the term 'bomb': the distiller Bomb failed in .*test_lifecycle\.py, line \d+: ZeroDivisionError: "
+    message = r"^the term 'bomb': the distiller Bomb failed in .*test_callbacks\.py, line \d+: ZeroDivisionError: "
     with pytest.raises(UserError, match=message) as caught:
-        laboratory.train(laboratory.context(arms=arms, out="out", plugins=(Explosive(),)), "arm")
+        laboratory.train(laboratory.graph(arms=arms, out="out", plugins=(Explosive(),)), "arm")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
     with pytest.raises(ZeroDivisionError):
-        laboratory.train(laboratory.context(arms=arms, out="strict", plugins=(Explosive(),)), "arm")
+        laboratory.train(laboratory.graph(arms=arms, out="strict", plugins=(Explosive(),)), "arm")
 
 
 def test_a_loss_that_is_not_finite_says_which_term_and_when(laboratory: Any) -> None:
     arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "bomb", "after": 3, "how": "nan"}}]
     with pytest.raises(UserError, match=r"students/arm/seed0: the term 'bomb' became nan in epoch 1, step 1; lower "):
-        laboratory.train(laboratory.context(arms=arms, plugins=(Explosive(),)), "arm")
+        laboratory.train(laboratory.graph(arms=arms, plugins=(Explosive(),)), "arm")
 
 
 def test_a_hook_that_raises_costs_a_line_and_nothing_else(
@@ -160,7 +167,7 @@ def test_a_hook_that_raises_costs_a_line_and_nothing_else(
         def epoch_ended(self, context: Any) -> None:
             raise RuntimeError("no tracker there")
 
-    disturbed = laboratory.train(laboratory.context(out="disturbed", plugins=(Broken(),)), "student")
+    disturbed = laboratory.train(laboratory.graph(out="disturbed", plugins=(Broken(),)), "student")
     assert "epoch_ended of the plugin probe-0 failed: RuntimeError: no tracker there" in capsys.readouterr().err
-    quiet = laboratory.train(laboratory.context(out="quiet"), "student")
+    quiet = laboratory.train(laboratory.graph(out="quiet"), "student")
     assert identical(laboratory.weights(disturbed), laboratory.weights(quiet))
