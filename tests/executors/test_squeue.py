@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 
 from i2ikd import UserError
-from i2ikd.config import digest
-from i2ikd.executors.base import make_executor
 from i2ikd.executors.squeue import Queue
-from i2ikd.experiment.schedule import plan
 
 
 @pytest.fixture
@@ -81,10 +78,12 @@ def test_slurm_is_asked_again_when_its_answer_is_old_or_a_job_was_submitted(
     assert asked_at(2061, 2062, 2063) == [2061, 2063]
 
 
-def test_no_second_job_while_slurm_does_not_say_what_became_of_the_first(answer: Path, laboratory: Any) -> None:
-    context = laboratory.context("task.dataset.size=[16, 16]", arms=[{"name": "student"}])
-    (job,) = plan(context, context.experiment.arms, [0], teachers=False).jobs
-    executor: Any = make_executor(context, None, lambda _: None, kind="slurm")
-    executor._remember(digest([run.specification.digest for run in job.runs]), "7")
-    with pytest.raises(UserError, match=r"student/seed0: squeue does not say whether its job 7 still goes on"):
-        executor.start(job)
+def test_no_second_job_while_squeue_does_not_report_the_state_of_the_first(
+    answer: Path, laboratory: Any, make: Any, first_job: Any
+) -> None:
+    graph = laboratory.graph("task.dataset.size=[16, 16]", arms=[{"name": "student"}])
+    job = first_job(graph, teachers=False)
+    executor = make(graph, "slurm")
+    executor._remember(job.key, "7")
+    with pytest.raises(UserError, match=r"student/seed0: squeue does not report whether its job 7 still runs"):
+        executor.submit(job)
