@@ -33,6 +33,7 @@ def packages_after(code: str) -> tuple[set[str], int]:
 def test_is_cheap(code: str, most_modules: int) -> None:
     packages, modules = packages_after(code)
     assert packages & (HEAVY | {"numpy"}) == set()
+    assert "pydantic" not in packages or "recipe" in code
     assert modules < most_modules
 
 
