@@ -13,6 +13,7 @@ from i2ikd.errors import UserError
 if TYPE_CHECKING:
     from i2ikd.registry import Registry
 
+
 @dataclass
 class Plugin:
     """One discovered plugin and its state."""

@@ -1,4 +1,4 @@
-"""A command that trains in an output folder: it claims and locks the folder, and prints how to continue when stopped."""
+"""A command that trains in an output folder: claims and locks the folder, and prints how to continue when stopped."""
 
 from __future__ import annotations
 
