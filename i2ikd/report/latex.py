@@ -30,10 +30,10 @@ _SIGNS = {
 
 
 def escape(text: str) -> str:
-    """Return text that LaTeX prints as it stands.
+    r"""Return text that LaTeX prints as it stands.
 
     >>> print(escape("gram_fsp 50% & more"))
-    gram\\_fsp 50\\% \\& more
+    gram\_fsp 50\% \& more
     """
     return "".join(_SIGNS.get(sign, sign) for sign in text)
 

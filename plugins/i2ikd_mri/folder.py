@@ -25,7 +25,7 @@ _FOLDERS: dict[Split, list[str]] = {"train": ["train"], "val": ["val", "validati
 
 
 class FolderDataset:
-    """The volumes below ``root``; nothing is read before ``volumes`` is called, and then no more than names.
+    r"""The volumes below ``root``; nothing is read before ``volumes`` is called, and then no more than names.
 
     ``root`` has a folder for each split, with files at any depth below it, or files of no split, which are then
     divided by subject. In a folder of its own, below that of the split, every PNG or TIFF file is a slice of one
@@ -44,7 +44,7 @@ class FolderDataset:
             gets. 0: none, and asking for such a split is an error. KD-MRI's own data has no test folder: 0.5 makes
             half of its validation subjects the test split. It has no effect where every split has its folder.
         subject: regular expression that finds the subject in a volume's name, its path below the split's folder
-            (``patient\\d+``); a subject is then kept in one split. ``None``: the first part of the path.
+            (``patient\d+``); a subject is then kept in one split. ``None``: the first part of the path.
         repeated_names: ``refuse`` a volume's name that is in two splits, or take them as ``distinct`` people.
         include: pattern of files below a split's folder (``acc_4x/*``).
         slices: which slices of each volume are used.

@@ -66,8 +66,10 @@ def test_dropping_the_teachers_gradients_changes_no_loss() -> None:
 
 
 def test_operations_are_those_of_the_papers_networks() -> None:
-    """48,960 multiply-adds a pixel forward; as many for the weights' gradients and for the features', but for the
-    gradient of the very first image, which nobody needs."""
+    """48,960 multiply-adds a pixel forward, as many for the gradients of weights and of features.
+
+    The gradient of the first image is not needed.
+    """
     setting = Setting(size=32, batch=2)
     pixels = setting.batch * setting.size**2
     expected = 2 * pixels * (3 * 48_960 - 9 * 32)
