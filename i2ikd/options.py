@@ -85,7 +85,7 @@ def check(target: Callable[..., Any], options: Mapping[str, Any], where: str) ->
 
 
 def explain(error: ValidationError, known: Mapping[str, Any]) -> str:
-    """Say the first thing that is wrong, in one line, with a hint for a misspelt name."""
+    """Return the first error in one line, with a hint for a misspelt name."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":

@@ -66,11 +66,11 @@ class TestAPluginThatWorks:
 
     def test_a_hook_may_leave_its_argument_out(self) -> None:
         def run_started() -> None:
-            heard.append("started")
+            received.append("started")
 
-        heard: list[str] = []
+        received: list[str] = []
         Registry([plugin(module_of(run_started))]).notify("run_started", object())
-        assert heard == ["started"]
+        assert received == ["started"]
 
 
 def raising(register: Any) -> None:
@@ -156,14 +156,14 @@ class TestABrokenPlugin:
         assert message.startswith("unknown model 'unett'; did you mean 'unet'?")
         assert "broken (bad-luck 0.1): RuntimeError: first line second line" in message
 
-    def test_is_not_told_about_runs(self) -> None:
+    def test_receives_no_life_cycle_hooks(self) -> None:
         def run_started(context: Any) -> None:
-            heard.append(context)
+            received.append(context)
 
-        heard: list[str] = []
+        received: list[str] = []
         registry = Registry([plugin(module_of(run_started, named(raising, "register_models")))])
         registry.notify("run_started", "run")
-        assert heard == []
+        assert received == []
 
     @pytest.mark.parametrize("case", BROKEN)
     def test_raises_when_strict(self, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,24 +177,24 @@ class TestABrokenPlugin:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def run_started(context: Any) -> None:
-            heard.append(context)
+            received.append(context)
 
-        heard: list[str] = []
+        received: list[str] = []
         module = module_of(run_started, named(lambda register: register("net", dict), "register_models"))
         registry = Registry([plugin(module, "first"), plugin(module, "again")])
         registry.notify("run_started", "run")
-        assert heard == ["run"]
+        assert received == ["run"]
         assert registry.get("model", "net").plugin.name == "first"
         assert "already in use as the plugin first (lab-networks 1.2)" in capsys.readouterr().err
 
 
 class TestALifeCycleHookThatRaises:
-    def hosts(self, heard: list[str]) -> Registry:
+    def hosts(self, received: list[str]) -> Registry:
         def broken(context: Any) -> None:
             raise ValueError("disk\nfull")
 
         def working(context: Any) -> None:
-            heard.append(context)
+            received.append(context)
 
         modules = {}
         for name, function in {"before": working, "broken": broken, "after": working}.items():
@@ -204,18 +204,18 @@ class TestALifeCycleHookThatRaises:
         return Registry([plugin(module, name) for name, module in modules.items()])
 
     def test_costs_a_line_and_stops_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
-        heard: list[str] = []
-        self.hosts(heard).notify("epoch_ended", "epoch 3")
-        assert heard == ["epoch 3", "epoch 3"]
+        received: list[str] = []
+        self.hosts(received).notify("epoch_ended", "epoch 3")
+        assert received == ["epoch 3", "epoch 3"]
         assert capsys.readouterr().err == (
             "i2ikd: epoch_ended of the plugin broken (lab-networks 1.2) failed: ValueError: disk full\n"
         )
 
     def test_raises_when_strict(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
-        heard: list[str] = []
+        received: list[str] = []
         with pytest.raises(ValueError, match="disk"):
-            self.hosts(heard).notify("epoch_ended", "epoch 3")
+            self.hosts(received).notify("epoch_ended", "epoch 3")
 
 
 class TestLookUp:
@@ -247,7 +247,7 @@ class TestLookUp:
     def test_a_qualified_name_finds_its_component(self, name: str, made: str) -> None:
         assert self.two_of_a_name().create("model", name) == made
 
-    def test_plugins_of_one_distribution_are_told_apart_by_their_own_names(self) -> None:
+    def test_plugins_of_one_distribution_are_distinguished_by_their_own_names(self) -> None:
         registry = Registry([plugin(offering("net", dict), "left"), plugin(offering("net", dict), "right")])
         with pytest.raises(UserError, match="write 'left:net' or 'right:net'"):
             registry.get("model", "net")

@@ -74,13 +74,13 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def told_by(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 @pytest.fixture
 def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Iterator[Callable[[], list[str]]]:
-    """A Slurm in ``tmp_path``; yield what tells the states of its jobs, in the order of their submission."""
+    """A Slurm in ``tmp_path``; yield a function that returns the states of its jobs in the order of submission."""
     folder = tmp_path / "cluster"
     for path in (folder, folder / "state", folder / "spool"):
         path.mkdir(mode=0o755)
@@ -106,10 +106,10 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Itera
         until((folder / "munge.socket").is_socket, 20)
         start("slurmctld", "-D")
         start("slurmd", "-D")
-        until(lambda: told_by("sinfo", "--noheader", "--format=%T") == "idle", 30)
-        yield lambda: told_by("squeue", "--noheader", "--states=all", "--sort=i", "--format=%T").split()
-        told_by("scancel", f"--user={os.geteuid()}")
-        until(lambda: not told_by("squeue", "--noheader"), 60)
+        until(lambda: output_of("sinfo", "--noheader", "--format=%T") == "idle", 30)
+        yield lambda: output_of("squeue", "--noheader", "--states=all", "--sort=i", "--format=%T").split()
+        output_of("scancel", f"--user={os.geteuid()}")
+        until(lambda: not output_of("squeue", "--noheader"), 60)
 
 
 def epochs(log: Path) -> list[int]:
