@@ -139,7 +139,8 @@ def settings(name: str, text: str) -> str:
     for key, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
         meaning = prose(known[key]) if key in known else given[key]
-        rows.append((f"`{key}`", type_text(field.annotation, field.metadata), _default(default), meaning))
+        name_and_type = f"`{field.alias or key}`", type_text(field.annotation, field.metadata)
+        rows.append((*name_and_type, _default(default), meaning))
     return table(("key", "type", "default", "meaning"), rows)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 IMPORT = "import:"
 """Prefix of a component that is not registered: ``import:package.module:Name``."""
-
-REGISTRY_ARGUMENT = "registry"
-"""An argument of this name receives the creating registry and is not an option."""
 
 
 @dataclass
@@ -107,7 +103,7 @@ class Component:
         Raises:
             UserError: wrong options, or a factory that raises; the message names the plugin.
         """
-        from i2ikd.options import check  # imports pydantic, which `--help` and `list` do without
+        from i2ikd.options import REGISTRY_ARGUMENT, check, takes_registry  # pydantic, which `--help` does without
 
         target = self.resolve(where)
         arguments = check(target, options or {}, where or f"{self.kind} {self.name!r}")
@@ -119,11 +115,6 @@ class Component:
             raise
         except Exception as error:
             raise UserError(f"{self._described(where)} failed to start: {reason(error)}") from error
-
-
-def takes_registry(target: Callable[..., Any]) -> bool:
-    """Return whether a class or factory has an argument ``registry``."""
-    return REGISTRY_ARGUMENT in inspect.signature(target).parameters
 
 
 def reason(error: BaseException) -> str:

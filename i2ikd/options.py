@@ -11,8 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from i2ikd.component import REGISTRY_ARGUMENT
 from i2ikd.errors import UserError, nearest
+
+REGISTRY_ARGUMENT = "registry"
+"""An argument of this name receives the creating registry and is not an option."""
 
 
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -29,6 +31,11 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {
         name: p for name, p in signature.items() if p.kind not in variable and name not in ("self", REGISTRY_ARGUMENT)
     }
+
+
+def takes_registry(target: Callable[..., Any]) -> bool:
+    """Return whether a class or factory has an argument ``registry``."""
+    return REGISTRY_ARGUMENT in inspect.signature(target).parameters
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

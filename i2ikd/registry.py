@@ -91,49 +91,62 @@ class Registry:
             self._attempt(plugin, self._register_components)
 
     def _attempt(self, plugin: Plugin, step: Callable[[Plugin], None]) -> bool:
-        """Run one step of a registration; undo everything of the plugin where the step raises."""
+        """Run one step of a registration; undo everything of the plugin where the step raises.
+
+        Kinds that it has defined stay: other plugins may have components of them.
+        """
         try:
             step(plugin)
         except (Exception, SystemExit) as error:
-            if self._name_of(plugin) is not None and plugin in self.plugins:
+            if plugin in self.plugins:
                 self.plugins.remove(plugin)
-                self._manager.unregister(plugin.module)
+                if self._manager.is_registered(plugin.module):
+                    self._manager.unregister(plugin.module)
             plugin.provides.clear()
             self._set_aside(plugin, error)
             return False
         return True
 
     def _register_kinds(self, plugin: Plugin) -> None:
-        if self._name_of(plugin) is not None:
-            owner = next(p.label for p in self.plugins if p.module is plugin.module and not p.problem)
-            raise UserError(f"its module is already in use as the plugin {owner}")
-        self._manager.register(plugin.module, name=f"{plugin.distribution}:{plugin.name}")
+        """Define the kinds of a plugin, before pluggy compares the hooks of any plugin with their specifications."""
+        owner = next((p for p in self.plugins if p.module is plugin.module and not p.problem), None)
+        if owner is not None:
+            raise UserError(f"its module is already in use as the plugin {owner.label}")
+        alone = pluggy.PluginManager(hookspecs.GROUP)
+        alone.add_hookspecs(hookspecs)
+        alone.register(plugin.module)
+        defined: list[Kind] = []
+
+        def register_kind(name: str, plural: str = "", *, summary: str = "") -> None:
+            defined.append(self._checked(Kind(name, plural or f"{name}s", summary), defined))
+
+        alone.hook.register_kinds(register_kind=register_kind)
+        for kind in defined:
+            self._define(kind)
         self.plugins.append(plugin)
-        self._call(plugin, "register_kinds", register_kind=self._define_kind)
 
-    def _define_kind(self, name: str, plural: str = "", *, summary: str = "") -> None:
-        kind = Kind(name, plural or name + "s", summary)
-        if not (kind.name.isidentifier() and kind.plural.isidentifier()):
-            raise UserError(f"kind {name!r}: expected identifiers as singular and plural, got {name!r}, {plural!r}")
-        if kind.name in self._kinds or any(kind.hook == other.hook for other in self._kinds.values()):
-            raise UserError(f"kind {name!r}: a kind of this name or with the hook {kind.hook!r} exists")
+    def _checked(self, kind: Kind, defined: Iterable[Kind]) -> Kind:
+        names = (kind.name, kind.plural)
+        if not all(name.isidentifier() and name.islower() for name in names):
+            raise UserError(f"kind {kind.name!r}: expected lower-case identifiers, singular and plural, got {names}")
+        for other in (*self._kinds.values(), *defined):
+            if kind.name == other.name or kind.plural == other.plural:
+                raise UserError(f"kind {kind.name!r}: a kind of this name or with the hook {kind.hook!r} exists")
+        return kind
 
+    def _define(self, kind: Kind) -> None:
         def register(register: hookspecs.Register) -> None:
             """Register components of a kind that a plugin defined."""
 
-        register.__name__ = kind.hook
-        self._manager.add_hookspecs(
-            type("PluginDefinedHook", (), {kind.hook: staticmethod(hookspecs.hookspec(register))})
-        )
+        specification = {kind.hook: staticmethod(hookspecs.hookspec(register))}
+        self._manager.add_hookspecs(type("PluginDefinedHook", (), specification))
         self._kinds[kind.name] = kind
 
     def _register_components(self, plugin: Plugin) -> None:
+        self._manager.register(plugin.module, name=f"{plugin.distribution}:{plugin.name}")
         self._refuse_unusable_hooks(plugin)
         for kind in self._kinds.values():
             self._call(plugin, kind.hook, register=self._register(plugin, kind.name))
-
-    def _name_of(self, plugin: Plugin) -> str | None:
-        return None if plugin.module is None else self._manager.get_name(plugin.module)
 
     def _set_aside(self, plugin: Plugin, error: Exception | SystemExit) -> None:
         if self.strict:

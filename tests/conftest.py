@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import re
 import socket
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ from i2ikd_mri.phantom import PhantomVolume
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from i2ikd import hookspecs
 from i2ikd.callback import Callback, NullCallback, combine
 from i2ikd.component import Plugin
 from i2ikd.config import Experiment, apply_override, check_experiment
@@ -185,3 +189,30 @@ def optimiser_steps() -> Iterator[Counter]:
     handle = register_optimizer_step_post_hook(step)
     yield counter
     handle.remove()
+
+
+HOOK_PAGES = Path(__file__).parents[1] / "docs" / "hooks"
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Registry]]:
+    """Write the files of a page's example, each headed by its path, and return a registry with its plugin.
+
+    A page on a hook of ``i2ikd_mri`` has an example that needs ``i2ikd_mri`` too.
+    """
+
+    def load(hook: str) -> Registry:
+        page = (HOOK_PAGES / f"{hook}.md").read_text("utf-8")
+        for path, source in re.findall(r"```python\n# (my_package/\w+\.py)\n(.*?)```", page, re.DOTALL):
+            file = tmp_path / path
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(source, encoding="utf-8")
+        module = importlib.import_module("my_package.plugin")
+        needed = [] if hasattr(hookspecs, hook) else [Plugin("mri", module=importlib.import_module("i2ikd_mri.plugin"))]
+        return Registry([Plugin("my-plugin", "my-package", "0.1", module), *needed])
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
+    yield load
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]

@@ -1,133 +1,107 @@
-"""Kinds that plugins define, and one registry for nested components."""
+"""A component: how its target is imported, what it receives, and how a failure is reported."""
 
 from __future__ import annotations
 
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 import i2ikd
-from i2ikd import UserError
-from i2ikd.component import Plugin
-from i2ikd.registry import Registry, default_registry
+from i2ikd.component import Component, Plugin, import_target
+from i2ikd.errors import UserError
+from i2ikd.registry import CORE_KINDS, Registry
 
 
-class Owner:
-    """A plugin that defines a kind and registers a component of it."""
+def offering(name: str, target: Any) -> ModuleType:
+    """A plugin module that registers one model."""
 
-    @i2ikd.hookimpl
-    def register_kinds(self, register_kind: Any) -> None:
-        register_kind("filter", summary="a filter of images: called with one")
-        register_kind("coil_map", "coil_maps")
+    def register_models(register: Any) -> None:
+        register(name, target)
 
-    @i2ikd.hookimpl
-    def register_filters(self, register: Any) -> None:
-        register("double", Scale, summary="twice the image", unit="1")
+    module = ModuleType("a_plugin")
+    module.register_models = i2ikd.hookimpl(register_models)  # type: ignore[attr-defined]
+    return module
 
 
-class Guest:
-    """A plugin of others, for a kind of the owner."""
-
-    @i2ikd.hookimpl
-    def register_filters(self, register: Any) -> None:
-        register("chain", Chain)
-        register("triple", "builtins:int")
+def plugin(module: Any, name: str = "lab") -> Plugin:
+    return Plugin(name, "lab-networks", "1.2", module)
 
 
-class Scale:
-    def __init__(self, factor: float = 2.0) -> None:
-        self.factor = factor
-
-    def __call__(self, value: float) -> float:
-        return self.factor * value
+def make_network(width: int = 4) -> SimpleNamespace:
+    return SimpleNamespace(width=width)
 
 
-class Chain:
-    """Filters one after the other, made by the registry that made the chain."""
-
-    def __init__(self, filters: list[dict[str, Any]], registry: Registry) -> None:
-        self.registry = registry
-        self.filters = [
-            registry.create("filter", f["name"], {key: value for key, value in f.items() if key != "name"})
-            for f in filters
-        ]
-
-    def __call__(self, value: float) -> float:
-        for one in self.filters:
-            value = one(value)
-        return value
-
-
-def registry(*modules: object) -> Registry:
-    return Registry(Plugin(type(module).__name__.lower(), module=module) for module in modules)
-
-
-@pytest.mark.parametrize("order", [(Owner, Guest), (Guest, Owner)], ids=["owner first", "guest first"])
-def test_a_kind_of_a_plugin_is_open_to_all_in_any_order(order: Any) -> None:
-    made = registry(*(plugin() for plugin in order))
-    assert [plugin.problem for plugin in made.plugins] == ["", ""]
-    assert [component.name for component in made.components("filter")] == ["chain", "double", "triple"]
-    assert made.get("filter", "double").plugin.name == "owner"
-    assert made.get("filter", "double").metadata == {"unit": "1"}
-    assert made.create("filter", "double", {"factor": 3.0})(2) == 6
-    assert made.kinds["coil_map"].hook == "register_coil_maps" and made.components("coil_map") == []
-
-
-def test_without_its_owner_a_kind_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
-    made = registry(Guest())
-    assert "there is no hook 'register_filters'" in made.plugins[0].problem
-    assert "the plugin guest is broken and not used" in capsys.readouterr().err
-    with pytest.raises(UserError, match="there is no kind of component 'filter'"):
-        made.components("filter")
-
-
-def test_a_kind_belongs_to_its_registry() -> None:
-    registry(Owner())
-    assert "filter" not in registry().kinds and "filter" not in default_registry().kinds
-
-
-@pytest.mark.parametrize(("name", "plural"), [("model", ""), ("odd", "models"), ("two words", ""), ("filter", "")])
-def test_a_kind_that_exists_or_cannot_be_a_hook_is_refused(
-    name: str, plural: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Second:
-        @i2ikd.hookimpl
-        def register_kinds(self, register_kind: Any) -> None:
-            register_kind(name, plural)
-
-    made = registry(Owner(), Second())
-    problems = {plugin.name: plugin.problem for plugin in made.plugins}
-    assert problems["owner"] == "" and f"kind {name!r}: " in problems["second"]
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_nested_components_are_made_by_the_same_registry() -> None:
-    made = registry(Owner(), Guest())
-    options = {"filters": [{"name": "double"}, {"name": "chain", "filters": [{"name": "double", "factor": 5.0}]}]}
-    chain = made.create("filter", "chain", options)
-    assert chain(1.5) == 1.5 * 2 * 5
-    assert chain.registry is made and chain.filters[1].registry is made
-
-
-def test_the_registry_is_no_option() -> None:
-    made = registry(Owner(), Guest())
-    with pytest.raises(UserError, match="unknown option 'registry'"):
-        made.create("filter", "chain", {"filters": [], "registry": None})
-
-
-class TestImports:
-    @pytest.mark.parametrize("kind", ["filter", "model", "distiller", "objective", "transform", "metric", "tracker"])
-    def test_every_kind_takes_a_path(self, kind: str) -> None:
-        made = registry(Owner()).create(kind, "import:fractions:Fraction.from_float", {"f": 0.75})
-        assert (made.numerator, made.denominator) == (3, 4)
-
-    def test_messages_name_the_place_and_no_plugin(self) -> None:
+class TestATargetThatFails:
+    @pytest.mark.parametrize(
+        ("target", "reason"),
+        [
+            ("no_such_package.networks:Net", "ModuleNotFoundError: No module named 'no_such_package'"),
+            ("fractions:Fractoin", "AttributeError: module 'fractions' has no attribute 'Fractoin'"),
+            ("sys:maxsize", "expected 'sys:maxsize' to be a class or function, got a int"),
+        ],
+    )
+    def test_to_load_names_its_plugin(self, target: str, reason: str) -> None:
+        registry = Registry([plugin(offering("net", target))])
         with pytest.raises(UserError) as caught:
-            registry(Owner()).create("filter", "import:no_such_module:Name", where="filter of the task")
-        assert str(caught.value).startswith(
-            "filter of the task: cannot import 'no_such_module:Name': ModuleNotFoundError"
-        )
+            registry.create("model", "net")
+        assert str(caught.value).startswith("model 'net' of the plugin lab (lab-networks 1.2)")
+        assert reason in str(caught.value)
 
-    def test_without_a_name_in_the_module_it_is_refused(self) -> None:
-        with pytest.raises(UserError, match=r"filter 'import:fractions': expected import:package\.module:Name"):
-            registry(Owner()).get("filter", "import:fractions")
+    def test_to_start_names_its_plugin_in_one_line(self) -> None:
+        def factory() -> None:
+            raise ZeroDivisionError("no\nwidth")
+
+        with pytest.raises(UserError, match=r"lab-networks 1\.2\) failed to start: ZeroDivisionError: no width$"):
+            Registry([plugin(offering("net", factory))]).create("model", "net")
+
+    def test_keeps_the_words_of_a_user_error(self) -> None:
+        def factory() -> None:
+            raise UserError("kernel = 4 is even")
+
+        with pytest.raises(UserError, match=r"^kernel = 4 is even$"):
+            Registry([plugin(offering("net", factory))]).create("model", "net")
+
+
+def test_a_target_may_be_nested() -> None:
+    assert import_target("collections:OrderedDict.fromkeys")("ab") == {"a": None, "b": None}
+
+
+def test_a_component_does_not_print_its_whole_plugin() -> None:
+    assert "plugin=" not in repr(Component("model", "net", dict, Plugin("lab")))
+
+
+class TestAComponentThatIsNotRegistered:
+    @pytest.mark.parametrize("kind", [kind.name for kind in CORE_KINDS])
+    def test_is_imported_for_every_kind(self, kind: str) -> None:
+        component = Registry().get(kind, "import:collections:OrderedDict.fromkeys")
+        assert component.resolve()("ab") == {"a": None, "b": None}
+        assert (component.kind, component.plugin.label) == (kind, "import")
+
+    def test_has_a_module_and_a_name(self) -> None:
+        with pytest.raises(UserError, match=r"model 'import:collections': expected import:package\.module:Name"):
+            Registry().get("model", "import:collections")
+
+    def test_belongs_to_a_kind_that_exists(self) -> None:
+        with pytest.raises(UserError, match="no kind of component 'modle'; did you mean 'model'"):
+            Registry().get("modle", "import:collections:OrderedDict")
+
+
+class TestTheArgumentRegistry:
+    def test_receives_the_registry_that_creates_the_component(self) -> None:
+        def factory(registry: Registry, inner: str = "net") -> Any:
+            return registry, registry.create("model", inner)
+
+        registry = Registry([plugin(offering("net", make_network)), plugin(offering("outer", factory), "other")])
+        found, inner = registry.create("model", "outer")
+        assert found is registry
+        assert inner.width == 4
+
+    def test_is_no_option(self) -> None:
+        def factory(registry: Registry, width: int = 1) -> int:
+            return width
+
+        registry = Registry([plugin(offering("net", factory))])
+        assert registry.create("model", "net", {"width": 3}) == 3
+        with pytest.raises(UserError, match=r"unknown option 'registry'; known: width$"):
+            registry.create("model", "net", {"registry": "mine"})

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from i2ikd import Batch, Features, SampleKey, Stage, TapShapes, UserError, hookspecs
+from i2ikd import Batch, Features, ObjectiveContext, SampleKey, Stage, TapShapes, Teacher, UserError, hookspecs
 from i2ikd.builtin.models.plain import PlainCNN
-from i2ikd.callback import EpochContext, RunContext, StageContext
-from i2ikd.recipe import Term
-from i2ikd.registry import KINDS, Component, Plugin, Registry, default_registry
+from i2ikd.component import Component
+from i2ikd.registry import CORE_KINDS, Registry, default_registry
 from i2ikd.taps import resolve_pairs
 
 PAGES = Path(__file__).parents[1] / "docs" / "hooks"
-HOOKS = {name: f for name, f in vars(hookspecs).items() if inspect.isfunction(f) and hasattr(f, "i2ikd_spec")}
+CORE_HOOKS = {name: f for name, f in vars(hookspecs).items() if inspect.isfunction(f) and hasattr(f, "i2ikd_spec")}
+OF_PLUGINS = [kind for kind in default_registry().kinds.values() if kind not in CORE_KINDS]
+HOOKS = {**CORE_HOOKS, **{kind.hook: hookspecs.register_models for kind in OF_PLUGINS}}
+"""Hooks of the core, and those of kinds that the installed plugins define, which all have one signature."""
 
 
 def page(hook: str) -> str:
     return (PAGES / f"{hook}.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Registry]]:
-    """Write the files of a page's example, each headed by its path, and make its plugin the only one of a host."""
-
-    def load(hook: str) -> Registry:
-        for path, source in re.findall(r"```python\n# (my_package/\w+\.py)\n(.*?)```", page(hook), re.DOTALL):
-            file = tmp_path / path
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(source, encoding="utf-8")
-        module = importlib.import_module("my_package.plugin")
-        return Registry([Plugin("my-plugin", "my-package", "0.1", module)])
-
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
-    yield load
-    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
-        del sys.modules[name]
 
 
 Example = Callable[[str], Registry]
@@ -59,7 +40,9 @@ class TestEveryHook:
 
     @pytest.mark.parametrize("hook", HOOKS)
     def test_has_a_test_of_its_own(self, hook: str) -> None:
-        assert f"test_{hook}" in globals()
+        folder = Path(__file__).parent
+        sources = [folder / name for name in ("test_hookspecs.py", "test_life_cycle_hooks.py")]
+        assert sum(file.read_text("utf-8").count(f"\ndef test_{hook}(") for file in sources) == 1
 
     @pytest.mark.parametrize("hook", HOOKS)
     def test_is_on_the_index_and_its_page_gives_its_signature(self, hook: str) -> None:
@@ -87,15 +70,32 @@ class TestEveryHook:
             assert (PAGES / link).is_file()
 
     def test_kinds_and_registration_hooks_are_the_same_things(self) -> None:
-        offered = {f"register_{kind}" if kind == "pairs" else f"register_{kind}s" for kind in KINDS}
-        assert offered == {hook for hook in HOOKS if hook.startswith("register_")}
+        hooks = {kind.hook for kind in CORE_KINDS} | {"register_kinds"}
+        assert hooks == {hook for hook in CORE_HOOKS if hook.startswith("register_")}
+        assert [kind.hook for kind in OF_PLUGINS] == ["register_masks"]
 
     @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook.startswith("register_")])
     def test_an_example_s_component_knows_its_summary_and_plugin(self, hook: str, example: Example) -> None:
-        (component,) = example(hook).plugins[0].provides
+        (component,) = next(p.provides for p in example(hook).plugins if p.name == "my-plugin")
         assert isinstance(component, Component)
         assert component.summary
         assert component.plugin.label == "my-plugin (my-package 0.1)"
+
+
+def test_register_kinds(example: Example) -> None:
+    registry = example("register_kinds")
+    assert list(registry.kinds)[-1] == "noise"
+    image = torch.zeros(50, 50)
+    noise = registry.create("noise", "gaussian", {"sigma": 0.5})
+    once = noise(image, torch.Generator().manual_seed(3))
+    assert torch.equal(once, 0.5 * torch.randn(50, 50, generator=torch.Generator().manual_seed(3)))
+    parts = {"parts": [{"name": "gaussian", "sigma": 0.3}, {"name": "gaussian", "sigma": 0.4}]}
+    generator, expected = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    both = registry.create("noise", "import:my_package.noises:InOrder", parts)(image, generator)
+    draws = [torch.randn(50, 50, generator=expected) for _ in range(2)]
+    assert torch.allclose(both, 0.3 * draws[0] + 0.4 * draws[1], atol=1e-6)
+    with pytest.raises(UserError, match="unknown noise 'gausian'; did you mean 'gaussian'"):
+        registry.create("noise", "import:my_package.noises:InOrder", {"parts": [{"name": "gausian"}]})
 
 
 def test_register_models(example: Example) -> None:
@@ -186,6 +186,14 @@ def test_register_masks(example: Example) -> None:
     assert json.loads(json.dumps(mask.identity()))["acceleration"] == 5
 
 
+class PlainTask:
+    """As much of a task as an objective or a transform uses."""
+
+    @staticmethod
+    def loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (prediction - target).abs().mean()
+
+
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_register_distillers(example: Example, norm: str) -> None:
     distiller = example("register_distillers").create("distiller", "channel-mean", {"norm": norm})
@@ -205,6 +213,57 @@ def test_register_distillers(example: Example, norm: str) -> None:
     assert student.taps[0].grad is not None
     alone = distiller.knowledge(Features([tap[1:] for tap in teacher.taps]), batch)
     assert torch.equal(alone["0"][0], distiller.knowledge(teacher, batch)["0"][1])
+
+
+def test_register_objectives(example: Example) -> None:
+    registry, task = example("register_objectives"), cast(Any, PlainTask())
+    student, teacher = PlainCNN(depth=2, channels=3), PlainCNN(depth=3, channels=2)
+    batch = Batch(torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8))
+    objective = registry.create("objective", "moving-target", {"start": 0.8})
+    assert objective.needs == {"teacher"}
+    context = ObjectiveContext(
+        student, "student", {"teacher": teacher}, {}, None, task, registry, batch, 2, 0, "output"
+    )
+    objective.setup(context)
+    (request,) = objective.requests()
+    with Teacher(teacher, request.paths) as observed:
+        outputs = {request.name: request.extract(observed.features(request.paths, observed(batch)), batch)}
+    for epoch, share in ((0, 0.8), (3, 0.2)):
+        objective.on_epoch_start(epoch, 4)
+        loss = objective(batch, outputs)
+        target = share * teacher(batch.input).detach() + (1 - share) * batch.target
+        expected = (student(batch.input) - target).abs().mean()
+        assert loss.total.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert loss.parts["moving-target"].item() == loss.total.item()
+    loss.total.backward()
+    assert all(parameter.grad is not None for parameter in student.parameters())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_register_transforms(example: Example) -> None:
+    registry = example("register_transforms")
+    network = PlainCNN(depth=2, channels=3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    transform = registry.create("transform", "prune", {"share": 0.3})
+    assert transform.when == "trained"
+    changed = transform.apply(network, [], PlainTask())
+    for name, tensor in changed.state_dict().items():
+        zeros = int(0.3 * tensor.numel()) if name.endswith("weight") else 0
+        order = before[name].flatten().abs().argsort()
+        assert (tensor.flatten()[order[:zeros]] == 0).all()
+        assert torch.equal(tensor.flatten()[order[zeros:]], before[name].flatten()[order[zeros:]])
+    with pytest.raises(UserError, match="expected a network with convolutions, got Identity"):
+        transform.apply(nn.Identity(), [], PlainTask())
+
+
+def test_register_combinations(example: Example) -> None:
+    torch.manual_seed(2)
+    networks = [PlainCNN(depth=1) for _ in range(3)]
+    image = torch.randn(2, 1, 5, 4)
+    median = example("register_combinations").create("combination", "median", {"networks": networks})
+    expected = np.median([network(image).detach().numpy() for network in networks], axis=0)
+    assert np.array_equal(median(image, mask=torch.ones(1)).detach().numpy(), expected)
+    assert sum(p.numel() for p in median.parameters()) == 3 * sum(p.numel() for p in networks[0].parameters())
 
 
 def test_register_recipes(example: Example) -> None:
@@ -275,73 +334,3 @@ def test_register_commands(example: Example) -> None:
     result = CliRunner().invoke(component.resolve(), ["plain-cnn"])  # type: ignore[arg-type]
     assert (result.exit_code, result.output) == (0, "28353\n")
     assert "$ i2ikd count plain-cnn\n28353\n" in page("register_commands")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunContext:
-    return RunContext("students/kd-mri/seed3", 3, tmp_path, {"model": "plain-cnn"}, PlainCNN(depth=1))
-
-
-@pytest.fixture
-def stage(run: RunContext) -> StageContext:
-    terms = [Term(distiller="target"), Term(distiller="imitation", weight=0.5)]
-    return StageContext(run, Stage(name="output", terms=terms), index=1)
-
-
-def without_folder(context: Any) -> Any:
-    """The same moment of a run that keeps no files."""
-    if isinstance(context, RunContext):
-        return RunContext(context.name, context.seed, None, context.settings, context.network)
-    if isinstance(context, StageContext):
-        return StageContext(without_folder(context.run), context.stage, context.index)
-    return EpochContext(without_folder(context.stage), context.epoch)
-
-
-def written_by(registry: Registry, hook: str, context: Any, folder: Path) -> dict[str, Path]:
-    """Notify for a run without and one with a folder; return the files that came to be."""
-    before = set(folder.iterdir())
-    registry.notify(hook, without_folder(context))
-    assert set(folder.iterdir()) == before
-    registry.notify(hook, context)
-    return {path.name: path for path in set(folder.iterdir()) - before}
-
-
-def test_run_started(example: Example, run: RunContext, tmp_path: Path) -> None:
-    written = written_by(example("run_started"), "run_started", run, tmp_path)
-    note = json.loads(written["machine.json"].read_text())
-    assert (note["run"], note["seed"]) == ("students/kd-mri/seed3", 3)
-
-
-def test_run_ended(example: Example, run: RunContext, capsys: pytest.CaptureFixture[str]) -> None:
-    registry = example("run_ended")
-    registry.notify("run_ended", run)
-    run.error = ValueError("no more disk")
-    registry.notify("run_ended", run)
-    assert capsys.readouterr().err.splitlines() == [
-        "students/kd-mri/seed3 finished",
-        "students/kd-mri/seed3 stopped: ValueError",
-    ]
-
-
-def test_stage_started(example: Example, stage: StageContext, tmp_path: Path) -> None:
-    written = written_by(example("stage_started"), "stage_started", stage, tmp_path)
-    assert written["stages.txt"].read_text() == "1: output minimises target, imitation\n"
-
-
-def test_stage_ended(example: Example, stage: StageContext, tmp_path: Path) -> None:
-    written = written_by(example("stage_ended"), "stage_ended", stage, tmp_path)
-    state = torch.load(written["after-1-output.pt"], weights_only=True)
-    network: nn.Module = stage.run.network
-    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
-
-
-def test_epoch_started(example: Example, stage: StageContext, capsys: pytest.CaptureFixture[str]) -> None:
-    example("epoch_started").notify("epoch_started", EpochContext(stage, epoch=4))
-    assert capsys.readouterr().err == "students/kd-mri/seed3: output, epoch 5\n"
-
-
-def test_epoch_ended(example: Example, stage: StageContext, tmp_path: Path) -> None:
-    context = EpochContext(stage, 2, {"total": 0.75, "target": 0.5}, validation=0.6, learning_rate=1e-3)
-    written = written_by(example("epoch_ended"), "epoch_ended", context, tmp_path)
-    row = json.loads(written["losses.jsonl"].read_text())
-    assert row == {"stage": "output", "epoch": 2, "validation": 0.6, "total": 0.75, "target": 0.5}

@@ -33,6 +33,7 @@ def packages_after(code: str) -> tuple[set[str], int]:
 def test_is_cheap(code: str, most_modules: int) -> None:
     packages, modules = packages_after(code)
     assert packages & (HEAVY | {"numpy"}) == set()
+    assert "pydantic" not in packages or "recipe" in code
     assert modules < most_modules
 
 
@@ -49,3 +50,19 @@ def test_every_public_name_is_there() -> None:
     assert sorted(i2ikd.__all__) == list(i2ikd.__all__)
     for name in i2ikd.__all__:
         assert getattr(i2ikd, name) is not None
+
+
+def test_every_module_is_imported_without_fcntl() -> None:
+    """``fcntl`` is missing on Windows."""
+    code = (
+        "import sys, pkgutil, importlib\n"
+        "sys.modules['fcntl'] = None\n"
+        "import filelock, i2ikd\n"
+        "names = [m.name for m in pkgutil.walk_packages(i2ikd.__path__, 'i2ikd.')]\n"
+        "for name in names:\n"
+        "    if not name.endswith('__main__'): importlib.import_module(name)\n"
+        "print(len(names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100

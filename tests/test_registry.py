@@ -1,4 +1,4 @@
-"""The host: what a broken plugin costs, how names are looked up, where a component came from."""
+"""The registry: isolation of broken plugins, look-up by name, provenance of components, kinds of plugins."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import i2ikd
+from i2ikd.component import Plugin
 from i2ikd.errors import UserError
-from i2ikd.registry import KINDS, Component, Plugin, Registry, import_target
+from i2ikd.registry import CORE_KINDS, Registry
 
 
 def module_of(*functions: Callable[..., Any]) -> ModuleType:
@@ -65,11 +66,11 @@ class TestAPluginThatWorks:
 
     def test_a_hook_may_leave_its_argument_out(self) -> None:
         def run_started() -> None:
-            heard.append("started")
+            received.append("started")
 
-        heard: list[str] = []
+        received: list[str] = []
         Registry([plugin(module_of(run_started))]).notify("run_started", object())
-        assert heard == ["started"]
+        assert received == ["started"]
 
 
 def raising(register: Any) -> None:
@@ -155,14 +156,14 @@ class TestABrokenPlugin:
         assert message.startswith("unknown model 'unett'; did you mean 'unet'?")
         assert "broken (bad-luck 0.1): RuntimeError: first line second line" in message
 
-    def test_is_not_told_about_runs(self) -> None:
+    def test_receives_no_life_cycle_hooks(self) -> None:
         def run_started(context: Any) -> None:
-            heard.append(context)
+            received.append(context)
 
-        heard: list[str] = []
+        received: list[str] = []
         registry = Registry([plugin(module_of(run_started, named(raising, "register_models")))])
         registry.notify("run_started", "run")
-        assert heard == []
+        assert received == []
 
     @pytest.mark.parametrize("case", BROKEN)
     def test_raises_when_strict(self, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,24 +177,24 @@ class TestABrokenPlugin:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def run_started(context: Any) -> None:
-            heard.append(context)
+            received.append(context)
 
-        heard: list[str] = []
+        received: list[str] = []
         module = module_of(run_started, named(lambda register: register("net", dict), "register_models"))
         registry = Registry([plugin(module, "first"), plugin(module, "again")])
         registry.notify("run_started", "run")
-        assert heard == ["run"]
+        assert received == ["run"]
         assert registry.get("model", "net").plugin.name == "first"
         assert "already in use as the plugin first (lab-networks 1.2)" in capsys.readouterr().err
 
 
 class TestALifeCycleHookThatRaises:
-    def hosts(self, heard: list[str]) -> Registry:
+    def hosts(self, received: list[str]) -> Registry:
         def broken(context: Any) -> None:
             raise ValueError("disk\nfull")
 
         def working(context: Any) -> None:
-            heard.append(context)
+            received.append(context)
 
         modules = {}
         for name, function in {"before": working, "broken": broken, "after": working}.items():
@@ -203,18 +204,18 @@ class TestALifeCycleHookThatRaises:
         return Registry([plugin(module, name) for name, module in modules.items()])
 
     def test_costs_a_line_and_stops_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
-        heard: list[str] = []
-        self.hosts(heard).notify("epoch_ended", "epoch 3")
-        assert heard == ["epoch 3", "epoch 3"]
+        received: list[str] = []
+        self.hosts(received).notify("epoch_ended", "epoch 3")
+        assert received == ["epoch 3", "epoch 3"]
         assert capsys.readouterr().err == (
             "i2ikd: epoch_ended of the plugin broken (lab-networks 1.2) failed: ValueError: disk full\n"
         )
 
     def test_raises_when_strict(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("I2IKD_STRICT_PLUGINS", "1")
-        heard: list[str] = []
+        received: list[str] = []
         with pytest.raises(ValueError, match="disk"):
-            self.hosts(heard).notify("epoch_ended", "epoch 3")
+            self.hosts(received).notify("epoch_ended", "epoch 3")
 
 
 class TestLookUp:
@@ -246,7 +247,7 @@ class TestLookUp:
     def test_a_qualified_name_finds_its_component(self, name: str, made: str) -> None:
         assert self.two_of_a_name().create("model", name) == made
 
-    def test_plugins_of_one_distribution_are_told_apart_by_their_own_names(self) -> None:
+    def test_plugins_of_one_distribution_are_distinguished_by_their_own_names(self) -> None:
         registry = Registry([plugin(offering("net", dict), "left"), plugin(offering("net", dict), "right")])
         with pytest.raises(UserError, match="write 'left:net' or 'right:net'"):
             registry.get("model", "net")
@@ -272,44 +273,9 @@ class TestLookUp:
             Registry().components("distilller")
 
     def test_every_kind_has_its_registration_hook(self) -> None:
-        for kind in KINDS:
-            hook = "register_pairs" if kind == "pairs" else f"register_{kind}s"
-            assert Registry([plugin(offering("it", dict, hook))]).get(kind, "it").kind == kind
-
-
-class TestATargetThatFails:
-    @pytest.mark.parametrize(
-        ("target", "reason"),
-        [
-            ("no_such_package.networks:Net", "ModuleNotFoundError: No module named 'no_such_package'"),
-            ("fractions:Fractoin", "AttributeError: module 'fractions' has no attribute 'Fractoin'"),
-            ("sys:maxsize", "'sys:maxsize' is a int, which cannot be called"),
-        ],
-    )
-    def test_to_load_names_its_plugin(self, target: str, reason: str) -> None:
-        registry = Registry([plugin(offering("net", target))])
-        with pytest.raises(UserError) as caught:
-            registry.create("model", "net")
-        assert str(caught.value).startswith("model 'net' of the plugin lab (lab-networks 1.2)")
-        assert reason in str(caught.value)
-
-    def test_to_start_names_its_plugin_in_one_line(self) -> None:
-        def factory() -> None:
-            raise ZeroDivisionError("no\nwidth")
-
-        with pytest.raises(UserError, match=r"lab-networks 1\.2\) failed to start: ZeroDivisionError: no width$"):
-            Registry([plugin(offering("net", factory))]).create("model", "net")
-
-    def test_keeps_the_words_of_a_user_error(self) -> None:
-        def factory() -> None:
-            raise UserError("kernel = 4 is even")
-
-        with pytest.raises(UserError, match=r"^kernel = 4 is even$"):
-            Registry([plugin(offering("net", factory))]).create("model", "net")
-
-
-def test_a_target_may_be_nested() -> None:
-    assert import_target("collections:OrderedDict.fromkeys")("ab") == {"a": None, "b": None}
+        for kind in CORE_KINDS:
+            hook = "register_pairs" if kind.name == "pairs" else f"register_{kind.name}s"
+            assert Registry([plugin(offering("it", dict, hook))]).get(kind.name, "it").kind == kind.name
 
 
 def test_a_component_is_found_by_the_public_names() -> None:
@@ -321,5 +287,88 @@ def test_a_component_is_found_by_the_public_names() -> None:
         i2ikd.gett  # noqa: B018
 
 
-def test_a_component_does_not_print_its_whole_plugin() -> None:
-    assert "plugin=" not in repr(Component("model", "net", dict, Plugin("lab")))
+def defining(*kinds: tuple[str, ...], fails: bool = False) -> ModuleType:
+    def register_kinds(register_kind: Any) -> None:
+        for kind in kinds:
+            register_kind(*kind)
+        if fails:
+            raise RuntimeError("no kinds today")
+
+    return module_of(register_kinds)
+
+
+class TestKindsOfPlugins:
+    def test_any_plugin_registers_components_of_it_whatever_the_order(self) -> None:
+        user = plugin(offering("half", make_network, "register_masks"), "a-user")
+        definer = plugin(defining(("mask", "masks"), ("noise",)), "the-definer")
+        for plugins in ([user, definer], [definer, user]):
+            registry = Registry(Plugin(p.name, p.distribution, p.version, p.module) for p in plugins)
+            assert registry.create("mask", "half", {"width": 2}).width == 2
+            assert [p.problem for p in registry.plugins] == ["", ""]
+            assert list(registry.kinds)[-2:] == ["mask", "noise"]
+            assert registry.components("noise") == []
+
+    def test_a_later_plugin_can_use_it(self) -> None:
+        registry = Registry([plugin(defining(("mask",)), "definer")])
+        registry.add(plugin(offering("half", dict, "register_masks"), "user"))
+        assert registry.get("mask", "half").plugin.name == "user"
+
+    def test_without_the_plugin_that_defines_it_there_is_no_such_hook(self, capsys: pytest.CaptureFixture[str]) -> None:
+        registry = Registry([plugin(offering("half", dict, "register_masks"))])
+        assert "there is no hook 'register_masks'" in capsys.readouterr().err
+        with pytest.raises(UserError, match="no kind of component 'mask'"):
+            registry.components("mask")
+
+    def test_a_wrong_signature_costs_the_plugin_that_has_it_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def register_masks(register: Any, context: Any) -> None: ...
+
+        broken, definer = plugin(module_of(register_masks), "a-broken"), plugin(defining(("mask",)), "definer")
+        sound = plugin(offering("half", dict, "register_masks"), "sound")
+        registry = Registry([broken, definer, sound])
+        assert "context" in broken.problem
+        assert (definer.problem, sound.problem) == ("", "")
+        assert [component.name for component in registry.components("mask")] == ["half"]
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("module", "reason"),
+        [
+            (defining(("mask",), fails=True), "RuntimeError: no kinds today"),
+            (defining(("mask",), ("model", "networks")), "a kind of this name or with the hook 'register_networks'"),
+            (defining(("mask",), ("network", "models")), "with the hook 'register_models' exists"),
+            (defining(("mask",), ("mask", "others")), "kind 'mask': a kind of this name"),
+            (defining(("mask",), ("coil-map",)), "kind 'coil-map': expected lower-case identifiers"),
+            (defining(("mask",), ("Map",)), "kind 'Map': expected lower-case identifiers"),
+        ],
+    )
+    def test_a_plugin_that_cannot_define_its_kinds_leaves_none(
+        self, module: ModuleType, reason: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        broken = plugin(module)
+        registry = Registry([broken])
+        assert reason in broken.problem
+        assert list(registry.kinds) == [kind.name for kind in CORE_KINDS]
+        assert "is broken and not used" in capsys.readouterr().err
+
+    def test_it_stays_when_its_plugin_fails_later_as_others_have_components_of_it(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        module = defining(("mask",))
+        module.register_models = i2ikd.hookimpl(named(raising, "register_models"))  # type: ignore[attr-defined]
+        registry = Registry([plugin(module, "failing"), plugin(offering("half", dict, "register_masks"), "user")])
+        assert registry.get("mask", "half").plugin.name == "user"
+        with pytest.raises(UserError, match=r"unknown mask 'full'.*plugins not in use: failing"):
+            registry.get("mask", "full")
+        assert "failing" in capsys.readouterr().err
+
+    def test_the_hook_of_an_unknown_kind_is_called_once(self) -> None:
+        def register_masks(register: Any) -> None:
+            calls.append("masks")
+            register("half", dict)
+
+        calls: list[str] = []
+        module = defining(("mask",))
+        module.register_masks = i2ikd.hookimpl(register_masks)  # type: ignore[attr-defined]
+        registry = Registry([plugin(module), plugin(defining(("noise",)), "other")])
+        registry.add(plugin(offering("net", dict), "late"))
+        assert calls == ["masks"]

@@ -76,11 +76,11 @@ def _catch_signals() -> Callable[[], None]:
         requeue = signal.getsignal(number)  # submitit's, for a job near its time limit or preempted
         if callable(requeue):
 
-            def ask(number: int, frame: FrameType | None) -> None:
+            def stop_then_requeue(number: int, frame: FrameType | None) -> None:
                 wanted.append(lambda: requeue(number, frame))
                 os.kill(os.getpid(), signal.SIGTERM)
 
-            signal.signal(number, ask)
+            signal.signal(number, stop_then_requeue)
 
     signal.signal(signal.SIGTERM, stop)  # the loop puts its own in place, which waits for the end of a step
     for number in (signal.SIGUSR1, signal.SIGUSR2):

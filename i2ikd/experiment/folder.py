@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from i2ikd.config import Experiment
 from i2ikd.errors import UserError
@@ -79,9 +80,12 @@ def locked(out: Path) -> Iterator[None]:
         UserError: another process holds it.
     """
     _make(out)
-    with (out / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another i2ikd works in {out}; wait for it, or give another --out folder") from None
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another i2ikd works in {out}; wait for it, or give another --out folder") from None
+    try:
         yield
+    finally:
+        lock.release()

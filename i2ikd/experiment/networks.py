@@ -1,4 +1,4 @@
-"""Networks of runs: loaded from saved weights, combined where several fill one role, transformed where an arm asks."""
+"""Networks of runs: loaded from saved weights, combined where several fill one role, and transformed."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _SIGNS = {
 
 
 def escape(text: str) -> str:
-    """Escape LaTeX's special characters.
+    r"""Escape LaTeX's special characters.
 
     Args:
         text: plain text.
@@ -39,7 +39,7 @@ def escape(text: str) -> str:
         LaTeX source that prints ``text`` unchanged.
 
     >>> print(escape("gram_fsp 50% & more"))
-    gram\\_fsp 50\\% \\& more
+    gram\_fsp 50\% \& more
     """
     return "".join(_SIGNS.get(sign, sign) for sign in text)
 

@@ -26,7 +26,7 @@ _FOLDERS: dict[Split, list[str]] = {"train": ["train"], "val": ["val", "validati
 
 
 class FolderDataset:
-    """Volumes in the files below ``root``; only file names are read before the first slice.
+    r"""Volumes in the files below ``root``; only file names are read before the first slice.
 
     ``root`` holds a folder for each split, with files at any depth, or files without split folders, which are divided
     by subject. In a subfolder of a split's folder, the PNG and TIFF files are the slices of one volume; any other file
@@ -46,7 +46,7 @@ class FolderDataset:
             test) receives. 0: none, so that such a split raises an error. KD-MRI's data has no test folder: 0.5 moves
             half of its validation subjects to the test split. Without effect where every split has a folder.
         subject: regular expression that matches the subject in the name of a volume, its path below the split's folder
-            (``patient\\d+``). ``None``, or no match: the first part of the path. A subject is in one split only, and
+            (``patient\d+``). ``None``, or no match: the first part of the path. A subject is in one split only, and
             statistics resample subjects, each with all of its volumes.
         repeated_names: ``refuse`` raises an error for a volume name that is in two splits; ``distinct`` treats the two
             volumes as different subjects.

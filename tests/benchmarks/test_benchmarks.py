@@ -69,8 +69,10 @@ def test_detaching_the_teacher_changes_no_loss() -> None:
 
 
 def test_operations_match_the_papers_networks() -> None:
-    """48,960 multiply-adds per pixel forward, as many for the gradients of the weights and of the features, minus the
-    gradient of the first image, which is not computed."""
+    """48,960 multiply-adds per pixel forward, as many for the gradients of the weights and of the features.
+
+    The gradient of the first image is not computed.
+    """
     setting = Setting(size=32, batch=2)
     pixels = setting.batch * setting.size**2
     expected = 2 * pixels * (3 * 48_960 - 9 * 32)

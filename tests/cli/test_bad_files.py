@@ -136,6 +136,6 @@ class TestFullDisk:
             line = i2ikd(*command).error
         assert "checkpoint.pt: No space left on device" in line
         (saved,) = (tmp_path / "out" / "store").glob("*/checkpoint.pt")
-        assert checkpoint.load(saved)["trainee"]["epoch"] > 0
+        assert checkpoint.load(saved)["trainer"]["epoch"] > 0
         done = i2ikd(*command)
         assert done.code == 0 and "go on  teacher/seed0  (it was interrupted)" in done.out

@@ -42,7 +42,7 @@ import pytest
         ("teacher.weights='none.pt'", "teacher.weights: there is no file none.pt"),
         ("teacher.training.batch=3", "teacher.training: batch is the same for the whole experiment"),
         ("comparison.student='plain'", "comparison.student names no arm; known: control, kd-mri, student"),
-        ("student.mode='complex'", "dc-cnn: expected an input with 2 channel(s) (mode = 'complex'), got 1"),
+        ("student.mode='complex'", "student: mode = 'complex' contradicts the task, whose mode is 'real'; state it"),
         ("student={model='plain-cnn', out_channels=2, residual=false}", "2, 32, 32) for a target of (2, 1, 32, 32)"),
         ("task=3", "task"),
         ("student=3", "student"),

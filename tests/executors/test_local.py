@@ -1,4 +1,4 @@
-"""Runs trained by worker processes: the same numbers, errors that arrive, and nobody left behind."""
+"""Runs trained by worker processes: equal numbers, errors reported by name, and no process left behind."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from i2ikd.experiment.remote import open_experiment, remote_setup
 
-from i2ikd import UserError
-from i2ikd.engine.loop import Interrupted, NullCallback
-from i2ikd.executors.local import ProcessExecutor
+from i2ikd import NullCallback, UserError
+from i2ikd.engine.loop import Interrupted
+from i2ikd.executors.base import execute
+from i2ikd.executors.remote import open_worker
 from i2ikd.experiment.compare import compare
-from i2ikd.experiment.schedule import Plan, execute, plan
+from i2ikd.experiment.jobs import worker_setup
+from i2ikd.experiment.plan import plan
+from i2ikd.experiment.schedule import train_plan
 from i2ikd.experiment.tracking import tracked
 
 SMALL = "task.dataset.size=[16, 16]"
@@ -43,53 +45,57 @@ def files(out: Path) -> list[str]:
     return [*((out / name).read_text() for name in ("records.csv", "results.json")), *histories]
 
 
-def test_the_numbers_are_those_of_one_process(laboratory: Any, tmp_path: Path) -> None:
-    one, other = laboratory.context(SMALL, out="one"), laboratory.context(SMALL, out="other")
-    compare(one, one.experiment.arms, [0], say=lambda _: None)
+def test_the_numbers_are_those_of_one_process(laboratory: Any, make: Any, tmp_path: Path) -> None:
+    one, other = laboratory.graph(SMALL, out="one"), laboratory.graph(SMALL, out="other")
+    compare(one, one.context.experiment.arms, [0], log=lambda _: None)
     lines: list[str] = []
     log = laboratory.experiment("trackers=[{name='json-lines', path='%s'}]" % (tmp_path / "log")).trackers
-    with tracked(NullCallback(), log, other.registry) as callback:
-        executor = ProcessExecutor(other, 2, lines.append, callback)
-        compare(other, other.experiment.arms, [0], say=lines.append, executor=executor)
+    with tracked(NullCallback(), log, other.context.registry) as callback:
+        executor = make(other, "here", lines.append, processes=2, callback=callback)
+        compare(other, other.context.experiment.arms, [0], log=lines.append, executor=executor)
     assert files(tmp_path / "one") == files(tmp_path / "other")
     assert not workers(os.getpid())
-    told = [line.split("  (")[0].strip() for line in lines]
-    assert told.index("done  teacher/seed0") < told.index("start  students/kd-mri/seed0")
-    assert {line for line in told if line.startswith("done")} == {
+    events = [line.split("  (")[0].strip() for line in lines]
+    assert events.index("done  teacher/seed0") < events.index("start  students/kd-mri/seed0")
+    assert {line for line in events if line.startswith("done")} == {
         f"done  {name}/seed0" for name in ("teacher", "students/student", "students/control", "students/kd-mri")
     }
-    assert (tmp_path / "log").read_text().count("students/kd-mri/seed0/") > 0, "trackers hear of finished runs"
+    assert (tmp_path / "log").read_text().count("students/kd-mri/seed0/") > 0, "trackers receive finished runs"
     manifests = list((tmp_path / "other").glob("store/*/manifest.json"))
     assert len(manifests) == 4 and all('"threads": 1' in path.read_text() for path in manifests)
-    assert len(list((tmp_path / "other" / "workers").glob("worker-*.log"))) == 2, (
-        "a worker takes one unit after another"
-    )
+    assert len(list((tmp_path / "other" / "workers").glob("worker-*.log"))) == 2, "a worker trains job after job"
 
 
-def test_what_was_measured_here_is_not_measured_again_in_a_worker(laboratory: Any, tmp_path: Path) -> None:
-    context = laboratory.context("training.precision=auto", "training.device=auto")
-    with ProcessExecutor(context, 2, lambda _: None):
-        kept = json.loads((tmp_path / "out" / "store" / "precision.json").read_text())
-    assert kept == {context.trained_on: context.precision}
-    setup = remote_setup(context, threads=1)
-    assert (setup["experiment"]["training"]["precision"], setup["threads"]) == (context.precision, 1)
-    assert setup["experiment"]["training"]["device"] == context.trained_on
-    there, arm = open_experiment(json.loads(json.dumps(setup))), context.experiment.arm("kd-mri")
-    assert there.arm_run(arm, 5).specification == context.arm_run(arm, 5).specification
+def test_what_was_measured_here_is_not_measured_again_in_a_worker(laboratory: Any, make: Any, tmp_path: Path) -> None:
+    graph = laboratory.graph(SMALL, "training.precision=auto", "training.device=auto")
+    context = graph.context
+    with make(graph, "here", processes=2):
+        measured = json.loads((tmp_path / "out" / "store" / "precision.json").read_text())
+    assert measured == {context.trained_on: context.precision}
+    setup = json.loads(json.dumps(worker_setup(context, threads=1).as_json()))
+    training = setup["arguments"]["experiment"]["training"]
+    assert (training["precision"], setup["threads"]) == (context.precision, 1)
+    assert training["device"] == context.trained_on
+    train, arm = open_worker(setup), context.experiment.arm("kd-mri")
+    for run in (graph.teacher_run(5), graph.arm_run(arm, 5)):
+        payload = {"seed": 5, "runs": [run.name], "specifications": [run.specification.model_dump(mode="json")]}
+        train(payload, NullCallback())
+        assert run.folder.finished, "in the worker it is the same run, with the same folder"
 
 
-def test_a_worker_that_comes_to_another_run_refuses(laboratory: Any) -> None:
-    context = laboratory.context(SMALL)
-    (job,) = plan(context, [], [0]).jobs
-    specification = job.runs[0].specification.model_copy(update={"task": {"files": "of another machine"}})
-    other = replace(job, runs=(replace(job.runs[0], specification=specification),))
-    with pytest.raises(UserError, match=r"^teacher/seed0 is another run where it is to be trained .*task\.files: "):
-        execute(context, Plan((), (other,)), ProcessExecutor(context, 2, lambda _: None), lambda _: None)
+def test_a_worker_that_makes_another_run_refuses(laboratory: Any, make: Any, first_job: Any) -> None:
+    graph = laboratory.graph(SMALL)
+    job = first_job(graph)
+    specification = {**job.payload["specifications"][0], "task": {"files": "of another machine"}}
+    other = replace(job, payload={**job.payload, "specifications": [specification]})
+    message = r"^teacher/seed0: expected the same run as where the comparison was started, got another .*task\.files: "
+    with pytest.raises(UserError, match=message):
+        execute([other], make(graph, "here", processes=2))
     assert not workers(os.getpid())
 
 
-def test_ctrl_c_ends_the_workers(laboratory: Any) -> None:
-    context, lines = laboratory.context(SMALL, "training.epochs=100000"), []
+def test_ctrl_c_ends_the_workers(laboratory: Any, make: Any) -> None:
+    graph, lines = laboratory.graph(SMALL, "training.epochs=100000"), []
 
     def interrupt(line: str) -> None:
         lines.append(line)
@@ -97,24 +103,24 @@ def test_ctrl_c_ends_the_workers(laboratory: Any) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    wanted = plan(context, [context.experiment.arm("student")], [0])
+    wanted = plan(graph, [graph.context.experiment.arm("student")], [0])
     with pytest.raises(Interrupted):
-        execute(context, wanted, ProcessExecutor(context, 2, interrupt), lambda _: None)
+        train_plan(graph, wanted, make(graph, "here", interrupt, processes=2), lambda _: None)
     assert lines[-1] == "  stop  teacher/seed0, students/student/seed0: saving checkpoints"
     assert not workers(os.getpid())
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_worker_that_dies_is_named_with_its_exit_status(laboratory: Any) -> None:
-    context = laboratory.context(SMALL, "training.epochs=100000")
+def test_a_worker_that_dies_is_named_with_its_exit_status(laboratory: Any, make: Any) -> None:
+    graph = laboratory.graph(SMALL, "training.epochs=100000")
 
     def kill(line: str) -> None:
         if line == " start  students/student/seed0":
             os.kill(workers(os.getpid())[-1], signal.SIGKILL)
 
-    wanted = plan(context, [context.experiment.arm("student")], [0])
+    wanted = plan(graph, [graph.context.experiment.arm("student")], [0])
     with pytest.raises(UserError, match=r"^students/student/seed0: its process was killed by SIGKILL .* memory"):
-        execute(context, wanted, ProcessExecutor(context, 2, kill), lambda _: None)
+        train_plan(graph, wanted, make(graph, "here", kill, processes=2), lambda _: None)
     assert not workers(os.getpid())
 
 
@@ -161,6 +167,6 @@ def test_workers_of_a_dead_parent_save_checkpoints_and_end(tiny_file: Path, tmp_
     command = [sys.executable, "-c", DRIVER, str(tmp_path), str(tiny_file), str(Path(__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    context = laboratory.context(SMALL, "training.epochs=100000")
-    decisions = plan(context, [context.experiment.arm("student")], [0]).decisions
+    graph = laboratory.graph(SMALL, "training.epochs=100000")
+    decisions = plan(graph, [graph.context.experiment.arm("student")], [0]).decisions
     assert [decision.action for decision in decisions] == ["go on", "go on"], "by the same command"

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from i2ikd import UserError
-from i2ikd.executors.base import make_executor
 from i2ikd.experiment.compare import compare
-from i2ikd.experiment.schedule import execute, plan
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.plan import plan
+from i2ikd.experiment.schedule import train_plan
 
 SMALL = "task.dataset.size=[16, 16]"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "setpriv")
@@ -73,13 +74,13 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def told_by(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 @pytest.fixture
 def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Iterator[Callable[[], list[str]]]:
-    """A Slurm in ``tmp_path``; yield what tells the states of its jobs, in the order of their submission."""
+    """A Slurm in ``tmp_path``; yield a function that returns the states of its jobs in the order of submission."""
     folder = tmp_path / "cluster"
     for path in (folder, folder / "state", folder / "spool"):
         path.mkdir(mode=0o755)
@@ -105,10 +106,10 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Itera
         until((folder / "munge.socket").is_socket, 20)
         start("slurmctld", "-D")
         start("slurmd", "-D")
-        until(lambda: told_by("sinfo", "--noheader", "--format=%T") == "idle", 30)
-        yield lambda: told_by("squeue", "--noheader", "--states=all", "--sort=i", "--format=%T").split()
-        told_by("scancel", f"--user={os.geteuid()}")
-        until(lambda: not told_by("squeue", "--noheader"), 60)
+        until(lambda: output_of("sinfo", "--noheader", "--format=%T") == "idle", 30)
+        yield lambda: output_of("squeue", "--noheader", "--states=all", "--sort=i", "--format=%T").split()
+        output_of("scancel", f"--user={os.geteuid()}")
+        until(lambda: not output_of("squeue", "--noheader"), 60)
 
 
 def epochs(log: Path) -> list[int]:
@@ -116,31 +117,31 @@ def epochs(log: Path) -> list[int]:
 
 
 def test_a_comparison_that_is_killed_and_stopped_gives_the_numbers_of_one_process(
-    states: Callable[[], list[str]], laboratory: Any, until: Any, tmp_path: Path
+    states: Callable[[], list[str]], laboratory: Any, make: Any, first_job: Any, until: Any, tmp_path: Path
 ) -> None:
     lines: list[str] = []
 
-    def context(out: str) -> Any:
+    def graph(out: str) -> RunGraph:
         settings = [SMALL, "training.epochs=2", "teacher.training.epochs=120"]
-        return laboratory.context(*settings, arms=[{"name": "imitation", "recipe": "imitation"}], out=out)
+        return laboratory.graph(*settings, arms=[{"name": "imitation", "recipe": "imitation"}], out=out)
 
-    def executor(context: Any) -> Any:
+    def executor(graph: RunGraph) -> Any:
         options = {"partition": "all", "cpus_per_task": 1, "timeout_min": 9}
-        return make_executor(context, None, lines.append, kind="slurm", options=options)
+        return make(graph, "slurm", lines.append, options=options)
 
     log = tmp_path / "slurm" / "workers"
-    made = context("slurm")
-    teacher = plan(made, made.experiment.arms, [0]).jobs[0]
+    made = graph("slurm")
+    teacher = first_job(made)
     with executor(made) as killed:  # it is not left before the others are through: as if by kill -9
-        killed.start(teacher)
-        with executor(context("slurm")) as stopped:
-            stopped.start(teacher)
+        killed.submit(teacher)
+        with executor(graph("slurm")) as stopped:
+            stopped.submit(teacher)
             until(lambda: epochs(log / "1_0_log.err"))  # and is left in the middle, as by Ctrl-C
         until(lambda: states() == ["CANCELLED"], 60)
-        assert teacher.runs[0].folder.checkpoint.is_file()
+        assert made.teacher_run(0).folder.checkpoint.is_file()
         trained = epochs(log / "1_0_log.err")
-        again = context("slurm")
-        compare(again, again.experiment.arms, [0], say=lines.append, executor=executor(again))
+        again = graph("slurm")
+        compare(again, again.context.experiment.arms, [0], log=lines.append, executor=executor(again))
         until(lambda: states() == ["CANCELLED", "COMPLETED", "COMPLETED"], 60)
         assert [line.strip() for line in lines] == [
             "submit  teacher/seed0  (job 1)",
@@ -154,19 +155,19 @@ def test_a_comparison_that_is_killed_and_stopped_gives_the_numbers_of_one_proces
             "done  students/imitation/seed0",
         ]
     assert trained + epochs(log / "2_0_log.err") == list(range(1, 121)), "no epoch is trained twice"
-    alone = context("alone")
-    compare(alone, alone.experiment.arms, [0], say=lambda _: None)
+    alone = graph("alone")
+    compare(alone, alone.context.experiment.arms, [0], log=lambda _: None)
     for name in ("records.csv", "results.json"):
         assert (tmp_path / "slurm" / name).read_text() == (tmp_path / "alone" / name).read_text()
 
 
 def test_a_job_without_a_result_is_noticed_and_the_others_are_cancelled(
-    states: Callable[[], list[str]], laboratory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    states: Callable[[], list[str]], laboratory: Any, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
-    context = laboratory.context(SMALL, arms=[{"name": "student"}])
+    graph = laboratory.graph(SMALL, arms=[{"name": "student"}])
     setup = {"setup": [f"mkdir {tmp_path}/first && exit 3", "sleep 60"]}
-    executor = make_executor(context, None, lambda _: None, kind="slurm", options=setup)
+    executor = make(graph, "slurm", options=setup)
     with pytest.raises(UserError, match=r"its job \d ended without a result \(FAILED\); .* ends with: nothing"):
-        execute(context, plan(context, context.experiment.arms, [0]), executor, lambda _: None)
+        train_plan(graph, plan(graph, graph.context.experiment.arms, [0]), executor, lambda _: None)
     assert sorted(states()) == ["CANCELLED", "FAILED"]

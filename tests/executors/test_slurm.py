@@ -14,10 +14,12 @@ import pytest
 
 from i2ikd import UserError
 from i2ikd.cli.main import run
-from i2ikd.executors.base import make_executor, read_options
+from i2ikd.executors.choice import read_options
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.schedule import execute, plan
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.plan import Plan, plan
+from i2ikd.experiment.schedule import train_plan
 from i2ikd.registry import default_registry
 
 SMALL = "task.dataset.size=[16, 16]"
@@ -27,15 +29,19 @@ def quiet(line: str) -> None:
     pass
 
 
-def test_a_job_of_this_machine_gives_the_same_numbers(laboratory: Any, tmp_path: Path) -> None:
+def missing(graph: RunGraph, teachers: bool = False) -> Plan:
+    return plan(graph, graph.context.experiment.arms, [0], teachers=teachers)
+
+
+def test_a_job_of_this_machine_gives_the_same_numbers(laboratory: Any, make: Any, tmp_path: Path) -> None:
     arms = [{"name": "student"}]
-    one, other = (laboratory.context(SMALL, arms=arms, out=out) for out in ("one", "other"))
+    one, other = (laboratory.graph(SMALL, arms=arms, out=out) for out in ("one", "other"))
     laboratory.train(one, "student")
     lines: list[str] = []
-    executor = make_executor(other, None, lines.append, kind="submitit-local")
-    execute(other, plan(other, other.experiment.arms, [0], teachers=False), executor, lines.append)
-    compare(one, one.experiment.arms, [0], say=quiet)
-    compare(other, other.experiment.arms, [0], say=quiet)
+    executor = make(other, "submitit-local", lines.append)
+    train_plan(other, missing(other), executor, lines.append)
+    compare(one, one.context.experiment.arms, [0], log=quiet)
+    compare(other, other.context.experiment.arms, [0], log=quiet)
     for name in ("records.csv", "results.json"):
         assert (tmp_path / "one" / name).read_text() == (tmp_path / "other" / name).read_text()
     assert [line.split("  (")[0].strip() for line in lines] == [
@@ -96,59 +102,60 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_job_outlives_its_comparison_and_its_time_limit(
-    jobs: Path, laboratory: Any, tmp_path: Path, identical: Any, until: Any
+    jobs: Path, laboratory: Any, make: Any, first_job: Any, tmp_path: Path, identical: Any, until: Any
 ) -> None:
-    def context(out: str) -> Any:
-        return laboratory.context(SMALL, "training.epochs=80", arms=[{"name": "student"}], out=out)
+    def graph(out: str) -> RunGraph:
+        return laboratory.graph(SMALL, "training.epochs=80", arms=[{"name": "student"}], out=out)
 
-    alone, made = context("alone"), context("out")
+    alone, made = graph("alone"), graph("out")
     options = {"partition": "short", "timeout_min": 7, "cpus_per_task": 1}
-    killed = make_executor(made, None, quiet, kind="slurm", options=options)
-    (job,) = plan(made, made.experiment.arms, [0], teachers=False).jobs
+    killed = make(made, "slurm", options=options)
+    job = first_job(made, teachers=False)
     killed.__enter__()
-    killed.start(job)  # and is never left, as by kill -9
+    killed.submit(job)  # and is never left, as by kill -9
     script = next((tmp_path / "out" / "workers").glob("*_submission.sh")).read_text()
     assert "--partition=short" in script and "--time=7" in script and "--cpus-per-task=1" in script
     log = until(lambda: [p for p in (tmp_path / "out" / "workers").glob("*.err") if " epoch " in p.read_text()])
-    os.kill(int(next(jobs.glob("*.task")).read_text()), signal.SIGUSR2)  # 90 seconds are left, says Slurm
+    os.kill(int(next(jobs.glob("*.task")).read_text()), signal.SIGUSR2)  # Slurm's warning, 90 seconds before the end
 
     lines: list[str] = []
-    again = context("out")
-    executor = make_executor(again, None, lines.append, kind="slurm", options=options)
-    execute(again, plan(again, again.experiment.arms, [0], teachers=False), executor, lines.append)
-    told = [line.strip().split("  (")[0] for line in lines]
-    assert told[1:] == ["wait  students/student/seed0", "done  students/student/seed0"], "no second job is submitted"
+    again = graph("out")
+    executor = make(again, "slurm", lines.append, options=options)
+    train_plan(again, missing(again), executor, lines.append)
+    events = [line.strip().split("  (")[0] for line in lines]
+    assert events[1:] == ["wait  students/student/seed0", "done  students/student/seed0"], "no second job is submitted"
     assert (jobs / "requeued").read_text().count("checkpoint.pt") == 1, "it was saved, then requeued"
     epochs = [int(part.split()[0]) for part in log[0].read_text().split(" epoch ")[1:]]
     assert epochs == list(range(1, 81)), "no epoch is trained twice"
     made_alone = laboratory.train(alone, "student")
-    assert identical(laboratory.weights(made_alone), laboratory.weights(job.runs[0]))
+    made_by_job = again.arm_run(again.context.experiment.arm("student"), 0)
+    assert identical(laboratory.weights(made_alone), laboratory.weights(made_by_job))
     killed.__exit__(None, None, None)
 
 
 def test_a_job_without_a_result_is_named_and_the_others_are_cancelled(
-    jobs: Path, laboratory: Any, monkeypatch: pytest.MonkeyPatch
+    jobs: Path, laboratory: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
-    context = laboratory.context(SMALL, arms=[{"name": "student"}])
+    graph = laboratory.graph(SMALL, arms=[{"name": "student"}])
     setup = {"setup": [f"mkdir {jobs}/first && exit 3", "sleep 60"]}
-    executor = make_executor(context, None, quiet, kind="slurm", options=setup)
+    executor = make(graph, "slurm", options=setup)
     with pytest.raises(UserError, match=r"^teacher/seed0: its job \d+ ended without a result \(COMPLETED\); .*nothing"):
-        execute(context, plan(context, context.experiment.arms, [0]), executor, quiet)
+        train_plan(graph, missing(graph, teachers=True), executor, quiet)
     assert sorted(path.read_text().strip() for path in jobs.glob("*.state")) == ["CANCELLED", "COMPLETED"]
 
 
-def test_what_the_runs_are_trained_on_must_be_said(laboratory: Any, tmp_path: Path) -> None:
+def test_device_and_precision_of_other_machines_must_be_stated(laboratory: Any, tmp_path: Path) -> None:
     def remote(*overrides: str) -> ExperimentContext:
         return ExperimentContext(laboratory.experiment(*overrides), default_registry(), tmp_path / "out", remote=True)
 
-    with pytest.raises(UserError, match=r"training\.device = 'auto' looks at the machine .* -o training\.device=cuda"):
+    with pytest.raises(UserError, match=r"training\.device = 'auto' is resolved on this .* -o training\.device=cuda"):
         remote("training.device=auto")
-    with pytest.raises(UserError, match=r"training\.precision = 'auto' measures the machine .*=bf16, or fp32"):
+    with pytest.raises(UserError, match=r"training\.precision = 'auto' is measured on this .*=bf16, or fp32"):
         remote("training.precision=auto")
-    context = remote("training.device=cuda")
-    specification = context.arm_run(context.experiment.arm("student"), 0).specification
-    assert specification.stages[0]["training"]["device"] == "cuda", "with or without one here"
+    graph = RunGraph(remote("training.device=cuda"))
+    specification = graph.arm_run(graph.context.experiment.arm("student"), 0).specification
+    assert specification.stages[0]["training"]["device"] == "cuda", "whether or not this machine has one"
 
 
 class TestWrongOptions:
@@ -174,16 +181,16 @@ class TestWrongOptions:
 
     @pytest.mark.usefixtures("jobs")
     @pytest.mark.parametrize("options", [{"partiton": "gpu"}, {"timeout_min": "soon"}])
-    def test_those_that_submitit_does_not_know(self, options: dict[str, Any], laboratory: Any) -> None:
+    def test_those_that_submitit_does_not_know(self, options: dict[str, Any], laboratory: Any, make: Any) -> None:
         with pytest.raises(UserError, match=f"--executor-option: .*{next(iter(options))}"):
-            make_executor(laboratory.context(), None, quiet, kind="slurm", options=options)
+            make(laboratory.graph(), "slurm", options=options)
 
-    def test_no_slurm_here(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_slurm_here(self, laboratory: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")
         with pytest.raises(UserError, match='Could not detect "srun"'):
-            make_executor(laboratory.context(), None, quiet, kind="slurm")
+            make(laboratory.graph(), "slurm")
 
-    def test_no_submitit(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_submitit(self, laboratory: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "submitit", None)
         with pytest.raises(UserError, match=r'not installed; pip install "i2ikd\[slurm\]"'):
-            make_executor(laboratory.context(), None, quiet, kind="slurm")
+            make(laboratory.graph(), "slurm")

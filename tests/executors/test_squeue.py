@@ -1,4 +1,4 @@
-"""What Slurm's queue says of jobs, by a ``squeue`` that repeats what a file says."""
+"""States of jobs in Slurm's queue, by a ``squeue`` that prints a file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from typing import Any
 import pytest
 
 from i2ikd import UserError
-from i2ikd.config import digest
-from i2ikd.executors.base import make_executor
 from i2ikd.executors.squeue import Queue
-from i2ikd.experiment.schedule import plan
 
 
 @pytest.fixture
 def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file with the answer; while there is none, Slurm does not answer. ``asked`` beside it counts."""
+    """The file with the answer; while there is none, Slurm does not answer. ``calls`` beside it has a byte per call."""
     folder = tmp_path / "commands"
     folder.mkdir()
     script = (
-        f'#!/bin/bash\necho >> {tmp_path}/asked\n[ -z "$SQUEUE_PARTITION" ] && cat {tmp_path}/answer 2> /dev/null\n'
+        f'#!/bin/bash\necho >> {tmp_path}/calls\n[ -z "$SQUEUE_PARTITION" ] && cat {tmp_path}/answer 2> /dev/null\n'
     )
     for name, text in (("squeue", script), ("srun", "#!/bin/bash\n"), ("scancel", "#!/bin/bash\n")):
         (folder / name).write_text(text)
@@ -57,7 +54,7 @@ def test_without_an_answer_nothing_has_ended(answer: Path) -> None:
     assert not queue.is_done("7", mode="force")
 
 
-def test_slurm_is_asked_again_when_its_answer_is_old_or_a_job_was_submitted(
+def test_squeue_is_called_again_when_its_answer_is_old_or_a_job_was_submitted(
     answer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -65,26 +62,28 @@ def test_slurm_is_asked_again_when_its_answer_is_old_or_a_job_was_submitted(
     answer.write_text("7|RUNNING\n")
     queue = Queue()
 
-    def asked_at(*times: float) -> list[float]:
+    def called_at(*times: float) -> list[float]:
         nonlocal now
         found = []
         for now in times:
-            before = (tmp_path / "asked").stat().st_size if (tmp_path / "asked").exists() else 0
+            before = (tmp_path / "calls").stat().st_size if (tmp_path / "calls").exists() else 0
             queue.get_state("7")
-            found += [now] if (tmp_path / "asked").stat().st_size > before else []
+            found += [now] if (tmp_path / "calls").stat().st_size > before else []
         return found
 
     queue.restart()
-    assert asked_at(1000, 1001, 1002, 1003, 1004, 1010, 1014) == [1000, 1002, 1004, 1010]
-    assert asked_at(2000, 2059, 2060, 2061) == [2000, 2060]
+    assert called_at(1000, 1001, 1002, 1003, 1004, 1010, 1014) == [1000, 1002, 1004, 1010]
+    assert called_at(2000, 2059, 2060, 2061) == [2000, 2060]
     queue.restart()
-    assert asked_at(2061, 2062, 2063) == [2061, 2063]
+    assert called_at(2061, 2062, 2063) == [2061, 2063]
 
 
-def test_no_second_job_while_slurm_does_not_say_what_became_of_the_first(answer: Path, laboratory: Any) -> None:
-    context = laboratory.context("task.dataset.size=[16, 16]", arms=[{"name": "student"}])
-    (job,) = plan(context, context.experiment.arms, [0], teachers=False).jobs
-    executor: Any = make_executor(context, None, lambda _: None, kind="slurm")
-    executor._remember(digest([run.specification.digest for run in job.runs]), "7")
-    with pytest.raises(UserError, match=r"student/seed0: squeue does not say whether its job 7 still goes on"):
-        executor.start(job)
+def test_no_second_job_while_squeue_does_not_report_the_state_of_the_first(
+    answer: Path, laboratory: Any, make: Any, first_job: Any
+) -> None:
+    graph = laboratory.graph("task.dataset.size=[16, 16]", arms=[{"name": "student"}])
+    job = first_job(graph, teachers=False)
+    executor = make(graph, "slurm")
+    executor._remember(job.key, "7")
+    with pytest.raises(UserError, match=r"student/seed0: squeue does not report whether its job 7 still runs"):
+        executor.submit(job)

@@ -33,9 +33,9 @@ class Sessions:
         return f'task.dataset={{ name = "folder", root = {json.dumps(str(self._root))}{expression} }}'
 
     def compare(self, subject: str | None) -> tuple[Any, list[str]]:
-        context = self._laboratory.context(self.dataset(subject))
+        graph = self._laboratory.graph(self.dataset(subject))
         lines: list[str] = []
-        comparison = compare(context, context.experiment.arms, [0], say=lines.append)
+        comparison = compare(graph, graph.context.experiment.arms, [0], log=lines.append)
         return comparison, [line for line in lines if "scored again" in line]
 
     @property

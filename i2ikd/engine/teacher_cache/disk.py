@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
+from i2ikd.engine.teacher_cache import locks
 from i2ikd.engine.teacher_cache.codec import CachedRecords, RecordLayout
 from i2ikd.engine.teacher_cache.entry import EntryWriter, entry_bytes, read_entry, reserved, unused, used
 from i2ikd.engine.teacher_cache.key import CacheKey
@@ -48,7 +50,7 @@ class DiskCache:
     def read(self, address: str, memory: int) -> CachedRecords | None:
         """Return an entry, in memory up to so many bytes and mapped beyond; ``None``: there is none that is sound."""
         entry = self.folder / address
-        if not entry.is_dir():
+        if not locks.are_supported() or not entry.is_dir():
             return None
         with contextlib.suppress(OSError, ValueError):
             return read_entry(entry, self.samples, memory)
@@ -75,6 +77,8 @@ class DiskCache:
             return None
         entry = self.folder / address
         try:
+            if not locks.are_supported():
+                raise OSError(errno.ENOTSUP, "this system has no shared file locks")
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 taken = self._taken_by_writers()
@@ -96,6 +100,8 @@ class DiskCache:
 
     def coming(self, address: str) -> bool:
         """Whether an entry that was not there a moment ago is there by now, or is being written by another process."""
+        if not locks.are_supported():
+            return False
         return (self.folder / address).is_dir() or reserved(self._part(address)) is not None
 
     def give_up(self, error: OSError) -> None:
@@ -114,8 +120,7 @@ class DiskCache:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with FileLock(self.folder / ".lock"):
             yield
 
     def _taken_by_writers(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import os
 import shutil
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from i2ikd.engine.teacher_cache.codec import CachedRecords, RecordLayout, TensorLayout
+from i2ikd.engine.teacher_cache.locks import try_exclusive, try_shared
 
 FORMAT: Literal[1] = 1
 _ABOUT, _ROWS, _LOCK = "about.json", "rows.npy", "lock"
@@ -101,7 +101,8 @@ class EntryWriter:
         part.mkdir(parents=True)
         try:
             self._lock = self._streams.enter_context((part / _LOCK).open("w", encoding="ascii"))
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_exclusive(self._lock.fileno()):
+                raise BlockingIOError(f"{part} is locked by another process")
             self._lock.write(str(entry_bytes(form, samples)))
             self._lock.flush()
             self._file: BinaryIO = self._streams.enter_context((part / _ROWS).open("wb"))
@@ -161,7 +162,7 @@ class EntryWriter:
 def reserved(part: Path) -> int | None:
     """Return the bytes that a living writer will need in a folder; ``None``: nobody writes there any more."""
     with contextlib.suppress(OSError, ValueError), (part / _LOCK).open("r", encoding="ascii") as stream:
-        if not _try_lock(stream.fileno(), fcntl.LOCK_SH):
+        if not try_shared(stream.fileno()):
             return int(stream.read())
     return None
 
@@ -184,15 +185,7 @@ def unused(entry: Path) -> Iterator[bool]:
         except OSError:  # it is damaged
             yield True
             return
-        yield _try_lock(stream.fileno(), fcntl.LOCK_EX)
-
-
-def _try_lock(descriptor: int, operation: int) -> bool:
-    try:
-        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield try_exclusive(stream.fileno())
 
 
 class _Hold:
@@ -201,7 +194,7 @@ class _Hold:
     def __init__(self, entry: Path) -> None:
         descriptor = os.open(entry / _ABOUT, os.O_RDONLY)
         weakref.finalize(self, os.close, descriptor)
-        same = _try_lock(descriptor, fcntl.LOCK_SH) and os.path.samestat(os.fstat(descriptor), (entry / _ABOUT).stat())
+        same = try_shared(descriptor) and os.path.samestat(os.fstat(descriptor), (entry / _ABOUT).stat())
         if not same:
             raise BlockingIOError(f"{entry} is being removed")
 

@@ -46,8 +46,10 @@ class CacheKey:
 
     @cached_property
     def _samples(self) -> str:
-        """The keys of all samples, and the content of a few, spread evenly: a task's identity need not look into its
-        files."""
+        """Digest of the keys of all samples and of the content of a few, spread evenly.
+
+        A task's identity need not depend on the content of its files.
+        """
         found = hashlib.sha256(json.dumps(list(self.keys)).encode())
         for index in np.unique(np.linspace(0, len(self.keys) - 1, _LOOKED_AT).astype(int)):
             _add_sample(found, self._dataset.sample(int(index), None))
@@ -59,7 +61,7 @@ class CacheKey:
         """Return where the teacher's answers to a term are kept; ``None``: it cannot be known what they depend on.
 
         Args:
-            term: the distiller, its options, and its taps.
+            request: the outputs, what they are computed by, and the taps.
             teacher: its weights count, not only its run's digest: the same run made twice may end in other bits.
             batch: samples that the teacher is asked about at once; sums may be taken in another order for another size.
             device: its type and its make count; of a CPU also the number of threads, for the same reason.
