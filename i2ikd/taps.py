@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from i2ikd.errors import UserError
+from i2ikd.natural_order import natural_key
 
 
-def _natural(path: str) -> list[Any]:
-    """Sort key that puts ``cascades.10`` after ``cascades.9``."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.split(".")]
+def _path_key(path: str) -> list[list[tuple[int, int, str]]]:
+    """Sort key that compares paths component by component, ``cascades.9`` before ``cascades.10``."""
+    return [natural_key(part) for part in path.split(".")]
 
 
 def expand(network: nn.Module, pattern: str, side: str = "network") -> list[str]:
@@ -35,11 +36,11 @@ def expand(network: nn.Module, pattern: str, side: str = "network") -> list[str]
     wanted = pattern.split(".")
     found = [path for path in paths if _matches(path.split("."), wanted)]
     if found:
-        return sorted(found, key=_natural)
+        return sorted(found, key=_path_key)
     near = difflib.get_close_matches(pattern, paths, n=4, cutoff=0.3) or paths[:8]
     raise UserError(
         f"tap path {pattern!r} matches no module of the {side} ({type(network).__name__}); "
-        f"{len(paths)} modules exist, e.g. " + ", ".join(sorted(near, key=_natural))
+        f"{len(paths)} modules exist, e.g. " + ", ".join(sorted(near, key=_path_key))
     )
 
 

@@ -15,11 +15,12 @@ from pydantic import Field
 import i2ikd
 from i2ikd import UserError
 from i2ikd.errors import nearest
+from i2ikd.natural_order import natural_key
 from i2ikd.source import Reader
 from i2ikd_mri.readers import candidates, known_suffixes, stem
 from i2ikd_mri.readers.image import STACKED
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
-from i2ikd_mri.volumes import SPLITS, Count, PreparedVolume, SliceChoice, Split, natural_key
+from i2ikd_mri.volumes import SPLITS, Count, PreparedVolume, SliceChoice, Split
 
 _FOLDERS: dict[Split, list[str]] = {"train": ["train"], "val": ["val", "validation"], "test": ["test"]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, get_args
 
@@ -184,13 +183,3 @@ def position(index: int, length: int) -> int:
     if not -length <= index < length:
         raise IndexError(f"slice {index} of {length}")
     return index % length
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that counts: ``slice2`` before ``slice10``.
-
-    >>> sorted(["s10", "s2", "a3"], key=natural_key)
-    ['a3', 's2', 's10']
-    """
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.casefold()) for part in parts]

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from i2ikd_mri.folder import FolderDataset
-from i2ikd_mri.volumes import SliceChoice, natural_key
+from i2ikd_mri.volumes import SliceChoice
 from PIL import Image
 
 import i2ikd
@@ -314,9 +314,6 @@ class TestPrepared:
         expected = np.fft.ifft(np.fft.ifftshift(spectrum, axes=0), axis=0).real * 4 / 6
         np.testing.assert_allclose(volume[1]["image"], expected, atol=1e-5)
         assert volume[1]["image"].dtype == np.float32
-
-    def test_names_count(self) -> None:
-        assert sorted(["b2", "b10", "a", "B1"], key=natural_key) == ["a", "B1", "b2", "b10"]
 
 
 class TestIdentity:

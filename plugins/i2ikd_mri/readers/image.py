@@ -11,9 +11,10 @@ from PIL import Image, UnidentifiedImageError
 from skimage.color import rgb2gray
 
 from i2ikd import UserError
+from i2ikd.natural_order import natural_key
 from i2ikd.source import Volume
 from i2ikd_mri.readers import SUFFIXES, stem
-from i2ikd_mri.volumes import check_numeric, checked_slice, natural_key, position
+from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 STACKED = (".png", ".tif", ".tiff")
 """Suffixes of files that are slices of one volume when they lie in a folder of their own."""
