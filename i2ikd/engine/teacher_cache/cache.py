@@ -126,7 +126,7 @@ class TeacherCache:
     def _give_up(self, collector: Collector) -> None:
         """Leave a request to be computed live: for good, unless another process is writing its entry."""
         collector.close()
-        if not collector.coming:
+        if not collector.is_being_written:
             self._live.add(collector.request.key)
 
 
