@@ -1,4 +1,4 @@
-"""i2ikd distils large image-to-image networks into small ones. Public names are lazy: importing this is cheap."""
+"""Knowledge distillation of image-to-image networks; public names are imported on first use."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from i2ikd.components import create, get, list_components
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.metric import Metric
+    from i2ikd.natural_order import natural_key
     from i2ikd.network import Student, Teacher, eval_mode
     from i2ikd.objective import Loss, Objective, ObjectiveContext, TeacherOutputs, TeacherRequest
     from i2ikd.recipe import Reference, Stage, Start, TapPairs, Term, WeightSchedule
@@ -32,6 +33,7 @@ _MODULES = {
     "components": ("create", "get", "list_components"),
     "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
     "metric": ("Metric",),
+    "natural_order": ("natural_key",),
     "network": ("Student", "Teacher", "eval_mode"),
     "objective": ("Loss", "Objective", "ObjectiveContext", "TeacherOutputs", "TeacherRequest"),
     "recipe": ("Reference", "Stage", "Start", "TapPairs", "Term", "WeightSchedule"),
@@ -49,7 +51,7 @@ __all__ = [
     "Objective", "ObjectiveContext", "Reader", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "Stage",
     "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term",
     "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "create", "default_registry", "distill",
-    "eval_mode", "get", "hookimpl", "list_components", "load",
+    "eval_mode", "get", "hookimpl", "list_components", "load", "natural_key",
 ]  # fmt: skip
 
 

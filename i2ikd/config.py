@@ -1,4 +1,4 @@
-"""The experiment, read from TOML, checked whole by pydantic before anything runs; overrides; digest."""
+"""Schema of an experiment, validated by pydantic before any run starts; digest of a configuration."""
 
 from __future__ import annotations
 
@@ -10,104 +10,113 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from i2ikd.errors import UserError, nearest
 from i2ikd.options import explain
 from i2ikd.recipe import ComponentRef, Pairs, Reference
 
-Positive = Annotated[int, Field(ge=1)]
-
 
 class Training(BaseModel):
-    """How a stage is trained. Every stage of every arm uses these settings unless it says otherwise."""
+    """Training settings of a stage; every stage of every arm uses them unless it overrides them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    epochs: Positive = 150
-    batch: Positive = 4
+    epochs: PositiveInt = 150
+    batch: PositiveInt = 4
     optimizer: str = "adam"
-    """A name that timm's ``create_optimizer_v2`` knows."""
+    """A name accepted by timm's ``create_optimizer_v2``."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "step"
-    decay_epochs: Positive = 40
+    decay_epochs: PositiveInt = 40
     decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     min_lr: Annotated[float, Field(ge=0)] = 0.0
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    warmup_epochs: NonNegativeInt = 0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of the moving average of the weights; ``None``: no average."""
+    """Decay of the exponential moving average of the weights; ``None``: no average."""
     clip_grad: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient; ``None``: no clipping."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     augmentations: tuple[str, ...] = ()
-    """Random training views that the task offers (``flip``, ``shift``, ...)."""
+    """Random augmentations of the task (``flip``, ``shift``, ...)."""
     select: Literal["best", "last"] = "best"
-    """Which weights a stage hands on: of the least validation loss, or the last."""
-    validate_every: Positive | None = None
-    """Epochs between validations; ``None``: as often as costs at most a tenth of the training."""
+    """Final weights of a stage: those with the lowest validation loss, or the last."""
+    validate_every: PositiveInt | None = None
+    """Epochs between validations; ``None``: as often as costs at most a tenth of the training time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read data; slices are kept in memory after the first epoch, so 0 is right for most."""
-    cache_mb: Annotated[int, Field(ge=0)] = 2048
-    """Memory for what a teacher said about the training samples, per term; 0 switches the cache off."""
-    cache_disk_mb: Annotated[int, Field(ge=0)] = 8192
-    """Disk for the same, all terms of an output folder together, shared by its processes; 0: memory only."""
+    workers: NonNegativeInt = 0
+    """Processes that read data. Slices stay in memory after the first epoch, so 0 suffices for most data."""
+    cache_mb: NonNegativeInt = 2048
+    """Memory of the teacher cache per term, in MiB; 0 disables the cache."""
+    cache_disk_mb: NonNegativeInt = 8192
+    """Disk space of the teacher cache for all terms of an output folder, in MiB; 0: memory only."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings that numbers depend on."""
+        """Return the settings that the results depend on."""
         return self.model_dump(mode="json", exclude={"workers", "cache_mb", "cache_disk_mb"})
 
 
 class Network(BaseModel):
-    """A network: ``model`` by name or ``import:package.module:factory``, its options, and for a teacher its weights."""
+    """Network: ``model`` by name or ``import:package.module:factory``, its options, and the weights of a teacher."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     model: str
     weights: Path | None = None
-    """A trained network's weights (a run's folder, or a file with a state dict); it is then not trained."""
+    """Weights of a trained teacher, which is then not trained: the folder of a run, or a file with a state dict."""
     recipe: ComponentRef = Reference(name="student")
-    """How a teacher is trained; an arm states its own recipe."""
+    """Recipe of a teacher's training; arms state their own recipes."""
     transforms: list[ComponentRef] = Field(default_factory=list)
-    """Changes of the network, during training or of the trained network, in order."""
-    ensemble: Positive = 1
-    """How many teachers of different seeds form the teacher."""
+    """Transforms of the network, during training or after it, in order."""
+    ensemble: PositiveInt = 1
+    """Number of networks, trained with different seeds, that form the teacher."""
     combine: ComponentRef = Reference(name="mean")
-    """How the networks of an ensemble become one."""
+    """Component that combines the networks of an ensemble into one."""
     training: dict[str, Any] = Field(default_factory=dict)
-    """Settings of ``[training]`` that differ for this network."""
+    """Settings of ``[training]`` that this network overrides."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the factory is called with."""
+        """Keyword arguments of the factory."""
         return dict(self.model_extra or {})
 
 
 def _has_name(value: Any) -> Any:
+    """Refuse a ``[task]`` without a name."""
     if isinstance(value, Mapping) and "name" not in value:
         raise ValueError("the key 'name' is missing; `i2ikd list tasks` shows what there is")
     return value
 
 
 class Arm(BaseModel):
-    """One row of the table: a recipe with its options."""
+    """Arm of the comparison, one row of the table: a recipe with its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     recipe: str = "student"
     student: dict[str, Any] = Field(default_factory=dict)
-    """Options of ``[student]`` that differ in this arm (another depth, say)."""
+    """Options of ``[student]`` that this arm overrides, such as ``depth``."""
     teacher: str | None = None
     """Another arm whose network is this arm's teacher; ``None``: the experiment's teacher."""
     inputs: dict[str, list[str]] = Field(default_factory=dict)
-    """Arms whose networks fill further roles (``{assistant = ["kd-mri"]}``); several are combined."""
+    """Arms whose networks fill further roles (``{assistant = ["kd-mri"]}``); several of one role are combined."""
     of: str | None = None
-    """Another arm whose trained network this arm takes over: nothing is trained, only ``transforms`` are applied."""
+    """Another arm whose trained network this arm reuses: nothing is trained, only ``transforms`` are applied."""
     transforms: list[ComponentRef] = Field(default_factory=list)
-    """Changes of the network besides those of ``[student]``, in order."""
+    """Transforms of the network after those of ``[student]``, in order."""
 
     @property
     def needed_arms(self) -> list[str]:
-        """Names of the arms whose networks it needs."""
+        """Names of the arms whose networks are inputs of this arm."""
         stated = [name for names in self.inputs.values() for name in names]
         return [*stated, *(name for name in (self.teacher, self.of) if name is not None)]
 
@@ -118,7 +127,7 @@ class Arm(BaseModel):
 
 
 def _refuse_training(arm: Arm, of: Arm) -> None:
-    """Refuse settings without effect in an arm that takes over another's network."""
+    """Refuse settings without effect in an arm that reuses the network of another arm."""
     if of.of is not None:
         raise ValueError(f"arm {arm.name!r}: of = {of.name!r} is itself of {of.of!r}; name the arm that is trained")
     stated = arm.model_fields_set - {"name", "of", "transforms"} | (arm.model_extra or {}).keys()
@@ -131,6 +140,7 @@ def _refuse_training(arm: Arm, of: Arm) -> None:
 
 
 def _refuse_cycle(arm: Arm, arms: Mapping[str, Arm]) -> None:
+    """Refuse an arm that directly or indirectly needs its own network."""
     path, waiting = [arm.name], [(arm, [arm.name])]
     while waiting:
         current, path = waiting.pop()
@@ -142,24 +152,24 @@ def _refuse_cycle(arm: Arm, arms: Mapping[str, Arm]) -> None:
 
 
 class Comparison(BaseModel):
-    """Which arms the others are measured against, and what the table measures besides quality."""
+    """Reference arms and further columns of the comparison, and whether latency is measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     student: str = "student"
     control: str = "control"
     references: list[str] = Field(default_factory=list)
-    """Further arms that the others are measured against."""
+    """Further arms to compute differences to."""
     metrics: dict[str, ComponentRef] = Field(default_factory=dict)
-    """Further columns of the table: metric by column name, with options."""
+    """Further columns of the table: metrics, with options, by column name."""
     latency: bool = True
 
 
 class Experiment(BaseModel):
-    """An experiment as a person writes it."""
+    """Schema of an experiment file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
     task: Annotated[Reference, BeforeValidator(_has_name)]
     teacher: Network
     student: Network
@@ -168,7 +178,7 @@ class Experiment(BaseModel):
     arms: Annotated[list[Arm], Field(min_length=1)]
     comparison: Comparison = Comparison()
     trackers: list[ComponentRef] = Field(default_factory=list)
-    """Where every epoch's numbers go besides the history, e.g. ``[{ name = "json-lines", path = "log.jsonl" }]``."""
+    """Trackers that receive the numbers of every epoch, e.g. ``[{ name = "json-lines", path = "log.jsonl" }]``."""
 
     @field_validator("seeds")
     @classmethod
@@ -186,12 +196,12 @@ class Experiment(BaseModel):
             if name == "teacher":
                 raise ValueError("an arm cannot be named 'teacher': that is the teacher's row")
         for key in ("student", "control"):
-            wanted = getattr(self.comparison, key)
-            if wanted not in names and wanted != key:  # an experiment need not have these two
-                raise ValueError(f"comparison.{key} names no arm; {nearest(wanted, names)}")
-        for wanted in self.comparison.references:
-            if wanted not in names:
-                raise ValueError(f"comparison.references names no arm {wanted!r}; {nearest(wanted, names)}")
+            reference = getattr(self.comparison, key)
+            if reference not in names and reference != key:  # the default references are optional
+                raise ValueError(f"comparison.{key} names no arm; {nearest(reference, names)}")
+        for reference in self.comparison.references:
+            if reference not in names:
+                raise ValueError(f"comparison.references names no arm {reference!r}; {nearest(reference, names)}")
         return self
 
     @model_validator(mode="after")
@@ -217,10 +227,10 @@ class Experiment(BaseModel):
         return self
 
     def student_of(self, arm: Arm) -> Network:
-        """Return ``[student]`` with an arm's own changes.
+        """Return ``[student]`` with the overrides of an arm.
 
         Raises:
-            UserError: a change that is ill-typed.
+            UserError: an override of a wrong type.
         """
         try:
             return Network.model_validate({**self.student.model_dump(), **arm.student})
@@ -228,10 +238,10 @@ class Experiment(BaseModel):
             raise UserError(f"arm {arm.name!r}, student: {explain(error, Network.model_fields)}") from None
 
     def arm(self, name: str) -> Arm:
-        """Return an arm by name.
+        """Return the arm of a name.
 
         Raises:
-            UserError: there is none.
+            UserError: no arm has this name; the message contains the nearest one.
         """
         for arm in self.arms:
             if arm.name == name:
@@ -242,10 +252,15 @@ class Experiment(BaseModel):
 
 
 def merge_training(base: Training, changes: Mapping[str, Any], where: str) -> Training:
-    """Return ``base`` with ``changes``.
+    """Return ``base`` with ``changes`` applied.
+
+    Args:
+        base: Settings to start from.
+        changes: Values by name of the setting.
+        where: Prefix of error messages, such as the name of the stage.
 
     Raises:
-        UserError: an unknown or ill-typed setting.
+        UserError: an unknown setting or a value of a wrong type.
     """
     try:
         return Training.model_validate({**base.model_dump(), **changes})
@@ -254,13 +269,17 @@ def merge_training(base: Training, changes: Mapping[str, Any], where: str) -> Tr
 
 
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read a TOML file and apply ``key.path=value`` overrides.
+    """Read an experiment from a TOML file.
 
     Relative folders in the file (``task.dataset.root``, ``teacher.weights``) stay as written: they are relative to
-    where the command is run.
+    the working directory of the command.
+
+    Args:
+        path: TOML file.
+        overrides: ``key.path=value`` texts, applied in order.
 
     Raises:
-        UserError: no such file, not TOML, or a key that is wrong, with the nearest known name.
+        UserError: a file that cannot be read or parsed, or a wrong key, with the nearest known name.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -276,8 +295,12 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
     """Validate a document.
 
+    Args:
+        document: Parsed TOML or JSON of an experiment.
+        where: Prefix of error messages, such as the path of the file.
+
     Raises:
-        UserError: the first thing that is wrong, in one line.
+        UserError: the first invalid key, in one line.
     """
     try:
         return Experiment.model_validate(document)
@@ -286,10 +309,15 @@ def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
 
 
 def apply_override(document: dict[str, Any], override: str) -> None:
-    """Set ``a.b.c=value`` in a document; the value is TOML, or else a plain string; list items go by name or number.
+    """Set one value of a document, in place.
+
+    Args:
+        document: Parsed TOML. Missing tables on the path are created.
+        override: ``a.b.c=value``. The value is TOML, or else plain text. Items of a list are selected
+            by their ``name`` or by their index from 0.
 
     Raises:
-        UserError: no ``=``, or a path through something that is not a table.
+        UserError: no ``=``, an item that the list lacks, or a path through something that is not a table.
 
     >>> document = {"arms": [{"name": "kd", "alpha": 0.5}]}
     >>> apply_override(document, "arms.kd.alpha=0.25")
@@ -317,6 +345,7 @@ def apply_override(document: dict[str, Any], override: str) -> None:
 
 
 def _enter(current: Any, part: str, override: str) -> Any:
+    """Return the table or list item that one part of a path selects."""
     if isinstance(current, dict):
         return current.setdefault(part, {})
     if isinstance(current, list):
@@ -331,13 +360,14 @@ def _enter(current: Any, part: str, override: str) -> Any:
 
 
 def _replace(items: list[Any], part: str, value: Any, override: str) -> None:
+    """Replace the item of a list at an index."""
     if not (part.isdigit() and int(part) < len(items)):
         raise UserError(f"the override {override!r}: the list has the places 0 to {len(items) - 1}")
     items[int(part)] = value
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 of a JSON-able value, independent of the order of keys.
+    """Return the SHA-256 of a JSON-able value as 64 hexadecimal digits, independent of the order of keys.
 
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True

@@ -1,4 +1,4 @@
-"""The one error that a user sees as a line of text, and the nearest-name hint that goes into it."""
+"""Exception for user errors, and the nearest-name hint of its messages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something in what the user gave is wrong: the message says what, where, and what would be right.
+    """Invalid input of a user: configuration, data, files or arguments.
 
-    The command line prints it as one line and ends with exit code 2; from Python it is an ordinary exception.
+    The message contains the object, the expected and the actual value, and a remedy. The command line prints it as one
+    line and ends with exit code 2.
     """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that ends an "unknown name" message.
+    """Return the hint of an "unknown name" message: the nearest known name, or all known names.
+
+    Args:
+        name: the unknown name.
+        known: the valid names.
 
     >>> nearest("atention", ["attention", "imitation"])
     "did you mean 'attention'?"

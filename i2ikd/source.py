@@ -1,4 +1,4 @@
-"""Where slices come from: the interfaces of a volume, a reader and a dataset of volumes."""
+"""Interfaces of data sources: volume, reader, and volumes by split."""
 
 from __future__ import annotations
 
@@ -11,34 +11,56 @@ import numpy as np
 
 @runtime_checkable
 class Volume(Protocol):
-    """One subject's stack of slices, read slice by slice."""
+    """Stack of slices of one subject, read slice by slice.
+
+    Attributes:
+        name: unique name of the volume in its dataset.
+    """
 
     name: str
 
     def __len__(self) -> int:
-        """Number of slices."""
+        """Return the number of slices."""
         ...
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Fields of one slice by name: ``image`` [H, W], and what else the file stores."""
+        """Read one slice.
+
+        Args:
+            index: from 0 to ``len(self) - 1``.
+
+        Returns:
+            Arrays by field name: ``image`` [H, W] and further fields of the file.
+        """
         ...
 
 
 class Reader(Protocol):
-    """Opens one file as a volume. Raises ``UserError`` naming the file when it cannot."""
+    """Function that opens a file as a volume."""
 
     def __call__(self, path: Path) -> Volume:
-        """Open ``path``."""
+        """Open a file.
+
+        Args:
+            path: the file.
+
+        Raises:
+            UserError: the file cannot be read; the message contains its path.
+        """
         ...
 
 
 class VolumeSource(Protocol):
-    """Volumes by split; a volume is in one split only."""
+    """Volumes of a dataset, divided into disjoint splits."""
 
     def volumes(self, split: str) -> Sequence[Volume]:
-        """Volumes of ``train``, ``val`` or ``test``."""
+        """Return the volumes of a split.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+        """
         ...
 
     def identity(self) -> dict[str, object]:
-        """What tells this data from other data, without paths: it goes into the digest of every run."""
+        """Return the JSON values that identify the data, without paths; part of the digest of every run."""
         ...

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from i2ikd.recipe import ComponentRef, Pairs, Reference, Stage, Term
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Epochs = Annotated[int, Field(ge=1)] | None
 Weight = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 PixelLoss = Literal["l1", "mse", "charbonnier"]
 
 _TARGET = Reference(name="target")
@@ -27,7 +24,7 @@ def _output_terms(alpha: float, loss: PixelLoss) -> list[Term]:
     return [Term(distiller=_TARGET, weight=alpha), Term(distiller=imitation, weight=1 - alpha)]
 
 
-def student(stages: Count = 1, epochs: Epochs = None) -> list[Stage]:
+def student(stages: PositiveInt = 1, epochs: PositiveInt | None = None) -> list[Stage]:
     """Plain training, without a teacher.
 
     Args:
@@ -43,10 +40,10 @@ def kd_mri(
     alpha: Share = 0.5,
     loss: PixelLoss = "l1",
     weight: Weight = 1.0,
-    ratio: Positive | None = None,
+    ratio: PositiveFloat | None = None,
     pairs: Pairs | None = None,
-    feature_epochs: Epochs = None,
-    epochs: Epochs = None,
+    feature_epochs: PositiveInt | None = None,
+    epochs: PositiveInt | None = None,
 ) -> list[Stage]:
     """KD-MRI (arXiv:2004.05319): a feature stage alone, then alpha * target + (1 - alpha) * imitation.
 
@@ -66,7 +63,9 @@ def kd_mri(
     ]
 
 
-def imitation(alpha: Share = 0.5, loss: PixelLoss = "l1", stages: Count = 1, epochs: Epochs = None) -> list[Stage]:
+def imitation(
+    alpha: Share = 0.5, loss: PixelLoss = "l1", stages: PositiveInt = 1, epochs: PositiveInt | None = None
+) -> list[Stage]:
     """Output distillation alone: alpha * target + (1 - alpha) * imitation in every stage.
 
     Args:
@@ -84,10 +83,10 @@ def joint(
     alpha: Share = 1.0,
     loss: PixelLoss = "l1",
     weight: Weight = 1.0,
-    ratio: Positive | None = None,
+    ratio: PositiveFloat | None = None,
     pairs: Pairs | None = None,
-    stages: Count = 1,
-    epochs: Epochs = None,
+    stages: PositiveInt = 1,
+    epochs: PositiveInt | None = None,
 ) -> list[Stage]:
     """Everything at once: alpha * target + (1 - alpha) * imitation + weight * features.
 

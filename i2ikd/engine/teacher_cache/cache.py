@@ -82,7 +82,7 @@ class TeacherCache:
                 collector.close()
 
     def _read(self, key: str, address: str | None) -> bool:
-        """Read a request's outputs from disk; return whether they were there."""
+        """Read a request's outputs from disk; return whether they were found."""
         if self._disk is None or address is None:
             return False
         records = self._disk.read(address, self._limit)
