@@ -1,4 +1,4 @@
-"""The most memory that tensors hold at one time while a function runs."""
+"""Peak memory of tensors during a function call."""
 
 from __future__ import annotations
 
@@ -7,62 +7,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-
-class LiveStorages(TorchDispatchMode):
-    """Counts the bytes of tensor storages that are alive, after every operation.
-
-    Unlike the process's resident memory this is the same on every run and machine. What a kernel allocates and frees
-    within one operation is not seen.
-    """
-
-    def __init__(self, present: Iterable[Tensor] = ()) -> None:
-        super().__init__()
-        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.peak = 0
-        self._count(present)
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operation, then count."""
-        result = func(*args, **(kwargs or {}))
-        self._count(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
-        return result
-
-    def _count(self, tensors: Iterable[Tensor]) -> None:
-        self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}
-        for tensor in tensors:
-            if tensor.layout is not torch.strided:
-                continue  # a sparse tensor is made of strided ones, which its maker allocated
-            storage = tensor.untyped_storage()
-            reference = StorageWeakRef(storage)
-            self._alive.setdefault(reference.cdata, (reference, storage.nbytes()))
-        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
+from i2ikd.storage_meter import StorageMeter
 
 
 def peak_bytes(run: Callable[[], Any], present: Iterable[Tensor], device: torch.device) -> int:
-    """Return the peak of what ``present`` and everything that ``run`` makes hold together.
+    """Measure the peak memory of the tensors in ``present`` and those created by ``run``.
 
-    On CUDA it is the allocator's own peak, so that a kernel's workspace counts; what lay on the device before and is
-    not in ``present`` does not count. Elsewhere see ``LiveStorages``.
+    On CUDA this is the allocator's peak, which includes kernel workspace; memory allocated before the call and not in
+    ``present`` is excluded. On other devices see ``StorageMeter``.
 
     Args:
-        run: makes the tensors; nothing that it returns is kept.
-        present: tensors that exist already (weights, the batch).
-        device: where ``run`` works.
+        run: function to measure; its return value is discarded.
+        present: existing tensors to include (weights, the batch).
+        device: device of ``run``.
+
+    Returns:
+        Bytes.
     """
-    kept = list(present)
+    tensors = list(present)
     if device.type != "cuda":
-        with LiveStorages(kept) as storages:
+        with StorageMeter(tensors) as meter:
             run()
-        return storages.peak
+        return meter.peak
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     run()
     torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) - before + LiveStorages(kept).peak
+    return torch.cuda.max_memory_allocated(device) - before + StorageMeter(tensors).peak

@@ -73,7 +73,7 @@ def test_teacher_and_student_are_counted_and_their_ratio_is_given(experiment: Pa
 def test_an_override_changes_the_network_and_the_table_names_the_units(experiment: Path) -> None:
     text = run(experiment, "--repeats", 1, "-o", "student.depth=5")
     assert f"{parameters(2, 5):,}" in text and "teacher / student" in text
-    assert "peak memory (MB)" in text and "latency, median (ms)" in text and "1 interleaved rounds" in text
+    assert "peak memory (MiB)" in text and "latency, median (ms)" in text and "1 interleaved rounds" in text
 
 
 def test_a_run_is_profiled_on_its_own_experiments_task(experiment: Path, tmp_path: Path) -> None:
