@@ -11,9 +11,10 @@ from rich.table import Table
 from benchmarks.engine_loop import train_stage
 from benchmarks.setting import Setting
 from benchmarks.turn import process_memory_mb
+from i2ikd.bounded_cache import MIB
 from i2ikd.callback import NullCallback
 from i2ikd.engine.device import keep_large_blocks
-from i2ikd.storage_meter import MIB, StorageMeter
+from i2ikd.storage_meter import StorageMeter
 
 _ROWS = 8
 _STEPS = 4

@@ -10,6 +10,7 @@ from i2ikd.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from i2ikd.api import DistillResult, distill, load
+    from i2ikd.bounded_cache import BoundedCache
     from i2ikd.callback import Callback, NullCallback
     from i2ikd.components import create, get, list_components
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "api": ("DistillResult", "distill", "load"),
+    "bounded_cache": ("BoundedCache",),
     "callback": ("Callback", "NullCallback"),
     "components": ("create", "get", "list_components"),
     "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
@@ -47,11 +49,11 @@ _MODULES = {
 _MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Batch", "Callback", "DistillResult", "Distiller", "Features", "Knowledge", "Loss", "Metric", "NullCallback",
-    "Objective", "ObjectiveContext", "Reader", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "Stage",
-    "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term",
-    "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "create", "default_registry", "distill",
-    "eval_mode", "get", "hookimpl", "list_components", "load", "natural_key",
+    "Batch", "BoundedCache", "Callback", "DistillResult", "Distiller", "Features", "Knowledge", "Loss", "Metric",
+    "NullCallback", "Objective", "ObjectiveContext", "Reader", "Reference", "Registry", "Sample", "SampleDataset",
+    "SampleKey", "Stage", "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs",
+    "TeacherRequest", "Term", "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "create",
+    "default_registry", "distill", "eval_mode", "get", "hookimpl", "list_components", "load", "natural_key",
 ]  # fmt: skip
 
 

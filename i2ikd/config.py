@@ -229,6 +229,9 @@ class Experiment(BaseModel):
     def student_of(self, arm: Arm) -> Network:
         """Return ``[student]`` with the overrides of an arm.
 
+        Args:
+            arm: Arm of this experiment.
+
         Raises:
             UserError: an override of a wrong type.
         """
@@ -239,6 +242,9 @@ class Experiment(BaseModel):
 
     def arm(self, name: str) -> Arm:
         """Return the arm of a name.
+
+        Args:
+            name: Name of the arm.
 
         Raises:
             UserError: no arm has this name; the message contains the nearest one.
@@ -368,6 +374,9 @@ def _replace(items: list[Any], part: str, value: Any, override: str) -> None:
 
 def digest(value: Any) -> str:
     """Return the SHA-256 of a JSON-able value as 64 hexadecimal digits, independent of the order of keys.
+
+    Args:
+        value: Any nesting of JSON values.
 
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True

@@ -12,9 +12,6 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-MIB = 2**20
-"""Bytes of one MiB, the unit of every reported amount of memory."""
-
 
 @dataclass(frozen=True)
 class Allocation:

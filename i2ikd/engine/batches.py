@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from i2ikd.bounded_cache import BoundedCache
 from i2ikd.engine.processes import require_single_process
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, refuse_unsound
@@ -165,24 +166,25 @@ class KeptBatches:
 
     def __init__(self, make: Callable[[], Iterator[Batch]], limit_mib: float = 256) -> None:
         self._make = make
-        self._limit = limit_mib * 2**20
-        self._kept: list[Batch] | None = None
+        self._limit_mib = limit_mib
+        self._cached: BoundedCache[Batch] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._kept is not None:
-            yield from self._kept
+        if self._cached is not None:
+            for index in range(len(self._cached)):
+                batch = self._cached.get(index)
+                assert batch is not None
+                yield batch
             return
-        kept: list[Batch] = []
-        left = self._limit
-        for batch in self._make():
-            left -= _bytes(batch)
-            if left >= 0:
-                kept.append(batch)
-            else:
-                kept.clear()
+        cache = BoundedCache[Batch](self._limit_mib, policy="refuse")
+        all_fit = True
+        for index, batch in enumerate(self._make()):
+            all_fit = all_fit and cache.put(index, batch, _bytes(batch))
+            if not all_fit:
+                cache.clear()
             yield batch
-        if left >= 0:
-            self._kept = kept
+        if all_fit:
+            self._cached = cache
 
 
 def _bytes(batch: Batch) -> int:

@@ -53,18 +53,34 @@ class ProcessGroup:
         return values
 
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite the tensors, in place, with those of the main process."""
+        """Overwrite the tensors, in place, with those of the main process.
+
+        Args:
+            tensors: of equal shapes and order in all processes.
+        """
 
     def any(self, flag: bool) -> bool:
-        """Return whether the flag is set in any process."""
+        """Return whether the flag is set in any process.
+
+        Args:
+            flag: of this process.
+        """
         return flag
 
     def sum(self, numbers: list[float]) -> list[float]:
-        """Return the element-wise sums over the processes."""
+        """Return the element-wise sums over the processes.
+
+        Args:
+            numbers: of this process; equally many in all processes.
+        """
         return numbers
 
     def broadcast(self, number: int) -> int:
-        """Return the number of the main process."""
+        """Return the number of the main process.
+
+        Args:
+            number: an integer; that of the main process is returned in all processes.
+        """
         return number
 
     def barrier(self) -> None:

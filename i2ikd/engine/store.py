@@ -102,7 +102,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     def left(self, name: str) -> Path:
-        """Return the weights file of a further network that the run saved, such as an assistant, by its name."""
+        """Return the weights file of a further network that the run saved, such as an assistant, by its name.
+
+        Args:
+            name: of the network.
+        """
         return self.path / f"{name}.pt"
 
     @property
@@ -165,7 +169,11 @@ class Store:
         self._writes = writes
 
     def folder(self, specification: RunSpecification) -> RunFolder:
-        """Return the folder of a specification's run, which may not exist yet."""
+        """Return the folder of a specification's run, which may not exist yet.
+
+        Args:
+            specification: of the run.
+        """
         return RunFolder(self.root / "store" / specification.digest[:16])
 
     def name(self, name: str, folder: RunFolder) -> None:
@@ -188,6 +196,10 @@ class Store:
         fresh.replace(link)
 
     def named(self, name: str) -> RunFolder | None:
-        """Return the run that a name links to; ``None`` if there is no such link."""
+        """Return the run that a name links to; ``None`` if there is no such link.
+
+        Args:
+            name: path relative to the output folder.
+        """
         link = self.root / name
         return RunFolder(link.resolve()) if link.is_symlink() and link.exists() else None

@@ -99,27 +99,43 @@ class TorchProcessGroup(ProcessGroup):
 
     @torch.no_grad()
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite the tensors, in place, with the bytes of those of the main process."""
+        """Overwrite the tensors, in place, with the bytes of those of the main process.
+
+        Args:
+            tensors: of equal shapes and order in all processes.
+        """
         for flat, parts in _joined_by_type(list({id(tensor): tensor for tensor in tensors}.values())):
             with self._connected():
                 dist.broadcast(flat.view(torch.uint8), src=0)
             _copy_back(flat, parts)
 
     def any(self, flag: bool) -> bool:
-        """Return whether the flag is set in any process."""
+        """Return whether the flag is set in any process.
+
+        Args:
+            flag: of this process.
+        """
         flags = torch.tensor([flag], dtype=torch.int32)
         self._reduce(flags, dist.ReduceOp.MAX)
         return bool(flags)
 
     def sum(self, numbers: list[float]) -> list[float]:
-        """Return the element-wise sums over the processes."""
+        """Return the element-wise sums over the processes.
+
+        Args:
+            numbers: of this process; equally many in all processes.
+        """
         sums = torch.tensor(numbers, dtype=torch.float64)
         self._reduce(sums, dist.ReduceOp.SUM)
         totals: list[float] = sums.tolist()
         return totals
 
     def broadcast(self, number: int) -> int:
-        """Return the number of the main process."""
+        """Return the number of the main process.
+
+        Args:
+            number: an integer; that of the main process is returned in all processes.
+        """
         value = torch.tensor([int(number)])
         with self._connected():
             dist.broadcast(value, src=0)

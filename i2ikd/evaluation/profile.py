@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from i2ikd.bounded_cache import MIB
 from i2ikd.evaluation.fourier_cost import FOURIER_OPERATIONS
 from i2ikd.evaluation.latency import first_slice, latency_of_many, ready
 from i2ikd.evaluation.peak_memory import peak_bytes
 from i2ikd.network import conditions_for
 from i2ikd.sample import Batch
-from i2ikd.storage_meter import MIB
 
 
 @dataclass(frozen=True)

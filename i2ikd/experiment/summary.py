@@ -101,7 +101,11 @@ class Comparison:
     conclusions: list[str] = field(default_factory=list)
 
     def row(self, arm: str) -> Row | None:
-        """Return the row of an arm; ``None`` if there is none."""
+        """Return the row of an arm; ``None`` if there is none.
+
+        Args:
+            arm: name of the arm, of a baseline, or ``teacher``.
+        """
         return next((row for row in self.rows if row.arm == arm), None)
 
     def as_json(self) -> dict[str, Any]:

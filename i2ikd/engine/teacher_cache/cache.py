@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
+from i2ikd.bounded_cache import MIB
 from i2ikd.distiller import Knowledge
 from i2ikd.engine.batches import BatchSource
 from i2ikd.engine.device import training_format
@@ -32,7 +33,7 @@ class TeacherCache:
     """
 
     def __init__(self, limit_mib: int, disk: DiskCache | None = None) -> None:
-        self._limit = limit_mib * 2**20
+        self._limit = limit_mib * MIB
         self._disk = disk
         self._records: dict[str, tuple[CachedRecords, dict[SampleKey, int]]] = {}
         self._live: set[str] = set()

@@ -41,7 +41,12 @@ class TensorLayout:
 
     @classmethod
     def of(cls, name: str, tensor: Tensor) -> TensorLayout:
-        """Return the layout of a batch [B, ...]; a tensor with gaps in memory is treated as contiguous."""
+        """Return the layout of a batch [B, ...]; a tensor with gaps in memory is treated as contiguous.
+
+        Args:
+            name: key in the knowledge.
+            tensor: [B, ...].
+        """
         shape, strides = tuple(tensor.shape[1:]), tuple(tensor.stride()[1:])
         if not _dense(shape, strides):
             strides = torch.empty(shape, device="meta").stride()
@@ -58,14 +63,22 @@ class TensorLayout:
         return self.elements * self.dtype.itemsize
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Return a batch [B, ...] as rows [B, bytes], uint8 on the CPU."""
+        """Return a batch [B, ...] as rows [B, bytes], uint8 on the CPU.
+
+        Args:
+            tensor: [B, ...], of the shape and type of this layout, on any device.
+        """
         count = len(tensor)
         dense = torch.empty_strided((count, *self.shape), (self.elements, *self.strides), dtype=self.dtype)
         dense.copy_(tensor)
         return dense.as_strided((count, self.elements), (self.elements, 1)).view(torch.uint8)
 
     def unpack(self, rows: Tensor) -> Tensor:
-        """Return rows [B, bytes] as the batch [B, ...] that was packed."""
+        """Return rows [B, bytes] as the batch [B, ...] that was packed.
+
+        Args:
+            rows: [B, bytes], uint8.
+        """
         values = rows.contiguous().view(self.dtype)
         return values.as_strided((len(rows), *self.shape), (self.elements, *self.strides))
 
@@ -94,7 +107,11 @@ class RecordLayout:
 
     @classmethod
     def of(cls, knowledge: Knowledge) -> RecordLayout:
-        """Return the layout of a batch's knowledge."""
+        """Return the layout of a batch's knowledge.
+
+        Args:
+            knowledge: [B, ...] each.
+        """
         return cls(tuple(TensorLayout.of(name, tensor) for name, tensor in knowledge.items()))
 
     @property
@@ -103,12 +120,21 @@ class RecordLayout:
         return sum(layout.bytes for layout in self.tensors)
 
     def fits(self, knowledge: Knowledge) -> bool:
-        """Return whether the knowledge of other samples has the same names, types and shapes."""
+        """Return whether the knowledge of other samples has the same names, types and shapes.
+
+        Args:
+            knowledge: [B, ...] each.
+        """
         actual = [(name, tensor.dtype, tuple(tensor.shape[1:])) for name, tensor in knowledge.items()]
         return actual == [(layout.name, layout.dtype, layout.shape) for layout in self.tensors]
 
     def pack(self, knowledge: Knowledge, count: int) -> Tensor:
-        """Return the knowledge of the first ``count`` samples of a batch as rows [count, bytes], uint8."""
+        """Return the knowledge of the first ``count`` samples of a batch as rows [count, bytes], uint8.
+
+        Args:
+            knowledge: [B, ...] each, of this layout.
+            count: number of samples, at most B.
+        """
         parts = [layout.pack(knowledge[layout.name][:count]) for layout in self.tensors]
         return torch.cat([torch.empty(count, 0, dtype=torch.uint8), *parts], dim=1)
 
@@ -139,5 +165,10 @@ class CachedRecords:
     """Object that keeps the entry locked as long as the rows are in use."""
 
     def take(self, index: Tensor, device: torch.device) -> Knowledge:
-        """Return the knowledge of the samples at positions ``index`` [B], on ``device``."""
+        """Return the knowledge of the samples at positions ``index`` [B], on ``device``.
+
+        Args:
+            index: [B], positions in ``rows``.
+            device: of the returned tensors.
+        """
         return self.layout.unpack(self.rows, index, device)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from i2ikd.bounded_cache import MIB
 from i2ikd.engine.teacher_cache.codec import CachedRecords, RecordLayout
 from i2ikd.engine.teacher_cache.entry import (
     EntryWriter,
@@ -45,7 +46,7 @@ class DiskCache:
     def __init__(self, folder: Path, limit_mib: int, cache_key: CacheKey) -> None:
         self.folder = folder
         self.cache_key = cache_key
-        self._limit = limit_mib * 2**20
+        self._limit = limit_mib * MIB
         self._writable = True
 
     @property
@@ -110,7 +111,11 @@ class DiskCache:
             return None
 
     def commit(self, writer: EntryWriter) -> bool:
-        """Complete an entry; return whether it was added to the cache."""
+        """Complete an entry; return whether it was added to the cache.
+
+        Args:
+            writer: of the entry; it is closed.
+        """
         try:
             with self._locked(), writer:
                 return writer.commit()
@@ -119,7 +124,11 @@ class DiskCache:
             return False
 
     def is_being_written(self, address: str) -> bool:
-        """Return whether another process writes an entry, or has completed it since it was last requested."""
+        """Return whether another process writes an entry, or has completed it since it was last requested.
+
+        Args:
+            address: of the entry.
+        """
         return (self.folder / address).is_dir() or reserved_bytes(self._partial(address)) is not None
 
     def give_up(self, error: OSError) -> None:

@@ -125,6 +125,9 @@ class EntryWriter:
     def add(self, rows: Tensor) -> None:
         """Write rows [B, bytes], uint8.
 
+        Args:
+            rows: [B, bytes], uint8, on the CPU.
+
         Raises:
             OSError: the disk is full.
         """
