@@ -50,8 +50,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is no checkpoint that can be read safely: {reason[:160]}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise UserError(f"{path} is no checkpoint of i2ikd (format {found!r}; this version reads {FORMAT})")
+        version = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path} is no checkpoint of i2ikd (format {version!r}; this version reads {FORMAT})")
     return content
 
 

@@ -190,10 +190,10 @@ class Store:
         target = os.path.relpath(folder.path, link.parent)
         if link.is_symlink() and str(link.readlink()) == target:
             return
-        fresh = link.with_name(f".{link.name}.{os.getpid()}")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target, target_is_directory=True)
-        fresh.replace(link)
+        temporary = link.with_name(f".{link.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target, target_is_directory=True)
+        temporary.replace(link)
 
     def named(self, name: str) -> RunFolder | None:
         """Return the run that a name links to; ``None`` if there is no such link.

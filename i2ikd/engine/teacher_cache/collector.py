@@ -81,7 +81,7 @@ class Collector:
             keys: of the samples, in the order in which they were added.
 
         Returns:
-            The records, from memory if they are kept there; ``None`` if they are not available.
+            The records, from memory if it holds them; ``None`` if they are not available.
         """
         committed = False
         if self._disk is not None and self._writer is not None and list(keys) == list(self._disk.cache_key.keys):
