@@ -1,4 +1,4 @@
-"""i2ikd distils large image-to-image networks into small ones. Public names are lazy: importing this is cheap."""
+"""Knowledge distillation of image-to-image networks; public names are imported on first use."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.loss_precision import at_least_float32, full_precision
     from i2ikd.metric import Metric
+    from i2ikd.natural_order import natural_key
     from i2ikd.network import Student, Teacher, eval_mode
     from i2ikd.objective import Loss, Objective, ObjectiveContext, TeacherOutputs, TeacherRequest
     from i2ikd.recipe import Reference, Stage, Start, TapPairs, Term, WeightSchedule
@@ -36,6 +37,7 @@ _MODULES = {
     "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
     "loss_precision": ("at_least_float32", "full_precision"),
     "metric": ("Metric",),
+    "natural_order": ("natural_key",),
     "network": ("Student", "Teacher", "eval_mode"),
     "objective": ("Loss", "Objective", "ObjectiveContext", "TeacherOutputs", "TeacherRequest"),
     "recipe": ("Reference", "Stage", "Start", "TapPairs", "Term", "WeightSchedule"),
@@ -54,7 +56,7 @@ __all__ = [
     "SampleKey", "Stage", "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs",
     "TeacherRequest", "Term", "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule",
     "at_least_float32", "create", "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl",
-    "list_components", "load",
+    "list_components", "load", "natural_key",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""From Python: distil two plain networks on a loader, and load what a run trained."""
+"""Python interface: distil one network into another on a loader, and load trained networks."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _METRICS = {"psnr": "psnr-slice-max", "ssim": "ssim-slice-max", "nmse": "nmse-sl
 
 @dataclass
 class DistillResult:
-    """What ``distill`` gives back.
+    """Result of ``distill``.
 
     Attributes:
-        student: the trained student, in eval mode; the very module that was given.
+        student: the trained student, in eval mode; the module that was passed.
         history: a row per epoch: stage, epoch, mean of every term, learning rate, validation loss.
         metrics: means over the validation slices, by network (``student``, ``teacher``) and metric (``psnr``: dB,
             peak the target's maximum; ``ssim``; ``nmse``); empty without validation data.
@@ -51,22 +51,22 @@ class DistillResult:
 
 
 class _LoaderTask(Task):
-    """The judgement of a task whose data comes from a loader: mean absolute error, or what a person gives."""
+    """Task of ``distill``: the loss alone, as loaders provide the data."""
 
     def __init__(self, loss: Any) -> None:
         self._loss = loss
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The loss that was given."""
+        """Return the loss that was passed to ``distill``."""
         result: torch.Tensor = self._loss(output, target)
         return result
 
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
-        """There is none: the loaders are the data."""
+        """Raise ``UserError``: loaders provide the data."""
         raise UserError("the data of this task comes from loaders")
 
     def identity(self) -> dict[str, Any]:
-        """Nothing is known of a loader."""
+        """Return an empty identity, as loaders cannot be identified."""
         return {}
 
 
@@ -85,25 +85,28 @@ def distill(
     seed: int = 0,
     callback: Callback | None = None,
 ) -> DistillResult:
-    """Train ``student`` on ``train``, taught by ``teacher``.
+    """Train a student with knowledge from a teacher.
 
     Args:
-        teacher: a trained network, called as ``teacher(input, **conditions)``; it is left as it is. ``None`` for
+        teacher: a trained network, called as ``teacher(input, **conditions)``; it is not changed. ``None`` for
             recipes without a teacher.
-        student: the network to train; it is trained in place.
+        student: the network to train, in place.
         train: a loader with a length, of ``i2ikd.Batch`` or ``(input, target)`` pairs, [B, C, H, W] each.
-        validation: likewise; chooses each stage's best weights and gives the metrics.
-        pairs: taps (teacher path, student path), with ``*``; needed by recipes that compare features.
+        validation: likewise; selects the best weights of each stage, and the metrics are computed on it.
+        pairs: taps (teacher path, student path), which may contain ``*``; required by recipes that compare features.
         recipe: name of a recipe.
         options: of the recipe, e.g. ``{"distiller": "fitnet", "alpha": 0.3}``.
         epochs: of each stage.
         training: settings as in an experiment's ``[training]``, e.g. ``{"lr": 3e-4, "schedule": "cosine"}``.
         loss: the reconstruction loss ``(output, target) -> scalar``.
-        seed: of everything random.
+        seed: of all random draws.
         callback: receives the events of training.
 
+    Returns:
+        The trained student, the history and the metrics.
+
     Raises:
-        UserError: unknown names, wrong options, taps that match nothing, shapes that do not fit.
+        UserError: unknown names, wrong options, taps that match no module, or incompatible shapes.
     """
     keep_large_blocks()
     registry = default_registry()
@@ -112,12 +115,12 @@ def distill(
     stages: list[Stage] = registry.create("recipe", recipe, dict(options or {}), f"recipe {recipe!r}")
     planned = plan_stages(stages, settings, f"recipe {recipe!r}")
     device = resolve_device(settings.device)
-    kept = None if validation is None else [as_batch(item) for item in validation]
+    validation_batches = None if validation is None else [as_batch(item) for item in validation]
     shared = TrainingContext(
         registry=registry,
         task=_LoaderTask(loss),
         batches=batches,
-        validation=None if kept is None else lambda: kept,
+        validation=None if validation_batches is None else lambda: validation_batches,
         device=device,
         precision=resolve_precision(settings.precision, device),
         inputs={} if teacher is None else {"teacher": teacher.to(device)},
@@ -130,13 +133,13 @@ def distill(
     _train(trainer, shared)
     metrics: dict[str, dict[str, float]] = {}
     for name, network in (("teacher", teacher), ("student", student)):
-        if network is not None and kept:
-            metrics[name] = _scores(network, kept, shared)
+        if network is not None and validation_batches:
+            metrics[name] = _scores(network, validation_batches, shared)
     return DistillResult(student.eval(), trainer.history, metrics)
 
 
 def _train(trainer: Trainer, shared: TrainingContext) -> None:
-    """Run the loop; callbacks receive the run's start and end, on failure too."""
+    """Run the loop; callbacks receive the run's start and end, also after an error."""
     shared.events.on_run_start(trainer.run)
     try:
         loop.train(trainer.run.name, [trainer], shared)
@@ -149,7 +152,7 @@ def _train(trainer: Trainer, shared: TrainingContext) -> None:
 
 @torch.no_grad()
 def _scores(network: nn.Module, batches: Iterable[Batch], shared: TrainingContext) -> dict[str, float]:
-    """Mean over slices and channels of every metric; those where it is undefined (NaN) are left out."""
+    """Return the mean over slices and channels of every metric, without slices where it is undefined (NaN)."""
     metrics: dict[str, Metric] = {name: shared.registry.create("metric", full) for name, full in _METRICS.items()}
     values: dict[str, list[float]] = {name: [] for name in metrics}
     flags = {module: module.training for module in network.modules()}
@@ -159,9 +162,9 @@ def _scores(network: nn.Module, batches: Iterable[Batch], shared: TrainingContex
         with autocast(shared.device, shared.precision):
             output = apply(network, on_device).float().cpu().numpy()
         target = batch.target.float().cpu().numpy()
-        for image, wanted in zip(output.reshape(-1, *output.shape[-2:]), target.reshape(-1, *target.shape[-2:])):
+        for image, reference in zip(output.reshape(-1, *output.shape[-2:]), target.reshape(-1, *target.shape[-2:])):
             for name, metric in metrics.items():
-                values[name].append(metric(image, wanted))
+                values[name].append(metric(image, reference))
     for module, flag in flags.items():
         module.training = flag
     return {name: _mean_of_defined(scores) for name, scores in values.items()}
@@ -173,9 +176,12 @@ def _mean_of_defined(scores: list[float]) -> float:
 
 
 def load(run: str | Path) -> nn.Module:
-    """Return the trained network of a run's folder, e.g. ``runs/brain-4x/students/kd-mri/seed0``, in eval mode.
+    """Load the trained network of a run, in eval mode.
+
+    Args:
+        run: its folder, e.g. ``runs/brain-4x/students/kd-mri/seed0``.
 
     Raises:
-        UserError: it is no finished run, or the plugin that has its model is not installed.
+        UserError: the folder is not a finished run, or the plugin that registers its model is not installed.
     """
     return load_network(default_registry(), finished_run(Path(run)))

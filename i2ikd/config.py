@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from i2ikd.config_file import apply_override as apply_override
 from i2ikd.config_file import read_document
@@ -16,24 +26,22 @@ from i2ikd.errors import UserError, nearest
 from i2ikd.options import explain
 from i2ikd.recipe import ComponentRef, Pairs, Reference
 
-Positive = Annotated[int, Field(ge=1)]
-
 
 class Training(BaseModel):
     """Training settings of a stage; every stage of every arm uses them unless it overrides them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    epochs: Positive = 150
-    batch: Positive = 4
+    epochs: PositiveInt = 150
+    batch: PositiveInt = 4
     optimizer: str = "adam"
     """A name accepted by timm's ``create_optimizer_v2``."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "step"
-    decay_epochs: Positive = 40
+    decay_epochs: PositiveInt = 40
     decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     min_lr: Annotated[float, Field(ge=0)] = 0.0
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    warmup_epochs: NonNegativeInt = 0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of the exponential moving average of the weights; ``None``: no average."""
     clip_grad: Annotated[float, Field(gt=0)] | None = None
@@ -43,15 +51,15 @@ class Training(BaseModel):
     """Random augmentations of the task (``flip``, ``shift``, ...)."""
     select: Literal["best", "last"] = "best"
     """Final weights of a stage: those with the lowest validation loss, or the last."""
-    validate_every: Positive | None = None
+    validate_every: PositiveInt | None = None
     """Epochs between validations; ``None``: as often as costs at most a tenth of the training time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: NonNegativeInt = 0
     """Processes that read data. Slices stay in memory after the first epoch, so 0 suffices for most data."""
-    cache_mb: Annotated[int, Field(ge=0)] = 2048
-    """Memory of the teacher cache per term, in MB; 0 disables the cache."""
-    cache_disk_mb: Annotated[int, Field(ge=0)] = 8192
-    """Disk space of the teacher cache for all terms of an output folder, in MB; 0: memory only."""
+    cache_mb: NonNegativeInt = 2048
+    """Memory of the teacher cache per term, in MiB; 0 disables the cache."""
+    cache_disk_mb: NonNegativeInt = 8192
+    """Disk space of the teacher cache for all terms of an output folder, in MiB; 0: memory only."""
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that the results depend on."""
@@ -66,13 +74,13 @@ class Network(BaseModel):
     weights: Path | None = None
     """Weights of a trained teacher, which is then not trained: the folder of a run, or a file with a state dict."""
     recipe: ComponentRef = Reference(name="student")
-    """How a teacher is trained; an arm states its own recipe."""
+    """Recipe of a teacher's training; arms state their own recipes."""
     transforms: list[ComponentRef] = Field(default_factory=list)
-    """Changes of the network, during training or of the trained network, in order."""
-    ensemble: Positive = 1
-    """How many teachers of different seeds form the teacher."""
+    """Transforms of the network, during training or after it, in order."""
+    ensemble: PositiveInt = 1
+    """Number of networks, trained with different seeds, that form the teacher."""
     combine: ComponentRef = Reference(name="mean")
-    """How the networks of an ensemble become one."""
+    """Component that combines the networks of an ensemble into one."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of ``[training]`` that this network overrides."""
 
@@ -83,6 +91,7 @@ class Network(BaseModel):
 
 
 def _has_name(value: Any) -> Any:
+    """Refuse a ``[task]`` without a name."""
     if isinstance(value, Mapping) and "name" not in value:
         raise ValueError("the key 'name' is missing; `i2ikd list tasks` shows what there is")
     return value
@@ -99,15 +108,15 @@ class Arm(BaseModel):
     teacher: str | None = None
     """Another arm whose network is this arm's teacher; ``None``: the experiment's teacher."""
     inputs: dict[str, list[str]] = Field(default_factory=dict)
-    """Arms whose networks fill further roles (``{assistant = ["kd-mri"]}``); several are combined."""
+    """Arms whose networks fill further roles (``{assistant = ["kd-mri"]}``); several of one role are combined."""
     of: str | None = None
-    """Another arm whose trained network this arm takes over: nothing is trained, only ``transforms`` are applied."""
+    """Another arm whose trained network this arm reuses: nothing is trained, only ``transforms`` are applied."""
     transforms: list[ComponentRef] = Field(default_factory=list)
-    """Changes of the network besides those of ``[student]``, in order."""
+    """Transforms of the network after those of ``[student]``, in order."""
 
     @property
     def needed_arms(self) -> list[str]:
-        """Names of the arms whose networks it needs."""
+        """Names of the arms whose networks are inputs of this arm."""
         stated = [name for names in self.inputs.values() for name in names]
         return [*stated, *(name for name in (self.teacher, self.of) if name is not None)]
 
@@ -118,7 +127,7 @@ class Arm(BaseModel):
 
 
 def _refuse_training(arm: Arm, of: Arm) -> None:
-    """Refuse settings without effect in an arm that takes over another's network."""
+    """Refuse settings without effect in an arm that reuses the network of another arm."""
     if of.of is not None:
         raise ValueError(f"arm {arm.name!r}: of = {of.name!r} is itself of {of.of!r}; name the arm that is trained")
     stated = arm.model_fields_set - {"name", "of", "transforms"} | (arm.model_extra or {}).keys()
@@ -131,6 +140,7 @@ def _refuse_training(arm: Arm, of: Arm) -> None:
 
 
 def _refuse_cycle(arm: Arm, arms: Mapping[str, Arm]) -> None:
+    """Refuse an arm that directly or indirectly needs its own network."""
     path, waiting = [arm.name], [(arm, [arm.name])]
     while waiting:
         current, path = waiting.pop()
@@ -142,15 +152,15 @@ def _refuse_cycle(arm: Arm, arms: Mapping[str, Arm]) -> None:
 
 
 class Comparison(BaseModel):
-    """Reference arms of the comparison, and whether latency is measured."""
+    """Reference arms and further columns of the comparison, and whether latency is measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     student: str = "student"
     control: str = "control"
     references: list[str] = Field(default_factory=list)
-    """Further arms that the others are measured against."""
+    """Further arms to compute differences to."""
     metrics: dict[str, ComponentRef] = Field(default_factory=dict)
-    """Further columns of the table: metric by column name, with options."""
+    """Further columns of the table: metrics, with options, by column name."""
     latency: bool = True
 
 
@@ -159,7 +169,7 @@ class Experiment(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
     task: Annotated[Reference, BeforeValidator(_has_name)]
     teacher: Network
     student: Network
@@ -186,12 +196,12 @@ class Experiment(BaseModel):
             if name == "teacher":
                 raise ValueError("an arm cannot be named 'teacher': that is the teacher's row")
         for key in ("student", "control"):
-            wanted = getattr(self.comparison, key)
-            if wanted not in names and wanted != key:  # the default references are optional
-                raise ValueError(f"comparison.{key} names no arm; {nearest(wanted, names)}")
-        for wanted in self.comparison.references:
-            if wanted not in names:
-                raise ValueError(f"comparison.references names no arm {wanted!r}; {nearest(wanted, names)}")
+            reference = getattr(self.comparison, key)
+            if reference not in names and reference != key:  # the default references are optional
+                raise ValueError(f"comparison.{key} names no arm; {nearest(reference, names)}")
+        for reference in self.comparison.references:
+            if reference not in names:
+                raise ValueError(f"comparison.references names no arm {reference!r}; {nearest(reference, names)}")
         return self
 
     @model_validator(mode="after")
@@ -221,6 +231,9 @@ class Experiment(BaseModel):
     def student_of(self, arm: Arm) -> Network:
         """Return ``[student]`` with the overrides of an arm.
 
+        Args:
+            arm: Arm of this experiment.
+
         Raises:
             UserError: an override of a wrong type.
         """
@@ -231,6 +244,9 @@ class Experiment(BaseModel):
 
     def arm(self, name: str) -> Arm:
         """Return the arm of a name.
+
+        Args:
+            name: Name of the arm.
 
         Raises:
             UserError: no arm has this name; the message contains the nearest one.
@@ -294,6 +310,9 @@ def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
 
 def digest(value: Any) -> str:
     """Return the SHA-256 of a JSON-able value as 64 hexadecimal digits, independent of the order of keys.
+
+    Args:
+        value: Any nesting of JSON values.
 
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True

@@ -1,4 +1,4 @@
-"""The Distiller interface: what a teacher has to say, and how a student is judged by it."""
+"""Interface of distillation losses: knowledge extracted from a teacher, and the loss of a student against it."""
 
 from __future__ import annotations
 
@@ -15,85 +15,120 @@ if TYPE_CHECKING:
     from i2ikd.task import Task
 
 Knowledge = dict[str, Tensor]
-"""What the teacher has to say about a batch, without gradient, by name."""
+"""Tensors that a loss compares the student with, computed from teacher outputs without gradient, by name."""
 
 
 @dataclass
 class Features:
-    """What a network gave for one batch: its taps in the order of the pairs, and its output image.
+    """Features of a network for one batch: its taps and its output image.
 
     Attributes:
-        taps: [B, C, H, W] each.
-        output: [B, C, H, W].
+        taps: in the order of the pairs, [B, C, H, W] each.
+        output: the output image, [B, C, H, W]; ``None`` for features computed from taps alone.
     """
 
     taps: list[Tensor] = field(default_factory=list)
     output: Tensor | None = None
 
     def image(self) -> Tensor:
-        """Return the output image; it is there in every training step."""
-        assert self.output is not None, "these features come from taps alone"
+        """Return the output image [B, C, H, W], which every training step provides."""
+        assert self.output is not None, "expected features with an output image, got taps alone"
         return self.output
 
 
 class TapShapes(NamedTuple):
-    """Shapes [C, H, W] of one pair of taps, as the dry run saw them."""
+    """Shapes of one pair of taps, measured in a dry run.
+
+    Attributes:
+        teacher: [C, H, W].
+        student: [C, H, W].
+    """
 
     teacher: tuple[int, ...]
     student: tuple[int, ...]
 
 
 class Distiller(nn.Module):
-    """A distillation loss; options are typed constructor arguments.
+    """Distillation loss; options are typed constructor arguments.
 
-    The split between ``knowledge`` and ``forward`` lets what the teacher says be computed once and kept. Losses are
+    The split into ``knowledge`` and ``forward`` allows the teacher's part to be computed once and cached. Losses are
     computed in float32, or in float64 for float64 features (``at_least_float32``), with autocast off inside
     (``full_precision``), with floors in normalisations that follow the scale of the features, as means that do not
     depend on the image size.
     """
 
     uses_taps: ClassVar[bool] = True
-    """Whether it needs pairs of taps; otherwise the output image is enough."""
+    """Whether the loss needs pairs of taps; otherwise it uses output images alone."""
 
     uses_teacher: ClassVar[bool] = True
-    """Whether it needs a teacher at all."""
+    """Whether the loss needs a teacher."""
 
     uses_target: ClassVar[bool] = False
-    """Whether its loss depends on the batch's targets; it is then computed on the labelled samples alone."""
+    """Whether the loss depends on the targets; it is then computed on labelled samples alone."""
 
     relates_samples: bool = False
-    """Whether the loss of a sample depends on its batch mates."""
+    """Whether the loss of a sample depends on the other samples of its batch."""
 
     least_batch: int = 1
-    """The least batch that a distiller which relates samples can work with."""
+    """Smallest batch that a distiller which relates samples accepts."""
 
     cacheable: bool = False
-    """Whether the knowledge may be kept: every tensor of it has the batch as its first axis and depends on its own
+    """Whether the knowledge may be cached: the first axis of every tensor is the batch, and each row depends on its own
     sample alone."""
 
     tap_kind: ClassVar[Literal["features", "preactivations", "images"]] = "features"
-    """Which of the registered pairs it takes when the experiment names none."""
+    """Kind of the registered pairs to use when the experiment states none."""
 
     def attach(self, task: Task) -> None:
-        """Be told of the task, once, before ``build``; only a term that uses the task's own loss needs it."""
+        """Store what the loss needs of the task; called once, before ``build``.
+
+        Args:
+            task: the experiment's task. Only distillers that use ``Task.loss`` need it.
+        """
 
     def build(self, pairs: Sequence[TapShapes]) -> None:
-        """Size adapters for the pairs, once, after one dry run. Raise ``UserError`` for shapes it cannot take."""
+        """Create modules whose sizes depend on the pairs, such as adapters; called once, after a dry run.
+
+        Args:
+            pairs: shapes of every pair of taps.
+
+        Raises:
+            UserError: shapes that the loss does not support.
+        """
 
     def prepare(self, teacher: Iterable[tuple[Features, Batch]]) -> None:
-        """Measure or pre-train on the teacher's features, once, before the first step of a stage.
+        """Compute statistics or pre-train on the teacher's features; called once, before the first step of a stage.
 
-        ``teacher`` yields a limited number of training batches, without gradient, in a fixed order. What is learnt
-        here must live in buffers or parameters, so that a checkpoint keeps it.
+        Results must be stored in buffers or parameters, so that checkpoints contain them.
+
+        Args:
+            teacher: features, without gradient, and batch of a limited number of training batches, in a fixed order.
         """
 
     @abstractmethod
     def knowledge(self, teacher: Features, batch: Batch) -> Knowledge:
-        """Return what the teacher has to say about the batch."""
+        """Compute the knowledge of a batch.
+
+        Args:
+            teacher: features of the teacher, without gradient.
+            batch: the batch.
+
+        Returns:
+            Tensors by name; see ``cacheable`` for their shapes.
+        """
 
     @abstractmethod
     def forward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Tensor | dict[str, Tensor]:
-        """Return the loss, a scalar, or a dict of named parts whose ``loss`` is the one to minimise."""
+        """Compute the loss of a batch.
+
+        Args:
+            student: features of the student.
+            knowledge: of the same batch.
+            batch: the batch.
+
+        Returns:
+            A scalar, or scalars by name, of which ``loss`` is minimised and the others are recorded.
+        """
 
     def end_step(self) -> None:
-        """Be told that an optimiser step was made (moving averages)."""
+        """Update state after an optimiser step, such as moving averages."""

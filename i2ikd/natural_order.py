@@ -11,6 +11,9 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     Args:
         name: any string.
 
+    Returns:
+        One entry per run of digits or other characters: numbers compare by value, all else by its case-folded text.
+
     >>> sorted(["s10", "s2", "a3"], key=natural_key)
     ['a3', 's2', 's10']
     """

@@ -1,4 +1,4 @@
-"""Every random choice of a run is a function of its seed and of what it is for; no global state is carried along."""
+"""Seeds by purpose: every random draw of a run depends on the run's seed and the purpose alone, not on global state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import torch
 
 
 def derive(seed: int, *labels: object) -> int:
-    """Return a 63-bit seed for one purpose.
+    """Return a 63-bit seed for one purpose: the leading bits of the SHA-256 of seed and labels.
+
+    Args:
+        seed: of the run.
+        labels: of the purpose; their text is used.
 
     >>> derive(0, "order", 1) == derive(0, "order", 1)
     True
@@ -21,10 +25,14 @@ def derive(seed: int, *labels: object) -> int:
 
 
 def seed_torch(seed: int, *labels: object) -> None:
-    """Seed torch's generators for one purpose.
+    """Seed torch's generators on all devices for one purpose.
 
-    ``torch.manual_seed`` does the same, but walks through the call stack for every kind of device that is not there,
-    which costs more than a small step.
+    Equivalent to ``torch.manual_seed``, which inspects the call stack for every type of device that is not available
+    and takes longer than a small training step.
+
+    Args:
+        seed: of the run.
+        labels: of the purpose; see ``derive``.
     """
     number = derive(seed, *labels)
     torch.default_generator.manual_seed(number)
@@ -34,4 +42,5 @@ def seed_torch(seed: int, *labels: object) -> None:
 
 @cache
 def _has_cuda() -> bool:
+    """Return whether CUDA is available, queried once."""
     return torch.cuda.is_available()

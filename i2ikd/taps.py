@@ -1,4 +1,4 @@
-"""Features by module path: a tap is a forward hook; no network has to return its features."""
+"""Taps: forward hooks that capture the outputs of modules, addressed by module path."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ def _path_key(path: str) -> list[list[tuple[int, int, str]]]:
 
 
 def expand(network: nn.Module, pattern: str, side: str = "network") -> list[str]:
-    """Return the module paths of ``network`` that ``pattern`` matches, in natural order.
+    """Return the module paths of ``network`` that match ``pattern``, in natural order.
 
-    ``*`` stands for one path component or a part of one, as in ``cascades.*.layers.2``.
+    Args:
+        network: the network.
+        pattern: a module path, in which ``*`` matches one component or a part of one: ``cascades.*.layers.2``.
+        side: ``teacher`` or ``student``, for the message.
 
     Raises:
-        UserError: nothing matches; the message lists paths that exist.
+        UserError: no module matches; the message lists existing paths.
 
     >>> expand(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), "*")
     ['0', '1']
     """
     paths = [name for name, _ in network.named_modules() if name]
-    wanted = pattern.split(".")
-    found = [path for path in paths if _matches(path.split("."), wanted)]
-    if found:
-        return sorted(found, key=_path_key)
+    components = pattern.split(".")
+    matches = [path for path in paths if _matches(path.split("."), components)]
+    if matches:
+        return sorted(matches, key=_path_key)
     near = difflib.get_close_matches(pattern, paths, n=4, cutoff=0.3) or paths[:8]
     raise UserError(
         f"tap path {pattern!r} matches no module of the {side} ({type(network).__name__}); "
@@ -44,17 +47,26 @@ def expand(network: nn.Module, pattern: str, side: str = "network") -> list[str]
     )
 
 
-def _matches(path: Sequence[str], wanted: Sequence[str]) -> bool:
-    return len(path) == len(wanted) and all(
-        re.fullmatch(fnmatch.translate(w), p) is not None for p, w in zip(path, wanted)
+def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether every component of a path matches that of the pattern."""
+    return len(path) == len(pattern) and all(
+        re.fullmatch(fnmatch.translate(wildcard), component) is not None for component, wildcard in zip(path, pattern)
     )
 
 
 def resolve_pairs(teacher: nn.Module, student: nn.Module, pairs: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
     """Expand ``*`` on both sides and pair the taps in order.
 
+    Args:
+        teacher: the teacher.
+        student: the student.
+        pairs: [teacher path, student path] each.
+
+    Returns:
+        (teacher path, student path) of every pair, without ``*``.
+
     Raises:
-        UserError: a path that matches nothing, or sides of unequal counts.
+        UserError: a path that matches no module, or a pair that matches unequal numbers of taps.
     """
     resolved: list[tuple[str, str]] = []
     for pair in pairs:
@@ -75,9 +87,17 @@ INPUT = ":input"
 
 
 class Taps:
-    """Captures the outputs of modules while it is open, and their inputs; closing it leaves the network as it was.
+    """Captures outputs and inputs of modules by hooks, which ``close`` removes; a context manager.
 
     A path that ends in ``:input`` (``cascades.2:input``) captures the module's first positional argument.
+
+    Args:
+        network: the network.
+        paths: of its modules, without ``*``.
+        side: ``teacher`` or ``student``, for messages.
+
+    Raises:
+        UserError: a path that the network lacks.
 
     >>> import torch
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
@@ -99,11 +119,13 @@ class Taps:
                 expand(network, module, side)
                 raise UserError(f"{path!r} is a pattern, not one tap of the {side}; expand it first")
             if module != path:
-                self._handles.append(modules[module].register_forward_pre_hook(self._keep_input(path)))
+                self._handles.append(modules[module].register_forward_pre_hook(self._input_hook(path)))
             else:
-                self._handles.append(modules[module].register_forward_hook(self._keep(path)))
+                self._handles.append(modules[module].register_forward_hook(self._hook(path)))
 
-    def _keep_input(self, path: str) -> Any:
+    def _input_hook(self, path: str) -> Any:
+        """Return the forward pre-hook that captures the first positional argument of a module."""
+
         def hook(module: nn.Module, inputs: Any) -> None:
             if not inputs or not isinstance(inputs[0], Tensor):
                 found = type(inputs[0]).__name__ if inputs else "no positional argument"
@@ -115,11 +137,13 @@ class Taps:
 
         return hook
 
-    def _keep(self, path: str) -> Any:
+    def _hook(self, path: str) -> Any:
+        """Return the forward hook that captures the output of a path."""
+
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if not isinstance(output, Tensor):
                 raise UserError(
-                    f"the tap {path!r} of the {self._side} ({type(module).__name__}) gives a "
+                    f"the tap {path!r} of the {self._side} ({type(module).__name__}) returns a "
                     f"{type(output).__name__}, not a tensor; tap one of its submodules"
                 )
             self._captured.setdefault(path, []).append(output)
@@ -127,10 +151,16 @@ class Taps:
         return hook
 
     def take(self, paths: Sequence[str]) -> list[Tensor]:
-        """Return what the paths gave since ``clear``, in order; a module that ran n times gives n features.
+        """Return the outputs captured since ``clear``.
+
+        Args:
+            paths: of the taps.
+
+        Returns:
+            Features in the order of the paths; a module that was called n times contributes n.
 
         Raises:
-            UserError: a tap that never fired.
+            UserError: a tap whose module was not called.
         """
         features: list[Tensor] = []
         for path in paths:
@@ -143,11 +173,11 @@ class Taps:
         return features
 
     def clear(self) -> None:
-        """Forget what was captured, so that the next forward pass starts afresh."""
+        """Drop the captured features."""
         self._captured.clear()
 
     def close(self) -> None:
-        """Remove the hooks."""
+        """Remove the hooks and drop the captured features."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -1,4 +1,4 @@
-"""The Task interface: data plus judgement. A task never sees a network."""
+"""Interface of tasks: data, loss, metrics and baselines of an image-to-image problem, independent of networks."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ from i2ikd.sample import Batch, Sample, SampleKey
 
 
 class SampleDataset(Dataset[Sample], ABC):
-    """Samples of one split, in a fixed order, each known by its key.
+    """Samples of one split, in a fixed order, each identified by its key.
 
-    A sample is a function of its index and, when the dataset ``varies``, of a view seed: nothing is drawn from a
-    global random state, so that an interrupted run can go on exactly where it was.
+    A sample is a function of its index and, if the dataset ``varies``, of an augmentation seed. No global random state
+    is used, so that an interrupted run can be resumed exactly.
     """
 
     varies: bool = False
-    """Whether ``sample`` depends on its seed (random masks, flips); a teacher's knowledge is then not cached."""
+    """Whether ``sample`` depends on its seed (random masks, flips); teacher outputs are then not cached."""
 
     @property
     @abstractmethod
     def keys(self) -> Sequence[SampleKey]:
-        """The key of every sample, in order; slices of one volume are neighbours."""
+        """Keys of all samples, in order; slices of one volume are adjacent."""
 
     @abstractmethod
     def sample(self, index: int, seed: int | None) -> Sample:
-        """Return sample ``index`` as seen with ``seed``; ``None`` is the deterministic view."""
+        """Return a sample.
+
+        Args:
+            index: from 0 to ``len(self) - 1``.
+            seed: of the augmentation; ``None``: without augmentation.
+        """
 
     def __getitem__(self, index: int) -> Sample:
-        """Return the deterministic view of a sample."""
+        """Return a sample without augmentation."""
         return self.sample(index, None)
 
     def __len__(self) -> int:
@@ -44,13 +49,13 @@ class SampleDataset(Dataset[Sample], ABC):
 
 
 class Task(ABC):
-    """Data plus judgement of an image-to-image problem.
+    """Image-to-image problem: data, loss, metrics and baselines.
 
     Options are typed constructor arguments; construction must be cheap (no data is read before ``dataset``).
     """
 
     augmentations: ClassVar[frozenset[str]] = frozenset()
-    """Random training views that the task can make (``flip``, ``shift``, ...)."""
+    """Names of the random augmentations that the task supports (``flip``, ``shift``, ...)."""
 
     columns: ClassVar[Mapping[str, str]] = {
         "psnr": "psnr-volume-max",
@@ -58,58 +63,111 @@ class Task(ABC):
         "nmse": "nmse-volume",
         "hfn": "hfn-slice",
     }
-    """Column of the table -> name of the registered metric. The first is the one that closure is about."""
+    """Names of registered metrics by column of the table. The closed gap is computed from the first."""
 
     tileable: ClassVar[bool] = False
-    """Whether a part of a slice can be handled alone (``i2ikd infer --tile``): the samples have no conditions, or
-    such as are given pixel by pixel."""
+    """Whether slices can be processed in tiles (``i2ikd infer --tile``): samples have no conditions, or pixel-wise
+    ones only."""
 
     @abstractmethod
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
-        """Return the samples of ``train``, ``val`` or ``test``, with the named random views."""
+        """Return the samples of a split.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            augmentations: names of the augmentations to apply; the dataset then ``varies``.
+
+        Raises:
+            UserError: an unknown split or augmentation, or missing data.
+        """
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What the task's samples depend on, JSON-able and without paths; part of every run's digest."""
+        """Return the JSON values that the samples depend on, without paths; part of the digest of every run."""
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss of [B, C, H, W] images, a scalar; mean absolute difference unless overridden."""
+        """Return the training loss, a scalar: by default the mean absolute error.
+
+        Args:
+            output: of the network, [B, C, H, W].
+            target: [B, C, H, W].
+        """
         return torch.nn.functional.l1_loss(output, target)
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
-        """Non-learned baselines [B, C, H, W] by name of their row (``zero-filled``, ``bicubic``)."""
+        """Return images of methods that are not learned, by row name (``zero-filled``, ``bicubic``).
+
+        Args:
+            batch: the batch.
+
+        Returns:
+            Images of the shape of the targets, [B, C, H, W]; by default the input.
+        """
         return {"input": batch.input}
 
     def to_display(self, image: Tensor) -> np.ndarray:
-        """Turn one output or target [C, H, W] into the 2-D float image that metrics and figures look at."""
+        """Convert an output or target to the image that metrics and figures use.
+
+        Args:
+            image: [C, H, W].
+
+        Returns:
+            [H, W], floating point.
+
+        Raises:
+            UserError: more than one channel, unless the task overrides this method.
+        """
         if image.shape[0] != 1:
-            raise UserError(f"a task with {image.shape[0]} channels must say how to look at them (Task.to_display)")
+            raise UserError(
+                f"Task.to_display: expected an image with 1 channel, got {image.shape[0]}; "
+                f"override the method in {type(self).__name__}"
+            )
         return image[0].detach().float().cpu().numpy()
 
     def describe(self) -> dict[str, str]:
-        """Facts for the head of a table (measured acceleration, dataset, size)."""
+        """Return properties of the data, text by label, for the head of a table (measured acceleration, size, ...)."""
         return {}
 
     def network_options(self) -> dict[str, Any]:
-        """Return options that every network of the task must share, by name (``{"mode": "real"}``).
+        """Return options that all networks of the task share, by name (``{"mode": "real"}``).
 
-        A network whose factory has an argument of the name gets the value; an experiment states it once, in ``[task]``.
+        They are passed to network factories that have an argument of the name; an experiment states them once, in
+        ``[task]``.
         """
         return {}
 
     def reads(self, path: Path, suffixes: Sequence[str]) -> bool:
-        """Return whether a path, one of many in a folder, is a volume for ``sample_from_file``, by its name.
+        """Return whether ``sample_from_file`` can read a path of a folder, judged by its name.
 
         Args:
-            path: a file or folder.
+            path: file or folder.
             suffixes: file name endings of the installed readers, in lower case.
         """
         return path.is_file() and path.name.lower().endswith(tuple(suffixes))
 
     def sample_from_file(self, path: Path) -> SampleDataset:
-        """Open new data for ``i2ikd infer``: samples whose target may be missing (all zeros)."""
+        """Open new data for ``i2ikd infer``.
+
+        Args:
+            path: file or folder of one volume.
+
+        Returns:
+            Its samples, whose targets may be missing.
+
+        Raises:
+            UserError: the path cannot be read, or the task does not read single files.
+        """
         raise UserError(f"the task {type(self).__name__} does not read single files ({path})")
 
     def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
-        """Write the outputs [C, H, W] of one volume, read from ``source``, to ``path``."""
+        """Write the outputs of one volume to a file.
+
+        Args:
+            outputs: [C, H, W] per slice, in order.
+            source: path that the volume was read from.
+            path: to write to.
+
+        Raises:
+            UserError: the path cannot be written, or the task does not write files.
+        """
         raise UserError(f"the task {type(self).__name__} does not write files ({path})")

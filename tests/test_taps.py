@@ -186,7 +186,7 @@ class TestTaps:
                 taps.take([path])
 
     def test_one_that_gives_no_tensor_is_an_error(self, network: Cascades) -> None:
-        message = r"'cascades.0.pair' of the teacher \(Pair\) gives a tuple"
+        message = r"'cascades.0.pair' of the teacher \(Pair\) returns a tuple"
         with Taps(network, ["cascades.0.pair"], "teacher"), pytest.raises(UserError, match=message):
             network(image())
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from i2ikd.recipe import ComponentRef, Pairs, Reference, Stage, Term
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Epochs = Annotated[int, Field(ge=1)] | None
 Weight = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 PixelLoss = Literal["l1", "mse", "charbonnier"]
 
 _TARGET = Reference(name="target")
@@ -29,7 +26,7 @@ def _output_terms(alpha: float, loss: PixelLoss) -> list[Term]:
     return [Term(distiller=_TARGET, weight=alpha), Term(distiller=imitation, weight=1 - alpha)]
 
 
-def student(stages: Count = 1, epochs: Epochs = None) -> list[Stage]:
+def student(stages: PositiveInt = 1, epochs: PositiveInt | None = None) -> list[Stage]:
     """Train without a teacher.
 
     Args:
@@ -45,10 +42,10 @@ def kd_mri(
     alpha: Share = 0.5,
     loss: PixelLoss = "l1",
     weight: Weight = 1.0,
-    ratio: Positive | None = None,
+    ratio: PositiveFloat | None = None,
     pairs: Pairs | None = None,
-    feature_epochs: Epochs = None,
-    epochs: Epochs = None,
+    feature_epochs: PositiveInt | None = None,
+    epochs: PositiveInt | None = None,
 ) -> list[Stage]:
     """Distil by KD-MRI (arXiv:2004.05319): a feature stage, then alpha * target + (1 - alpha) * imitation.
 
@@ -68,7 +65,9 @@ def kd_mri(
     ]
 
 
-def imitation(alpha: Share = 0.5, loss: PixelLoss = "l1", stages: Count = 1, epochs: Epochs = None) -> list[Stage]:
+def imitation(
+    alpha: Share = 0.5, loss: PixelLoss = "l1", stages: PositiveInt = 1, epochs: PositiveInt | None = None
+) -> list[Stage]:
     """Distil the output only: alpha * target + (1 - alpha) * imitation in every stage.
 
     Args:
@@ -86,10 +85,10 @@ def joint(
     alpha: Share = 1.0,
     loss: PixelLoss = "l1",
     weight: Weight = 1.0,
-    ratio: Positive | None = None,
+    ratio: PositiveFloat | None = None,
     pairs: Pairs | None = None,
-    stages: Count = 1,
-    epochs: Epochs = None,
+    stages: PositiveInt = 1,
+    epochs: PositiveInt | None = None,
 ) -> list[Stage]:
     """Distil output and features in one stage: alpha * target + (1 - alpha) * imitation + weight * features.
 

@@ -107,7 +107,7 @@ def _measure(
 
 def _ratios(teacher: Profile, student: Profile) -> dict[str, float]:
     """Return teacher over student for every cost that is not 0."""
-    parts = ("parameters", "macs", "latency_ms", "peak_memory_mb")
+    parts = ("parameters", "macs", "latency_ms", "peak_memory_mib")
     pairs = {part: (getattr(teacher, part), getattr(student, part)) for part in parts}
     return {part: large / small for part, (large, small) in pairs.items() if small > 0}
 
@@ -130,7 +130,7 @@ def _show(profiles: dict[str, Profile], ratios: dict[str, float] | None, repeats
         ("of which Fourier transforms", "", lambda one: numbers.count(one.fourier_macs)),
         ("latency, median (ms)", "latency_ms", lambda one: numbers.milliseconds(one.latency_ms)),
         ("latency, interquartile range (ms)", "", lambda one: numbers.milliseconds(one.latency_spread_ms)),
-        ("peak memory (MB)", "peak_memory_mb", lambda one: f"{one.peak_memory_mb:.1f}"),
+        ("peak memory (MiB)", "peak_memory_mib", lambda one: f"{one.peak_memory_mib:.1f}"),
     ]
     for label, part, text in lines:
         ratio = f"{ratios[part]:.2f}×" if ratios and part in ratios else ""

@@ -1,4 +1,4 @@
-"""Batches of an epoch: which samples, in which order, seen how, as a function of the seed and the epoch alone."""
+"""Batches of an epoch: samples, order and augmentation seeds, as a function of the run's seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from i2ikd.bounded_cache import BoundedCache
 from i2ikd.engine.processes import require_single_process
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, refuse_unsound
@@ -16,32 +17,39 @@ from i2ikd.seeds import derive, seed_torch
 from i2ikd.task import SampleDataset
 
 Part = tuple[int, int]
-"""Which of how many equal parts of every batch."""
+"""Index of a part of every batch, and the number of equal parts."""
 
 WHOLE: Part = (0, 1)
+"""The whole of every batch."""
 
 
 class BatchSource(Protocol):
-    """Where the loop takes its batches from."""
+    """Source of the batches of a training loop."""
 
     steps: int
-    """Batches an epoch."""
+    """Batches per epoch."""
     size: int
-    """Samples a batch."""
+    """Samples per batch."""
     stable: bool
-    """Whether a sample is the same in every epoch and known by its key, so that what a teacher said can be kept."""
+    """Whether a sample is the same in every epoch and identified by its key, so that teacher outputs can be cached."""
 
     def epoch(self, number: int, skip: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
-        """Batches of one epoch, or a part of each, without the first ``skip``."""
+        """Return the batches of one epoch.
+
+        Args:
+            number: of the epoch, from 0.
+            skip: number of leading batches to leave out.
+            part: the part of every batch to return.
+        """
         ...
 
     def in_order(self) -> Iterator[Batch]:
-        """Every sample once, in the data's own order, deterministic view."""
+        """Return batches of every sample once, in the order of the data, without augmentation."""
         ...
 
 
 class _AugmentedSamples(Dataset[Sample]):
-    """Reads (index, view seed) for torch's DataLoader."""
+    """Map-style dataset over (index, augmentation seed) for torch's DataLoader."""
 
     def __init__(self, dataset: SampleDataset) -> None:
         self._dataset = dataset
@@ -53,8 +61,15 @@ class _AugmentedSamples(Dataset[Sample]):
 class SampleBatches:
     """Shuffled batches of a task's samples.
 
-    A last batch that is not full is left out when there are others, so that every batch has the same size; which
-    samples that concerns changes from epoch to epoch.
+    An incomplete last batch is dropped unless it is the only one, so that every batch has the same size; which samples
+    are dropped changes from epoch to epoch.
+
+    Args:
+        dataset: the training samples.
+        batch: samples per batch; at most the number of samples is used.
+        seed: of the order and the augmentations.
+        workers: number of reading processes; 0 reads in this process.
+        pin: whether batches are put into page-locked memory, for faster copies to a CUDA device.
 
     Raises:
         UserError: a dataset without samples.
@@ -80,25 +95,34 @@ class SampleBatches:
         )
 
     def epoch(self, number: int, skip: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
-        """Batches of epoch ``number``, from batch ``skip`` on; of several parts, only this one's samples are read."""
-        which, parts = part
+        """Return the batches of epoch ``number``, from batch ``skip`` on; only the samples of ``part`` are read.
+
+        Args:
+            number: of the epoch, from 0.
+            skip: number of leading batches to leave out.
+            part: the part of every batch to return.
+        """
+        rank, parts = part
         share = self.size // parts
-        mine = slice(which * share, (which + 1) * share)
+        columns = slice(rank * share, (rank + 1) * share)
         order = np.random.default_rng(derive(self._seed, "order", number)).permutation(len(self._dataset))
         chosen = order[: self.steps * self.size].reshape(self.steps, self.size)
-        self._plan[:] = [[(int(i), self._view(number, int(i))) for i in row[mine]] for row in chosen[skip:]]
+        self._plan[:] = [
+            [(int(i), self._augmentation_seed(number, int(i))) for i in row[columns]] for row in chosen[skip:]
+        ]
         return iter(self._loader)
 
     def in_order(self) -> Iterator[Batch]:
-        """Every sample once, in order, deterministic view."""
+        """Return batches of every sample once, in order, without augmentation."""
         return ordered(self._dataset, self.size)
 
-    def _view(self, epoch: int, index: int) -> int | None:
+    def _augmentation_seed(self, epoch: int, index: int) -> int | None:
+        """Return the seed of a sample's augmentation in an epoch; ``None``: the dataset has no augmentation."""
         return None if self.stable else derive(self._seed, "view", epoch, index)
 
 
 class _Plan:
-    """The batch sampler that torch's DataLoader reads: what the current epoch has planned."""
+    """Batch sampler for torch's DataLoader: the planned batches of the current epoch."""
 
     def __init__(self, plan: list[Any]) -> None:
         self._plan = plan
@@ -111,7 +135,15 @@ class _Plan:
 
 
 def ordered(dataset: SampleDataset, size: int) -> Iterator[Batch]:
-    """Batches of the deterministic views, in order; slices of unequal shape are never put into one batch."""
+    """Yield batches of samples without augmentation, in order; samples of unequal shape are in separate batches.
+
+    Args:
+        dataset: the samples.
+        size: the most samples per batch.
+
+    Raises:
+        UserError: an item that is no ``Sample``, or whose images are not [C, H, W] float32.
+    """
     pending: list[Sample] = []
     for index in range(len(dataset)):
         sample = dataset[index]
@@ -125,48 +157,54 @@ def ordered(dataset: SampleDataset, size: int) -> Iterator[Batch]:
 
 
 class KeptBatches:
-    """Batches that are the same every time: put together once and kept, if all of them stay within a limit.
+    """Iterable of batches that are equal in every iteration, cached if all of them together are within a limit.
 
     Args:
-        make: puts them together, in order.
-        limit_mb: of what is kept; beyond it they are put together each time.
+        make: returns an iterator of the batches, in order.
+        limit_mib: the most memory for the cached batches, in MiB; beyond it, every iteration makes them again.
     """
 
-    def __init__(self, make: Callable[[], Iterator[Batch]], limit_mb: float = 256) -> None:
+    def __init__(self, make: Callable[[], Iterator[Batch]], limit_mib: float = 256) -> None:
         self._make = make
-        self._limit = limit_mb * 2**20
-        self._kept: list[Batch] | None = None
+        self._limit_mib = limit_mib
+        self._cached: BoundedCache[Batch] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._kept is not None:
-            yield from self._kept
+        if self._cached is not None:
+            for index in range(len(self._cached)):
+                batch = self._cached.get(index)
+                assert batch is not None
+                yield batch
             return
-        kept: list[Batch] = []
-        left = self._limit
-        for batch in self._make():
-            left -= _bytes(batch)
-            if left >= 0:
-                kept.append(batch)
-            else:
-                kept.clear()
+        cache = BoundedCache[Batch](self._limit_mib, policy="refuse")
+        all_fit = True
+        for index, batch in enumerate(self._make()):
+            all_fit = all_fit and cache.put(index, batch, _bytes(batch))
+            if not all_fit:
+                cache.clear()
             yield batch
-        if left >= 0:
-            self._kept = kept
+        if all_fit:
+            self._cached = cache
 
 
 def _bytes(batch: Batch) -> int:
+    """Return the memory of a batch's tensors, in bytes."""
     tensors = (batch.input, batch.target, *batch.conditions.values())
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class LoaderBatches:
-    """Batches of a person's own DataLoader: ``Batch`` objects, or plain ``(input, target)`` pairs.
+    """Batches of a DataLoader that the user passes: ``Batch`` objects, or plain ``(input, target)`` pairs.
 
-    Its shuffling is the loader's own affair, so nothing that a teacher said is kept; torch is seeded before each epoch.
-    It cannot be divided among processes.
+    The loader determines order and augmentation, so teacher outputs are not cached; torch is seeded before each epoch.
+    The batches cannot be divided among processes.
+
+    Args:
+        loader: with a length.
+        seed: of torch's generators, combined with the epoch.
 
     Raises:
-        UserError: a loader without a length or without batches, or one of several processes.
+        UserError: a loader without a length or without batches, or a process group of several processes.
     """
 
     stable = False
@@ -182,26 +220,35 @@ class LoaderBatches:
                 "the training loader must have a length: the schedule needs the steps of an epoch"
             ) from None
         if self.steps == 0:
-            raise UserError("the training loader gives no batches")
+            raise UserError("the training loader yields no batches")
         self.size = int(getattr(loader, "batch_size", None) or 1)
 
     def epoch(self, number: int, skip: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
-        """Batches of one pass over the loader."""
+        """Yield the batches of one pass over the loader.
+
+        Args:
+            number: of the epoch, from 0; part of the seed.
+            skip: number of leading batches to leave out.
+            part: not used; the loader is never divided.
+        """
         seed_torch(self._seed, "loader", number)
         for index, item in enumerate(self._loader):
             if index >= skip:
                 yield as_batch(item)
 
     def in_order(self) -> Iterator[Batch]:
-        """One pass over the loader."""
+        """Return the batches of one pass over the loader, in its order."""
         return self.epoch(0)
 
 
 def as_batch(item: Any) -> Batch:
-    """Turn what a loader yields into a Batch.
+    """Return an item of a loader as a ``Batch``.
+
+    Args:
+        item: a ``Batch`` or an ``(input, target)`` pair of tensors [B, C, H, W].
 
     Raises:
-        UserError: it is neither a Batch nor an ``(input, target)`` pair of [B, C, H, W] tensors.
+        UserError: any other item.
     """
     if isinstance(item, Batch):
         return item

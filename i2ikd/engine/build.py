@@ -1,4 +1,4 @@
-"""Networks from their description: a registered model, or a factory that a person imports."""
+"""Construction of networks from a registered model or an imported factory, and loading of their weights."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from i2ikd.seeds import seed_torch
 
 
 def build_network(registry: Registry, model: str, options: dict[str, Any], seed: int, where: str) -> nn.Module:
-    """Build a network with weights drawn from ``seed``.
+    """Build a network with initial weights drawn from ``seed``.
 
     Args:
-        registry: of the model.
+        registry: contains the model.
         model: a registered name, or ``import:package.module:factory``.
         options: keyword arguments of the factory, checked against its types.
         seed: of the initial weights.
-        where: ``teacher`` or ``student``, for messages.
+        where: prefix of error messages, such as ``teacher`` or ``student``.
 
     Raises:
-        UserError: unknown model, wrong option, a factory that fails or returns something else than a module.
+        UserError: an unknown model, a wrong option, or a factory that fails or does not return a module.
     """
     seed_torch(seed, "network")
     network = registry.create("model", model, options, where=f"{where} (model {model!r})")
@@ -36,17 +36,28 @@ def build_network(registry: Registry, model: str, options: dict[str, Any], seed:
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Put trained weights into a network: a run's folder or its ``weights.pt``, or a plain state dict.
+    """Load trained weights into a network, in place.
+
+    Args:
+        network: of the architecture that the weights belong to.
+        path: folder of a run, its ``weights.pt``, or a file with a plain state dict.
 
     Raises:
-        UserError: no such file, not readable safely, or another network's weights.
+        UserError: a file that does not exist or cannot be read safely, or weights of another network.
     """
     file = path / "weights.pt" if path.is_dir() else path
     load_state(network, read_state(file), str(file))
 
 
 def read_state(file: Path) -> dict[str, Any]:
-    """Read the weights in a file of ours, or in a plain ``torch.save(network.state_dict())``."""
+    """Read a state dict from a checkpoint of i2ikd or from ``torch.save(network.state_dict())``.
+
+    Args:
+        file: the checkpoint.
+
+    Raises:
+        UserError: a file that does not exist, cannot be read safely, or contains the checkpoint of an unfinished run.
+    """
     import torch
 
     try:

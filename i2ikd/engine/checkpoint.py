@@ -1,4 +1,4 @@
-"""Checkpoints and weights on disk: written atomically, read with ``weights_only``, never executed."""
+"""Checkpoints and weights on disk, written atomically and read with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from i2ikd.errors import UserError
 from i2ikd.files import write_atomically
 
 FORMAT = 1
+"""Version of the file layout."""
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
-    """Write a dict of tensors and plain values; a reader sees the old file or the new one, never a part.
+    """Write a checkpoint atomically: a reader sees the previous file or the complete new one.
+
+    Args:
+        content: tensors and plain values by key, nested dicts and lists included.
+        path: of the file; its folder is created.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; the old file is untouched.
+        UserError: the disk is full or the folder is not writable; the previous file is unchanged.
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
@@ -28,10 +33,14 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what ``save`` wrote; nothing in the file is executed.
+    """Read a checkpoint written by ``save`` without executing code from it.
+
+    Args:
+        path: of the file.
+        device: of the returned tensors.
 
     Raises:
-        UserError: no such file, no checkpoint, or one of another format.
+        UserError: a file that does not exist, is no checkpoint, or has another format version.
     """
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}")
@@ -41,24 +50,29 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is no checkpoint that can be read safely: {reason[:160]}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise UserError(f"{path} is no checkpoint of i2ikd (format {found!r}; this version reads {FORMAT})")
+        version = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path} is no checkpoint of i2ikd (format {version!r}; this version reads {FORMAT})")
     return content
 
 
 def load_state(network: nn.Module, state: Mapping[str, Any], where: str) -> None:
-    """Put weights into a network.
+    """Load weights into a network, in place.
+
+    Args:
+        network: the network.
+        state: its state dict.
+        where: object of error messages, such as the path of the file.
 
     Raises:
-        UserError: they are another network's; the message names the first differences.
+        UserError: names or shapes do not match the network's; the message contains the first differences.
     """
-    own = network.state_dict()
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(map(str, state.keys() - own.keys()))
-    shapes = {name: tuple(getattr(state[name], "shape", ())) for name in own.keys() & state.keys()}
+    expected = network.state_dict()
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(map(str, state.keys() - expected.keys()))
+    shapes = {name: tuple(getattr(state[name], "shape", ())) for name in expected.keys() & state.keys()}
     unequal = [
-        f"{name} is {shape} there and {tuple(own[name].shape)} here"
+        f"{name}: expected {tuple(expected[name].shape)}, got {shape}"
         for name, shape in shapes.items()
-        if shape != tuple(own[name].shape)
+        if shape != tuple(expected[name].shape)
     ]
     if missing or unknown or unequal:
         parts = [

@@ -1,4 +1,4 @@
-"""The one training loop: epochs, batches, the teacher at most once a batch, every trainee one step."""
+"""Training loop: runs the teacher at most once per batch and makes one step of every trainer on it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ from i2ikd.engine.trainer import Trainer
 from i2ikd.seeds import seed_torch
 
 
-class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
-    """Ctrl-C or SIGTERM: a checkpoint was saved, and the same command goes on from it."""
+class Interrupted(Exception):  # noqa: N818 (no error)
+    """Raised after Ctrl-C or SIGTERM, when checkpoints are saved; the same command resumes from them."""
 
 
 class StopRequest:
-    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps, so that no step is cut in half.
+    """Context manager that turns Ctrl-C and SIGTERM into a flag, which the loop checks between complete steps.
+
+    A second signal raises ``KeyboardInterrupt`` at once, unless ``patient``.
 
     Args:
-        patient: for one of several processes: take every signal as the first, even after an error, while the process
-            ends. torchrun passes on the signals that it gets, and ends the rest with one when a process has failed;
-            who does not end within 30 seconds is killed.
+        patient: for one of several processes: handle every signal like the first, also while the process ends after an
+            error. torchrun forwards the signals it receives and sends one to the remaining processes when a process
+            has failed; it kills processes still alive after 30 s.
+
+    Attributes:
+        requested: whether a signal has arrived.
     """
 
     _signals = (signal.SIGINT, signal.SIGTERM)
@@ -40,6 +45,7 @@ class StopRequest:
         return self
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
         if self.requested and not self._patient:
             raise KeyboardInterrupt
         self.requested = True
@@ -64,19 +70,19 @@ def train(
     """Train every run to the end of its recipe.
 
     Several runs share one pass over the data and the input networks; each makes exactly the steps it would make
-    alone. A run that a checkpoint puts ahead of others waits for them. Several processes (torchrun) make each step
-    together, and stop together when any of them is requested to.
+    alone. A run whose checkpoint is ahead of the others waits for them. Several processes (torchrun) make each step
+    together, and all stop when any of them receives a signal.
 
     Args:
-        name: what is trained, for the callback.
-        trainers: at any position of their recipes.
-        shared: state they share.
-        save: writes a run's checkpoint; called every ``save_seconds``, at the end of stages and when interrupted.
-        save_seconds: least time between two checkpoints, in seconds.
+        name: of the runs, for the callback.
+        trainers: one per run, at any position of their recipes.
+        shared: state that the runs share.
+        save: writes the checkpoint of a run; called every ``save_seconds``, at the end of stages and when interrupted.
+        save_seconds: minimum time between two checkpoints, in seconds.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM, after the checkpoints were saved.
-        UserError: a loss that is not finite, wrong shapes, wrong taps.
+        UserError: a loss that is not finite, or wrong shapes or taps.
     """
     steps = shared.batches.steps
     total = max(t.epochs for t in trainers) * steps
@@ -100,14 +106,15 @@ def train(
 def _run_epoch(
     epoch: int, active: Sequence[Trainer], shared: TrainingContext, stop: StopRequest, saver: _Saver
 ) -> None:
+    """Train the active runs for one epoch, or the rest of it that a checkpoint has left."""
     for trainer in active:
         trainer.on_epoch_start()
     requests = {id(t): t.objective.requests() for t in active if t.objective is not None}
-    everything = [request for own in requests.values() for request in own]
+    all_requests = [request for of_one_run in requests.values() for request in of_one_run]
     for role, cache in shared.caches.items():
-        wanted = [request for request in everything if request.network == role]
-        cache.fill(wanted, shared.inputs[role], shared.batches, shared.device, shared.precision)
-    runner = TeacherRunner(shared.inputs, everything, shared.caches, shared.device, shared.autocast)
+        of_role = [request for request in all_requests if request.network == role]
+        cache.fill(of_role, shared.inputs[role], shared.batches, shared.device, shared.precision)
+    runner = TeacherRunner(shared.inputs, all_requests, shared.caches, shared.device, shared.autocast)
     skip = min((t.step for t in active), default=0)
     try:
         for index, batch in enumerate(shared.batches.epoch(epoch, skip, shared.part), start=skip):
@@ -137,7 +144,7 @@ def _run_epoch(
 
 
 class _Saver:
-    """Decides when checkpoints are written."""
+    """Writes checkpoints, at the latest every so many seconds."""
 
     def __init__(self, save: Callable[[Trainer], None] | None, seconds: float) -> None:
         self._save = save
@@ -145,11 +152,13 @@ class _Saver:
         self._last = time.monotonic()
 
     def save(self, trainers: Sequence[Trainer]) -> None:
+        """Write the checkpoints of all runs and restart the interval."""
         if self._save is not None:
             for trainer in trainers:
                 self._save(trainer)
         self._last = time.monotonic()
 
     def save_if_due(self, trainers: Sequence[Trainer]) -> None:
+        """Write the checkpoints if the interval has passed."""
         if time.monotonic() - self._last >= self._seconds:
             self.save(trainers)

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, provenance, device, threads."""
+"""Manifest of a run: versions, provenance of components, device, threads, data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PACKAGES = ("i2ikd", "torch", "timm", "numpy", "scipy", "scikit-image", "h5py")
 
 
 def manifest(shared: TrainingContext, components: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return a JSON-able record of the circumstances of a run.
+    """Return the manifest of a run that starts now, as JSON values by key.
 
     Args:
-        shared: what the run stands on.
-        components: (kind, name) of what it uses.
+        shared: state of the run's training loop.
+        components: (kind, name) of the components that the run uses.
     """
     return {
         "versions": {"python": platform.python_version(), **_versions()},
@@ -43,17 +43,24 @@ def manifest(shared: TrainingContext, components: Iterable[tuple[str, str]]) -> 
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {}
+    """Return the versions of installed packages that results depend on."""
+    versions = {}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def provenance(registry: Registry, kind: str, name: str) -> str:
-    """Return which plugin, of which distribution and version, a component comes from."""
+    """Return the plugin, distribution and version that register a component; ``imported`` if it is not registered.
+
+    Args:
+        registry: contains the component.
+        kind: of the component, such as ``model``.
+        name: of the component.
+    """
     try:
         return registry.get(kind, name).plugin.label
     except UserError:
@@ -61,6 +68,7 @@ def provenance(registry: Registry, kind: str, name: str) -> str:
 
 
 def _device(device: torch.device) -> str:
+    """Return the type and the product name of a device."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"cpu: {platform.processor() or platform.machine()}"

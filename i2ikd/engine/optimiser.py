@@ -1,4 +1,4 @@
-"""Optimisers by timm's names, and their learning rates."""
+"""Optimisers by their names in timm, and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from i2ikd.config import Training
 from i2ikd.errors import UserError, nearest
 
 TORCHS_OWN: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
-"""What timm would hand out under these names; taken directly, because timm takes two seconds to be imported."""
+"""Optimisers that timm returns under these names; constructed directly, because importing timm takes two seconds."""
 
 
 def make_optimiser(parameters: Iterable[nn.Parameter], training: Training) -> Optimizer:
-    """Build the optimiser.
+    """Build the optimiser of a stage.
+
+    Args:
+        parameters: trainable parameters of the student and the objective.
+        training: its ``optimizer``, ``lr`` and ``weight_decay`` are used.
 
     Raises:
-        UserError: a name that timm does not know, or an optimiser that cannot work here.
+        UserError: a name unknown to timm, an optimiser that needs second derivatives, or one whose constructor fails.
     """
     name = training.optimizer
     if name in TORCHS_OWN:
@@ -41,10 +45,18 @@ def make_optimiser(parameters: Iterable[nn.Parameter], training: Training) -> Op
 
 
 def set_rate(optimiser: Optimizer, training: Training, epochs: int, epoch: int) -> None:
-    """Give an optimiser the learning rate of an epoch of a stage, the first being 0.
+    """Set the learning rate of an epoch of a stage.
 
-    Linear from a tenth during the warm-up; then, counted from the beginning, constant, decayed in steps, or half a
-    cosine down to ``min_lr``. A function of the epoch alone: there is no state to go on from.
+    During the ``warmup_epochs`` w, lr * (0.1 + 0.9 * epoch / w). Afterwards, by ``schedule``: ``constant``, lr;
+    ``step``, lr * decay_rate ^ floor(epoch / decay_epochs); ``cosine``,
+    min_lr + (lr - min_lr) * (1 + cos(pi * epoch / epochs)) / 2 (Loshchilov and Hutter, "SGDR", 2017, equation 5,
+    without restarts). The rate depends on the epoch alone, so a resumed run needs no state of a schedule.
+
+    Args:
+        optimiser: all its parameter groups are set.
+        training: settings of the stage.
+        epochs: of the stage.
+        epoch: the current one, from 0.
     """
     rate = training.lr
     if epoch < training.warmup_epochs:

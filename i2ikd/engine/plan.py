@@ -1,4 +1,4 @@
-"""Recipes made definite: every stage with its own training settings and number of epochs."""
+"""Resolution of recipes: every active stage with its training settings and number of epochs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ _SHARED = {"batch", "precision", "augmentations", "device", "workers", "cache_mb
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage with the settings it is trained with."""
+    """Stage of a recipe with resolved settings.
+
+    Attributes:
+        stage: the stage.
+        training: its settings.
+        epochs: its number of epochs, at least 1.
+    """
 
     stage: Stage
     training: Training
@@ -24,7 +30,12 @@ class PlannedStage:
 
 
 def own_training(base: Training, changes: Mapping[str, Any], where: str) -> Training:
-    """Return ``base`` with the settings that a network or a stage has of its own.
+    """Return ``base`` with the settings that a network or a stage overrides.
+
+    Args:
+        base: settings of the experiment.
+        changes: overridden values by name of the setting.
+        where: prefix of error messages.
 
     Raises:
         UserError: an unknown setting, or one that all runs of an experiment share.
@@ -58,19 +69,24 @@ def shared_epochs(stages: Sequence[Stage], total: int) -> list[int | None]:
     return epochs
 
 
-def plan_stages(stages: Sequence[Stage], training: Training, who: str) -> list[PlannedStage]:
-    """Merge each stage's own settings into ``training``; stages without an active term are left out.
+def plan_stages(stages: Sequence[Stage], training: Training, owner: str) -> list[PlannedStage]:
+    """Merge each stage's overrides into ``training``; stages without an active term or epochs are left out.
+
+    Args:
+        stages: of one recipe, in order.
+        training: settings of the run.
+        owner: prefix of error messages, such as the arm.
 
     Raises:
-        UserError: an unknown setting, one that a stage cannot change, two stages of one name, a share of less than one
-            epoch, or nothing left to do.
+        UserError: an unknown setting, one that a stage cannot override, two stages of one name, a share below one
+            epoch, or nothing left to train.
     """
     planned = []
     active = active_stages(list(stages))
     for stage, shared in zip(active, shared_epochs(active, training.epochs)):
-        where = f"{who}, stage {stage.name!r}"
-        own = own_training(training, stage.training, where)
-        epochs = own.epochs if stage.epochs is None else stage.epochs
+        where = f"{owner}, stage {stage.name!r}"
+        settings = own_training(training, stage.training, where)
+        epochs = settings.epochs if stage.epochs is None else stage.epochs
         if shared is not None:
             if shared == 0:
                 raise UserError(
@@ -79,10 +95,10 @@ def plan_stages(stages: Sequence[Stage], training: Training, who: str) -> list[P
                 )
             epochs = shared
         if epochs > 0:
-            planned.append(PlannedStage(stage, own, epochs))
+            planned.append(PlannedStage(stage, settings, epochs))
     names = [p.stage.name for p in planned]
     if len(set(names)) != len(names):
-        raise UserError(f"{who}: two stages have one name ({', '.join(names)})")
+        raise UserError(f"{owner}: two stages have one name ({', '.join(names)})")
     if not planned:
-        raise UserError(f"{who}: every term has weight 0, so there is nothing to train")
+        raise UserError(f"{owner}: every term has weight 0, so there is nothing to train")
     return planned

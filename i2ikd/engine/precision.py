@@ -1,4 +1,4 @@
-"""Convolutions in bfloat16 where asked; losses and Fourier transforms stay in float32."""
+"""Precision of networks: float32, or bfloat16 convolutions by autocast; losses and Fourier transforms are float32."""
 
 from __future__ import annotations
 
@@ -15,15 +15,25 @@ from i2ikd.engine.device import avx2_alone, training_format
 Precision = Literal["fp32", "bf16"]
 
 
-def resolve_precision(wanted: str, device: torch.device) -> Precision:
-    """Turn ``auto`` into what is faster here, by one measurement; others are taken as they are."""
-    if wanted == "auto":
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """Return the precision of a run.
+
+    Args:
+        name: ``fp32``, ``bf16``, or ``auto``: the faster one on the device, measured once per process.
+        device: of the run.
+    """
+    if name == "auto":
         return _faster(device.type)
-    return "bf16" if wanted == "bf16" else "fp32"
+    return "bf16" if name == "bf16" else "fp32"
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """The context that networks run in."""
+    """Return the context manager for forward passes of networks.
+
+    Args:
+        device: of the networks.
+        precision: ``bf16`` enables autocast to bfloat16.
+    """
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
@@ -31,9 +41,9 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 @cache
 def _faster(device_type: str) -> Precision:
-    """Time a training step of a small convolution in both; bfloat16 must win by a quarter to be worth its rounding.
+    """Time a training step of a small convolution in both precisions; bfloat16 must be faster by a factor of 1.25.
 
-    A CPU with AVX2 alone has no instructions for it, so there is nothing to measure.
+    The margin outweighs its rounding. CPUs with AVX2 alone have no bfloat16 instructions and are not measured.
     """
     device = torch.device(device_type)
     if avx2_alone(device):
@@ -43,13 +53,13 @@ def _faster(device_type: str) -> Precision:
     image = torch.randn(2, 32, 96, 96, device=device).to(memory_format=training_format(device))
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(6):
-        for precision, taken in seconds.items():
+        for precision, times in seconds.items():
             start = time.perf_counter()
             with autocast(device, precision):
                 output = layer(image)
             output.float().square().mean().backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            taken.append(time.perf_counter() - start)
-    best = {precision: min(taken[1:]) for precision, taken in seconds.items()}
+            times.append(time.perf_counter() - start)
+    best = {precision: min(times[1:]) for precision, times in seconds.items()}
     return "bf16" if best["bf16"] * 1.25 < best["fp32"] else "fp32"

@@ -1,4 +1,4 @@
-"""Several processes of one training: what they exchange, over gloo between CPUs and nccl between GPUs."""
+"""Process group of several processes: collectives over gloo between CPUs and NCCL between GPUs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from i2ikd.engine.processes import PeerFailed, ProcessGroup
 from i2ikd.errors import UserError
 
 _FAILED = "i2ikd/failed"
-_PATIENCE_SECONDS = 2.0
+_REPORT_SECONDS = 2.0
+"""Time within which a failing process reports to the store."""
 
 
 @contextlib.contextmanager
 def join() -> Iterator[TorchProcessGroup]:
-    """Join the group that the environment describes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT: torchrun sets them).
+    """Join the group that torchrun describes in RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
 
     Raises:
-        UserError: the environment lacks something, or the others cannot be reached.
+        UserError: an environment variable is missing, or the other processes cannot be reached.
     """
     if not dist.is_available():
         raise UserError("this torch was built without torch.distributed; start one process, without torchrun")
@@ -41,21 +42,22 @@ def join() -> Iterator[TorchProcessGroup]:
     try:
         yield group
     finally:
-        if not (group.failed and nccl):  # nccl would wait for what was begun and never ends; the process ends anyway
+        if not (group.failed and nccl):  # NCCL would wait for collectives that never finish; the process ends anyway
             dist.destroy_process_group()
 
 
 class TorchProcessGroup(ProcessGroup):
-    """This process among several.
+    """Group of several processes.
 
-    Numbers that decide something go between CPUs, so that a GPU is never waited for. A process that fails says so in
-    the store and closes its connections; whoever waits for it then raises ``PeerFailed``, so that nobody waits forever.
+    Numbers that control the loop are exchanged between CPUs, so that no process synchronises with its GPU. A process
+    that fails records it in the store and closes its connections; processes that wait for it then raise
+    ``PeerFailed`` instead of waiting forever.
 
     Args:
-        store: what all processes can write to and read from, before and after connections break.
-        rank: of this process.
-        size: how many they are.
-        local_rank: of this process on its machine.
+        store: key-value store of all processes, which outlives broken connections.
+        rank: index of this process.
+        size: number of processes.
+        local_rank: index of this process on its machine.
     """
 
     def __init__(self, store: dist.Store, rank: int, size: int, local_rank: int) -> None:
@@ -67,15 +69,22 @@ class TorchProcessGroup(ProcessGroup):
 
     @torch.no_grad()
     def average(self, parameters: Sequence[nn.Parameter], values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Average the gradients over the processes, in place; return the averaged values (scalars).
+        """Average the gradients over the processes, in place.
 
-        Everything of one type goes in one exchange. A parameter that got a gradient in some processes counts as 0 in
-        the others; one that got none anywhere keeps none, as an optimiser makes a difference there.
+        Tensors of one type are exchanged together. A parameter with a gradient in some processes counts as 0 in the
+        others; one without a gradient in every process keeps ``None``, which optimisers treat differently from 0.
+
+        Args:
+            parameters: whose gradients are averaged.
+            values: scalars by name.
+
+        Returns:
+            The averaged values.
         """
         present = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
         self._reduce(present, dist.ReduceOp.MAX)
-        for parameter, anywhere in zip(parameters, present.tolist()):
-            if anywhere and parameter.grad is None:
+        for parameter, in_any in zip(parameters, present.tolist()):
+            if in_any and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         averaged = {name: value.detach() + 0.0 for name, value in values.items()}
@@ -85,71 +94,92 @@ class TorchProcessGroup(ProcessGroup):
             self._reduce(wire, dist.ReduceOp.SUM)
             wire /= self.size
             flat.copy_(torch.view_as_complex(wire) if flat.is_complex() else wire)
-            _hand_back(flat, parts)
+            _copy_back(flat, parts)
         return averaged
 
     @torch.no_grad()
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite the tensors with those of the first process, byte by byte."""
+        """Overwrite the tensors, in place, with the bytes of those of the main process.
+
+        Args:
+            tensors: of equal shapes and order in all processes.
+        """
         for flat, parts in _joined_by_type(list({id(tensor): tensor for tensor in tensors}.values())):
             with self._connected():
                 dist.broadcast(flat.view(torch.uint8), src=0)
-            _hand_back(flat, parts)
+            _copy_back(flat, parts)
 
     def any(self, flag: bool) -> bool:
-        """Return whether the flag is up in any process."""
-        raised = torch.tensor([flag], dtype=torch.int32)
-        self._reduce(raised, dist.ReduceOp.MAX)
-        return bool(raised)
+        """Return whether the flag is set in any process.
+
+        Args:
+            flag: of this process.
+        """
+        flags = torch.tensor([flag], dtype=torch.int32)
+        self._reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
 
     def sum(self, numbers: list[float]) -> list[float]:
-        """Return the sums over the processes."""
+        """Return the element-wise sums over the processes.
+
+        Args:
+            numbers: of this process; equally many in all processes.
+        """
         sums = torch.tensor(numbers, dtype=torch.float64)
         self._reduce(sums, dist.ReduceOp.SUM)
-        found: list[float] = sums.tolist()
-        return found
+        totals: list[float] = sums.tolist()
+        return totals
 
     def broadcast(self, number: int) -> int:
-        """Return the number of the first process."""
-        found = torch.tensor([int(number)])
+        """Return the number of the main process.
+
+        Args:
+            number: an integer; that of the main process is returned in all processes.
+        """
+        value = torch.tensor([int(number)])
         with self._connected():
-            dist.broadcast(found, src=0)
-        return int(found)
+            dist.broadcast(value, src=0)
+        return int(value)
 
     def barrier(self) -> None:
-        """Return when every process has come here."""
+        """Wait until every process has called this method."""
         self.any(False)
 
     def first_to_fail(self) -> bool:
-        """Tell the others that this process fails; return whether it is the first, which says why."""
+        """Report to the other processes that this one fails.
+
+        Returns:
+            Whether it is the first to fail, which prints the reason.
+        """
         self.failed = True
         try:
             return bool(self._store.add(_FAILED, 1) == 1)
-        except RuntimeError:  # torchrun itself is gone
+        except RuntimeError:  # torchrun, which hosts the store, has ended
             return True
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> None:
+        """Reduce a tensor over the processes, in place."""
         with self._connected():
             dist.all_reduce(tensor, operation)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:
-        """Turn a broken connection into the reason that there is for it."""
+        """Convert the error of a broken connection into ``PeerFailed`` or ``UserError``."""
         try:
             yield
         except RuntimeError as error:
             self.failed = True
-            if self._is_said():
+            if self._peer_reported():
                 raise PeerFailed from error
             raise UserError(
-                f"another process of this run ended without a word ({_line(error)}); the same command goes on from "
-                "the last checkpoint"
+                f"another process of this run ended without an error message ({_line(error)}); the same command "
+                "goes on from the last checkpoint"
             ) from error
 
-    def _is_said(self) -> bool:
-        """Whether another process has said, or says in a moment, that it failed."""
-        end = time.monotonic() + _PATIENCE_SECONDS
-        with contextlib.suppress(RuntimeError):  # torchrun itself is gone
+    def _peer_reported(self) -> bool:
+        """Wait shortly for the failure report of another process; return whether there is one."""
+        end = time.monotonic() + _REPORT_SECONDS
+        with contextlib.suppress(RuntimeError):  # torchrun, which hosts the store, has ended
             while not self._store.check([_FAILED]):
                 if time.monotonic() > end:
                     return False
@@ -159,7 +189,7 @@ class TorchProcessGroup(ProcessGroup):
 
 
 def _joined_by_type(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Group tensors by type and device; yield each group's values as one row, and the tensors themselves."""
+    """Group tensors by type and device; yield each group concatenated into one vector, and its tensors."""
     groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for tensor in tensors:
         groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
@@ -167,11 +197,12 @@ def _joined_by_type(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, list[Te
         yield torch.cat([part.detach().reshape(-1) for part in parts]), parts
 
 
-def _hand_back(flat: Tensor, parts: Sequence[Tensor]) -> None:
-    """Copy a row back into the tensors that it was made of, whatever their memory layout."""
+def _copy_back(flat: Tensor, parts: Sequence[Tensor]) -> None:
+    """Copy a concatenated vector back into its tensors, of any memory layout."""
     for part, values in zip(parts, flat.split([part.numel() for part in parts])):
         part.copy_(values.view(part.shape))
 
 
 def _line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type, shortened to 160 characters."""
     return (str(error).splitlines() or [type(error).__name__])[0][:160]

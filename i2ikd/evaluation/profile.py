@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from i2ikd.bounded_cache import MIB
 from i2ikd.evaluation.fourier_cost import FOURIER_OPERATIONS
 from i2ikd.evaluation.latency import first_slice, latency_of_many, ready
 from i2ikd.evaluation.peak_memory import peak_bytes
@@ -28,7 +29,7 @@ class Profile:
         fourier_macs: the Fourier transforms' part of ``macs``.
         latency_ms: median.
         latency_spread_ms: distance between the quartiles.
-        peak_memory_mb: weights, the slice, and what computing holds at one time; 1 MB = 10^6 bytes.
+        peak_memory_mib: of the weights, the slice and all intermediate tensors that are live at one time, in MiB.
         device: what it was measured on.
         threads: CPU threads that torch used.
     """
@@ -39,7 +40,7 @@ class Profile:
     fourier_macs: int
     latency_ms: float
     latency_spread_ms: float
-    peak_memory_mb: float
+    peak_memory_mib: float
     device: str
     threads: int
 
@@ -119,7 +120,7 @@ def profile(
         fourier_macs=fourier_macs,
         latency_ms=latency.median_ms,
         latency_spread_ms=latency.spread_ms,
-        peak_memory_mb=peak / 1e6,
+        peak_memory_mib=peak / MIB,
         device=device_name(where),
         threads=torch.get_num_threads(),
     )

@@ -1,7 +1,7 @@
-"""A worker process: reads a setup and then jobs from stdin as JSON lines, trains them, writes outcomes to stdout.
+"""Worker process: reads a setup and jobs from stdin as JSON lines, executes them, and writes outcomes to stdout.
 
-It ends when its stdin is closed; during a job, after checkpoints were saved. The pipe closes with the process that
-holds its other end, however that one ends, so that no worker outlives a comparison that was killed.
+A worker ends when its stdin is closed; during a job, after checkpoints were saved. The pipe closes when the process at
+its other end terminates in any way, so that no worker outlives a killed comparison.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from typing import Any
 
 
 class Payloads:
-    """JSON lines of a stream, one at a time. When it closes during one, this process gets a SIGTERM.
+    """Iterator over the JSON lines of a stream; if the stream closes during a job, this process receives SIGTERM.
 
     Args:
-        stream: unbuffered, because a thread that waits in a buffered stream at exit makes the interpreter abort.
+        stream: unbuffered, because the interpreter aborts if a thread waits in a buffered stream at exit.
     """
 
     def __init__(self, stream: FileIO) -> None:
         self.ready = False
-        """Whether SIGTERM is handled; until then, a closed stream ends the process at once."""
+        """Whether SIGTERM is handled; before, a closed stream ends the process at once."""
         self._stream = stream
         self._lines: SimpleQueue[bytes] = SimpleQueue()
         self._closed = self._busy = False
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
+        """Read lines in a thread, and end the process or its job when the stream closes."""
         for line in self._stream:
             self._lines.put(line)
         self._closed = True
@@ -54,24 +55,24 @@ class Payloads:
 
 
 def main() -> None:
-    """Train jobs until stdin is closed."""
+    """Execute jobs until stdin is closed."""
     outcomes = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a plugin prints belongs to the log, not among the outcomes
+    os.dup2(2, 1)  # output of plugins goes to the log instead of the outcomes
     payloads = Payloads(FileIO(0, closefd=False))
-    from i2ikd.executors.remote import open_worker, perform  # takes seconds, in which the stream may close
+    from i2ikd.executors.remote import open_worker, perform  # takes seconds, during which the stream may close
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt  # no Exception, which would count as a plugin's failure
+        raise KeyboardInterrupt  # not an Exception, which would be attributed to a plugin
 
     signal.signal(signal.SIGTERM, stop)
     payloads.ready = True
     try:
-        waiting = iter(payloads)
-        setup = next(waiting, None)
+        lines = iter(payloads)
+        setup = next(lines, None)
         opened = cache(lambda: open_worker(setup or {}))
-        for payload in waiting:
+        for payload in lines:
             print(json.dumps(perform(opened, payload)), file=outcomes, flush=True)
-    except (KeyboardInterrupt, BrokenPipeError):  # between two jobs, or the other end is gone
+    except (KeyboardInterrupt, BrokenPipeError):  # between two jobs, or the other end was closed
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""Score one trained run on a split of its experiment's task, or of another."""
+"""Evaluation of one trained run on a split of its experiment's task, or of another experiment's."""
 
 from __future__ import annotations
 
@@ -18,15 +18,25 @@ from i2ikd.experiment.metrics import table_metrics
 from i2ikd.registry import default_registry
 
 Scores = dict[str, dict[str, Estimate]]
+"""Estimates by row and column."""
 
 
 def evaluate_run(
     run: Path, experiment: Path | None, overrides: Sequence[str], split: str
 ) -> tuple[Scores, list[Record]]:
-    """Return the scores by row and column, and the records.
+    """Evaluate a run and the baselines of its task.
+
+    Args:
+        run: folder of the run.
+        experiment: TOML file of the experiment whose task is used; ``None``: the experiment of the run's output folder.
+        overrides: ``key.path=value`` texts, applied to the experiment in order.
+        split: ``train``, ``val`` or ``test``.
+
+    Returns:
+        Scores by row and column, and records per volume and slice.
 
     Raises:
-        UserError: no finished run, no experiment to evaluate it by, or wrong data.
+        UserError: the run is not finished, no experiment is found, or its data are invalid.
     """
     context = context_of(run, experiment, overrides)
     columns, metrics = table_metrics(context)
@@ -43,10 +53,15 @@ def evaluate_run(
 
 
 def context_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> ExperimentContext:
-    """Return the experiment that a run belongs to, or another.
+    """Return the context of the experiment that a run belongs to, or of another one.
+
+    Args:
+        run: folder of the run.
+        experiment: TOML file; ``None``: the experiment of the run's output folder.
+        overrides: ``key.path=value`` texts, applied to the experiment in order.
 
     Raises:
-        UserError: none is found, or it cannot work.
+        UserError: no experiment is found, or it is invalid.
     """
     return ExperimentContext(_experiment_of(run, experiment, overrides), default_registry(), run)
 
@@ -54,8 +69,11 @@ def context_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> 
 def finished_run(run: Path) -> RunFolder:
     """Return the folder of a finished run.
 
+    Args:
+        run: its path.
+
     Raises:
-        UserError: it is none.
+        UserError: the folder contains no run, or an unfinished one.
     """
     folder = RunFolder(run.resolve())
     if not folder.finished:
@@ -65,10 +83,17 @@ def finished_run(run: Path) -> RunFolder:
 
 
 def owner_of(run: Path, overrides: Sequence[str]) -> Experiment | None:
-    """Return the experiment in whose folder a run lies; ``None`` where it lies in none.
+    """Return the experiment of the output folder that contains a run.
+
+    Args:
+        run: folder of the run.
+        overrides: ``key.path=value`` texts, applied to the experiment in order.
+
+    Returns:
+        The experiment; ``None`` if the run is not inside an output folder.
 
     Raises:
-        UserError: the experiment there, with the overrides, cannot be.
+        UserError: the experiment with the overrides is invalid.
     """
     for parent in run.resolve().parents:
         mark = parent / "experiment.json"
@@ -81,9 +106,10 @@ def owner_of(run: Path, overrides: Sequence[str]) -> Experiment | None:
 
 
 def _experiment_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> Experiment:
+    """Read the stated experiment, or that of the run's output folder."""
     if experiment is not None:
         return read_experiment(experiment, overrides)
     owner = owner_of(run, overrides)
     if owner is None:
-        raise UserError(f"{run} lies in no comparison's folder: say with --experiment which experiment judges it")
+        raise UserError(f"{run} is not inside a comparison's folder; pass its experiment with --experiment")
     return owner

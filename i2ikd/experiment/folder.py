@@ -1,4 +1,4 @@
-"""The output folder of a comparison: whose it is, and that one process at a time works in it."""
+"""Output folder of a comparison: its experiment, and a lock that admits one process at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from i2ikd.errors import UserError
 from i2ikd.files import read_json, write_atomically
 
 _MARK = "experiment.json"
+"""File that identifies the experiment of a folder."""
 
 
 def refuse_foreign(out: Path, experiment: Experiment) -> None:
-    """Look whether ``out`` can be the folder of this experiment; nothing is written.
+    """Check that a folder can be the output folder of an experiment, without writing.
+
+    Args:
+        out: the folder, which may not exist.
+        experiment: the experiment.
 
     Raises:
-        UserError: the folder belongs to another experiment, or holds something else.
+        UserError: the folder belongs to another experiment, or contains other files.
     """
     mark = out / _MARK
     if mark.is_file():
@@ -37,12 +42,16 @@ def refuse_foreign(out: Path, experiment: Experiment) -> None:
 
 
 def claim(out: Path, experiment: Experiment) -> None:
-    """Make ``out`` the folder of this experiment, or find that it is.
+    """Create the output folder of an experiment, or update the experiment stored in it.
 
-    Settings may change between calls (what they touch is trained again); the name may not.
+    Settings may change between calls, and affected runs are trained again; the name may not change.
+
+    Args:
+        out: the folder, which may not exist.
+        experiment: the experiment.
 
     Raises:
-        UserError: the folder belongs to another experiment, holds something else, or cannot be written.
+        UserError: the folder belongs to another experiment, contains other files, or is not writable.
     """
     refuse_foreign(out, experiment)
     _make(out)
@@ -51,6 +60,7 @@ def claim(out: Path, experiment: Experiment) -> None:
 
 
 def _make(out: Path) -> None:
+    """Create a folder and its parents."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,10 +68,13 @@ def _make(out: Path) -> None:
 
 
 def read_owner(out: Path) -> dict[str, Any]:
-    """Read the experiment that a folder belongs to.
+    """Return the experiment that is stored in an output folder, as JSON values by key.
+
+    Args:
+        out: the folder.
 
     Raises:
-        UserError: it belongs to none.
+        UserError: the folder contains no experiment.
     """
     mark = out / _MARK
     if not mark.is_file():
@@ -74,10 +87,13 @@ def read_owner(out: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold the folder for this process; the lock goes with the process, however it ends.
+    """Lock an output folder for this process; the operating system releases the lock when the process ends.
+
+    Args:
+        out: the folder, which is created.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process has locked the folder.
     """
     _make(out)
     lock = FileLock(out / ".lock")

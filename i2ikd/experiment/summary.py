@@ -1,4 +1,4 @@
-"""What a comparison found: a row per arm with costs, quality, closure and differences; its JSON form."""
+"""Results of a comparison: a row per arm with costs, metrics, closed gap and differences; conversion to JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ RowKind = Literal["baseline", "teacher", "arm"]
 
 @dataclass(frozen=True)
 class Costs:
-    """What one slice costs."""
+    """Costs of a network for one slice.
+
+    Attributes:
+        params: number of parameters.
+        macs: multiply-accumulate operations.
+        latency_ms: median, in milliseconds; ``None`` if not measured.
+        latency_spread_ms: interquartile range of the latency, in milliseconds.
+    """
 
     params: int
     macs: int
@@ -26,23 +33,30 @@ class Costs:
 
 @dataclass
 class Row:
-    """One row of the table."""
+    """Row of the table.
+
+    Attributes:
+        arm: name of the arm, baseline or teacher.
+        kind: kind of the row.
+        costs: of the network; ``None`` for baselines.
+    """
 
     arm: str
     kind: RowKind
     costs: Costs | None
     metrics: dict[str, Estimate]
-    """By column of the table (``psnr``, ...)."""
+    """Estimates by column of the table (``psnr``, ...)."""
     gap_closed: GapClosed | None = None
-    """Of the first column's metric; for arms only."""
+    """Closed share of the gap between student and teacher in the first column; for arms only."""
     differences: dict[str, Difference] = field(default_factory=dict)
-    """Arm minus reference in the first column's metric, by reference (``student``, ``control``, ...)."""
+    """Arm minus reference in the first column, by reference (``student``, ``control``, ...)."""
     corrected: dict[str, float] = field(default_factory=dict)
-    """The differences' p-values, Holm-corrected over the arms."""
+    """p-values of the differences, Holm-corrected over the arms, by reference."""
     rank: int | None = None
+    """Rank among the arms in the first column, from 1; ``None`` for other rows."""
 
     def as_json(self) -> dict[str, Any]:
-        """The object in ``results.json``."""
+        """Return the row as JSON values, as in ``results.json``."""
         return {
             "arm": self.arm,
             "kind": self.kind,
@@ -62,18 +76,18 @@ class Row:
 
 @dataclass
 class Comparison:
-    """Everything that a table, a figure or a report is made from.
+    """Results of a comparison, from which tables, figures and reports are generated.
 
     Attributes:
         name: of the experiment.
-        metadata: what was measured on: data, acceleration, size, device, seeds.
-        columns: column -> name of the metric, scope and peak included; the first is what closure is about.
+        metadata: circumstances of the measurement: data, acceleration, size, device, seeds.
+        columns: name of the metric by column, scope and peak included; the closed gap is computed from the first.
         rows: baselines, teacher, arms.
         records: scores of every arm, seed, subject, volume and slice.
-        histories: per run name, the rows of its training history.
-        references: arms that the others are measured against.
-        higher_is_better: in the first column.
-        conclusions: what the rows show, a sentence each.
+        histories: rows of the training history by name of the run.
+        references: arms to which differences are computed.
+        higher_is_better: whether larger values of the first column are better.
+        conclusions: sentences on the rows.
     """
 
     name: str
@@ -87,11 +101,15 @@ class Comparison:
     conclusions: list[str] = field(default_factory=list)
 
     def row(self, arm: str) -> Row | None:
-        """Return an arm's row."""
+        """Return the row of an arm; ``None`` if there is none.
+
+        Args:
+            arm: name of the arm, of a baseline, or ``teacher``.
+        """
         return next((row for row in self.rows if row.arm == arm), None)
 
     def as_json(self) -> dict[str, Any]:
-        """The content of ``results.json``."""
+        """Return the content of ``results.json``."""
         return {
             "name": self.name,
             "metadata": self.metadata,
@@ -113,18 +131,24 @@ def summarise(
     student: str,
     higher_is_better: Mapping[str, bool],
 ) -> Comparison:
-    """Turn records into rows. An arm without any score in the first column has neither closure, differences nor rank.
+    """Aggregate records into the rows of a comparison.
+
+    An arm without any score in the first column has neither a closed gap nor differences nor a rank.
 
     Args:
         name: of the experiment.
-        metadata: what was measured on.
-        columns: column -> metric name; the first is the one that closure and differences are about.
+        metadata: circumstances of the measurement.
+        columns: metric name by column; the closed gap and differences are computed from the first.
         records: of all arms.
-        kinds: of every arm, in the order of the rows.
-        costs: of the arms that are networks.
-        references: arms to take paired differences to; those without a score in the first column are left out.
-        student: the arm at which closure is 0.
+        kinds: of every row, in order.
+        costs: of the rows that are networks, by arm.
+        references: arms to which paired differences are computed; those without a score in the first column are
+            left out.
+        student: arm whose closed gap is 0 by definition.
         higher_is_better: by metric name.
+
+    Returns:
+        The comparison, without histories and conclusions.
     """
     tables = {column: pivot(records, metric) for column, metric in columns.items()}
     main = next(iter(columns))
@@ -140,13 +164,14 @@ def summarise(
             _relate(row, values, present, student, upward)
         rows.append(row)
     _correct(rows, present)
-    found = ranks({row.arm: row.metrics[main] for row in rows if row.kind == "arm"}, upward)
+    rank_of = ranks({row.arm: row.metrics[main] for row in rows if row.kind == "arm"}, upward)
     for row in rows:
-        row.rank = found.get(row.arm)
+        row.rank = rank_of.get(row.arm)
     return Comparison(name, metadata, dict(columns), rows, list(records), references=present, higher_is_better=upward)
 
 
 def _relate(row: Row, values: Tables, references: Sequence[str], student: str, upward: bool) -> None:
+    """Set the closed gap and the differences of an arm's row."""
     arms, subjects = values
     if student in arms and "teacher" in arms and row.arm != student:
         row.gap_closed = gap_closed(arms[row.arm], arms[student], arms["teacher"], subjects, upward)

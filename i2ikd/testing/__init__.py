@@ -1,8 +1,7 @@
-"""Conformance checks that a plugin author calls: each raises AssertionError with a sentence that says what is wrong."""
+"""Conformance checks for plugins; each raises ``AssertionError`` with a message that names the violated rule."""
 
 from __future__ import annotations
 
-from i2ikd.testing.allocation import AllocationPeak
 from i2ikd.testing.distiller_precision import check_distiller_precision
 from i2ikd.testing.distillers import check_distiller
 from i2ikd.testing.metrics import check_metric
@@ -11,7 +10,6 @@ from i2ikd.testing.plugins import check_plugin
 from i2ikd.testing.tasks import check_task
 
 __all__ = [
-    "AllocationPeak",
     "check_distiller",
     "check_distiller_precision",
     "check_metric",

@@ -12,7 +12,7 @@ from torch import Tensor
 from i2ikd.distiller import Distiller, Features, Knowledge
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch
-from i2ikd.testing.allocation import AllocationPeak
+from i2ikd.storage_meter import StorageMeter
 from i2ikd.testing.distiller_case import Case, Situation, leaves, mapped
 from i2ikd.testing.distiller_precision import SIZES, check_distiller_precision
 
@@ -321,7 +321,7 @@ def _allocates_little(case: Case, ratio: float) -> None:
         case.batch.input,
         case.batch.target,
     ]
-    with AllocationPeak([*own, *case.distiller.parameters(), *case.distiller.buffers()]) as memory:
+    with StorageMeter(excluded=[*own, *case.distiller.parameters(), *case.distiller.buffers()]) as memory:
         knowledge = case.distiller.knowledge(case.teacher, case.batch)
         case.evaluate_run(student, knowledge, case.batch)
     maps = memory.peak / one_map / case.situation.pairs

@@ -1,4 +1,4 @@
-"""What every plugin module must satisfy: ``check_plugin``."""
+"""Conformance check of plugin modules: ``check_plugin``."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _MARK = f"{hookspecs.GROUP}_impl"
 
 
 def check_plugin(module: Any) -> None:
-    """Check that a plugin's hooks are spelled right and marked, that it registers, and that every target resolves.
+    """Check the hooks of a plugin, its registration, and that every registered target can be imported.
 
     Args:
-        module: what the entry point names.
+        module: the module that the entry point names.
 
     Raises:
-        AssertionError: with a sentence that says which rule is broken.
+        AssertionError: a violated rule, named in the message.
     """
     name = getattr(module, "__name__", type(module).__name__)
     specified = [hook for hook, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.GROUP}_spec")]
     marked = [attribute for attribute in dir(module) if hasattr(getattr(module, attribute), _MARK)]
     for attribute in dir(module):
-        meant = attribute in specified or attribute.startswith("register_")
-        if meant and callable(getattr(module, attribute)):
+        is_hook = attribute in specified or attribute.startswith("register_")
+        if is_hook and callable(getattr(module, attribute)):
             assert attribute in marked, f"{name}.{attribute} is not marked with @i2ikd.hookimpl: it is never called"
-    assert marked, f"{name} has no function marked with @i2ikd.hookimpl: as a plugin it does nothing"
+    assert marked, f"{name} has no function marked with @i2ikd.hookimpl: it registers nothing"
 
     registry = Registry(
         Plugin(other.name, other.distribution, other.version, other.module)
@@ -43,13 +43,14 @@ def check_plugin(module: Any) -> None:
     except Exception as error:
         raise AssertionError(f"{name} cannot be registered: {type(error).__name__}: {error}") from error
     for component in plugin.provides:
-        _resolves(name, component)
+        _check_component(name, component)
 
 
-def _resolves(plugin: str, component: Component) -> None:
+def _check_component(plugin: str, component: Component) -> None:
+    """Check the summary and the target of one component."""
     place = f"{plugin}: the {component.kind} {component.name!r}"
-    assert component.summary, f"{place} has no summary: `i2ikd list` would show an empty line"
-    assert "\n" not in component.summary, f"{place}: the summary is one line"
+    assert component.summary, f"{place} has no summary, which `i2ikd list` shows"
+    assert "\n" not in component.summary, f"{place}: expected a summary of one line, got {component.summary!r}"
     try:
         target = component.resolve()
     except UserError as error:

@@ -69,7 +69,7 @@ def test_custom_returns_the_configured_stages() -> None:
     [
         ("kd-mri", {"alpha": 1.5}, "alpha = 1.5: should be less than or equal to 1"),
         ("kd-mri", {"alhpa": 0.5}, "unknown option 'alhpa'; did you mean 'alpha'?"),
-        ("kd-mri", {"epochs": 0}, "epochs = 0: should be greater than or equal to 1"),
+        ("kd-mri", {"epochs": 0}, "epochs = 0: should be greater than 0"),
         ("student", {"stages": 0}, "stages = 0"),
         ("student", {"distiller": "attention"}, "unknown option 'distiller'"),
         ("joint", {"weight": -1}, "weight = -1"),

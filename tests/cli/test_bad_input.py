@@ -16,7 +16,7 @@ import pytest
         ("task.mask.acceleration='fast'", "acceleration = 'fast': should be a valid number"),
         ("task.mask.centre_lines=30", "expected centre_lines <= 8, the lines that acceleration = 4.0 leaves of 32"),
         ("task.dataset.size=[32]", "size.1"),
-        ("training.epochs=0", "training.epochs = 0: should be greater than or equal to 1"),
+        ("training.epochs=0", "training.epochs = 0: should be greater than 0"),
         ("training.lr=0", "training.lr = 0: should be greater than 0"),
         ("training.lr=nan", "training.lr = nan"),
         ("training.precision='fp16'", "training.precision = 'fp16': should be 'fp32', 'bf16' or 'auto'"),

@@ -198,7 +198,7 @@ class TestTraining:
         assert "is no finished run: it has no weights.pt" in i2ikd("evaluate", out / "store").error
         (tmp_path / "alone").mkdir()
         line = i2ikd("evaluate", tmp_path / "alone").error
-        assert "lies in no comparison's folder: say with --experiment which experiment judges it" in line
+        assert "is not inside a comparison's folder; pass its experiment with --experiment" in line
 
     @pytest.mark.usefixtures("without_report")
     def test_further_seeds_are_added(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:

@@ -271,4 +271,4 @@ def test_unreadable_inputs_and_unwritable_outputs_are_refused(
 def test_a_folder_without_a_run_is_refused(i2ikd: Any, tmp_path: Path, anatomy: np.ndarray) -> None:
     source = hdf5(tmp_path / "head.h5", anatomy)
     error = i2ikd("infer", tmp_path, "--input", source, "--output", tmp_path / "out.h5").error
-    assert "lies in no comparison's folder" in error
+    assert "is not inside a comparison's folder" in error

@@ -73,7 +73,7 @@ def test_costs_of_teacher_and_student_are_reported_with_their_ratio(experiment: 
 def test_overrides_change_the_network_and_the_table_contains_units(experiment: Path) -> None:
     text = run(experiment, "--repeats", 1, "-o", "student.depth=5")
     assert f"{parameters(2, 5):,}" in text and "teacher / student" in text
-    assert "peak memory (MB)" in text and "latency, median (ms)" in text and "1 interleaved rounds" in text
+    assert "peak memory (MiB)" in text and "latency, median (ms)" in text and "1 interleaved rounds" in text
 
 
 def test_a_run_is_profiled_on_the_task_of_its_experiment(experiment: Path, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ class TestGivenTeacher:
         [
             ("teacher.weights=nowhere.pt", "teacher.weights: there is no file nowhere.pt"),
             ("teacher.depth=5", "holds another network's weights: it lacks cascades.0.layers.4.convolution.bias"),
-            ("teacher.channels=6", r"is (4,) there and (6,) here"),
+            ("teacher.channels=6", r": expected (6,), got (4,)"),
         ],
     )
     def test_a_wrong_file_is_refused_before_training(
@@ -172,7 +172,7 @@ def test_an_empty_split_is_refused(laboratory: Any) -> None:
 
 def test_a_device_that_is_not_there_is_refused(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="torch sees no CUDA device here; use device = 'auto' or 'cpu'"):
+    with pytest.raises(UserError, match="torch finds no CUDA device; use device = 'auto' or 'cpu'"):
         laboratory.graph("training.device=cuda")
     assert laboratory.graph("training.device=auto").context.device.type == "cpu"
 

@@ -149,7 +149,7 @@ class TestWeights:
 
     def test_another_networks_are_refused_and_the_differences_named(self, tmp_path: Path) -> None:
         torch.save(network(4).state_dict(), tmp_path / "other.pt")
-        with pytest.raises(UserError, match=r"another network's weights: 0\.bias is \(4,\) there and \(3,\) here"):
+        with pytest.raises(UserError, match=r"another network's weights: 0\.bias: expected \(3,\), got \(4,\)"):
             load_weights(network(3), tmp_path / "other.pt")
         state = network().state_dict()
         state["9.weight"] = state.pop("0.weight")

@@ -61,5 +61,5 @@ def test_a_batch_is_taken_as_it_is() -> None:
 def test_a_loader_without_length_or_batches_is_refused() -> None:
     with pytest.raises(UserError, match="must have a length"):
         LoaderBatches(iter([]), 0)
-    with pytest.raises(UserError, match="gives no batches"):
+    with pytest.raises(UserError, match="yields no batches"):
         LoaderBatches([], 0)

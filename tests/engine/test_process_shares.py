@@ -88,5 +88,5 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert resolve_device("auto", Pair(rank=1)) == torch.device("cuda", 1)
     assert chosen == [1]
     assert resolve_device("cpu", Pair(rank=1)) == torch.device("cpu")
-    with pytest.raises(UserError, match=r"torch sees 2 CUDA devices here, too few .* --nproc-per-node 2"):
+    with pytest.raises(UserError, match=r"torch finds 2 CUDA devices, too few .* --nproc-per-node 2"):
         resolve_device("cuda", Pair(rank=2, size=3))

@@ -199,7 +199,7 @@ class TestFailures:
         assert two.codes["killed"] == [2, -signal.SIGKILL]
         first, _ = two.said("killed")
         (error,) = [line for line in first.splitlines() if line.startswith("i2ikd: error: ")]
-        assert "another process of this run ended without a word" in error and "Traceback" not in first
+        assert "another process of this run ended without an error message" in error and "Traceback" not in first
 
     def test_what_all_refuse_is_said_once(self, two: Pairs) -> None:
         assert two.codes["uneven"] == [2, 2]

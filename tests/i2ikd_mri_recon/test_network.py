@@ -83,8 +83,9 @@ def test_parameters_are_the_papers(depth: int, count: int) -> None:
 
 @pytest.mark.parametrize("mode", ["real", "complex"])
 def test_multiply_adds_of_a_fresh_network_are_those_of_every_later_slice(mode: Mode) -> None:
-    """Of a network with row masks: the convolutions, one complex transform of the plane for what was measured, and in
-    every cascade a transform along the rows' axis and back, which costs half in real mode.
+    """With row masks: convolutions, one complex transform of the plane, and two along the rows' axis per cascade.
+
+    Those along the rows' axis cost half in real mode.
 
     The check of the first batch's centring transforms twice more; it is no cost of a slice.
     """

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated
 
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from i2ikd.errors import UserError
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class ConvolutionBlock(nn.Sequential):
@@ -56,11 +53,11 @@ class PlainCNN(nn.Module):
 
     def __init__(
         self,
-        in_channels: Count = 1,
-        out_channels: Count | None = None,
-        depth: Count = 5,
-        channels: Count = 32,
-        kernel: Count = 3,
+        in_channels: PositiveInt = 1,
+        out_channels: PositiveInt | None = None,
+        depth: PositiveInt = 5,
+        channels: PositiveInt = 32,
+        kernel: PositiveInt = 3,
         residual: bool = True,
     ) -> None:
         super().__init__()

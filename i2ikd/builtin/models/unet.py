@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2ikd.builtin.models.backbone import Level, feature_encoder
-from i2ikd.builtin.models.plain import Count
 from i2ikd.errors import UserError
 from i2ikd.padding import pad_to_multiple
 
@@ -115,9 +115,9 @@ class TimmUNet(nn.Module):
     def __init__(
         self,
         encoder: str = "resnet18",
-        in_channels: Count = 1,
-        out_channels: Count | None = None,
-        decoder_channels: Sequence[Count] | None = None,
+        in_channels: PositiveInt = 1,
+        out_channels: PositiveInt | None = None,
+        decoder_channels: Sequence[PositiveInt] | None = None,
         residual: bool = True,
         pretrained: bool = False,
     ) -> None:

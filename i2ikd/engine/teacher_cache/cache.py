@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
+from i2ikd.bounded_cache import MIB
 from i2ikd.distiller import Knowledge
 from i2ikd.engine.batches import BatchSource
 from i2ikd.engine.device import training_format
@@ -32,7 +33,7 @@ class TeacherCache:
     """
 
     def __init__(self, limit_mib: int, disk: DiskCache | None = None) -> None:
-        self._limit = limit_mib * 2**20
+        self._limit = limit_mib * MIB
         self._disk = disk
         self._records: dict[str, tuple[CachedRecords, dict[SampleKey, int]]] = {}
         self._live: set[str] = set()
@@ -82,7 +83,7 @@ class TeacherCache:
                 collector.close()
 
     def _read(self, key: str, address: str | None) -> bool:
-        """Read a request's outputs from disk; return whether they were there."""
+        """Read a request's outputs from disk; return whether they were found."""
         if self._disk is None or address is None:
             return False
         records = self._disk.read(address, self._limit)
@@ -126,7 +127,7 @@ class TeacherCache:
     def _give_up(self, collector: Collector) -> None:
         """Leave a request to be computed live: for good, unless another process is writing its entry."""
         collector.close()
-        if not collector.coming:
+        if not collector.is_being_written:
             self._live.add(collector.request.key)
 
 

@@ -1,4 +1,4 @@
-"""Knowledge as rows of bytes, one row a sample, that give the very tensors back: values, shapes, memory layout."""
+"""Serialisation of knowledge: one row of bytes per sample, which restores values, shapes and memory layout exactly."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ from i2ikd.distiller import Knowledge
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """How one tensor of a term's knowledge lies in memory, without its batch axis.
+    """Memory layout of one tensor of a term's knowledge, without the batch axis.
 
-    The strides belong to it because sums over equal values in another order end in other bits: what is kept must not
-    only have the values that the teacher gave, but be summed as what the teacher gave would have been.
+    Strides are included because a sum over equal values in another order rounds differently: cached tensors must
+    be summed in the same order as the teacher's output.
+
+    Attributes:
+        name: key in the knowledge.
+        dtype: type of the elements.
+        shape: without the batch axis.
+        strides: in elements, without the batch axis.
+
+    Raises:
+        ValueError: strides that do not fit the shape or leave gaps.
     """
 
     name: str
@@ -32,7 +41,12 @@ class TensorLayout:
 
     @classmethod
     def of(cls, name: str, tensor: Tensor) -> TensorLayout:
-        """Return the layout of a batch [B, ...]; one that has gaps is taken as contiguous."""
+        """Return the layout of a batch [B, ...]; a tensor with gaps in memory is treated as contiguous.
+
+        Args:
+            name: key in the knowledge.
+            tensor: [B, ...].
+        """
         shape, strides = tuple(tensor.shape[1:]), tuple(tensor.stride()[1:])
         if not _dense(shape, strides):
             strides = torch.empty(shape, device="meta").stride()
@@ -40,29 +54,37 @@ class TensorLayout:
 
     @property
     def elements(self) -> int:
-        """Of one sample."""
+        """Number of elements of one sample."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """Of one sample."""
+        """Bytes of one sample."""
         return self.elements * self.dtype.itemsize
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Return the batch [B, ...] as bytes [B, bytes], uint8 on the CPU."""
+        """Return a batch [B, ...] as rows [B, bytes], uint8 on the CPU.
+
+        Args:
+            tensor: [B, ...], of the shape and type of this layout, on any device.
+        """
         count = len(tensor)
-        laid = torch.empty_strided((count, *self.shape), (self.elements, *self.strides), dtype=self.dtype)
-        laid.copy_(tensor)
-        return laid.as_strided((count, self.elements), (self.elements, 1)).view(torch.uint8)
+        dense = torch.empty_strided((count, *self.shape), (self.elements, *self.strides), dtype=self.dtype)
+        dense.copy_(tensor)
+        return dense.as_strided((count, self.elements), (self.elements, 1)).view(torch.uint8)
 
     def unpack(self, rows: Tensor) -> Tensor:
-        """Return bytes [B, bytes] as the batch that they were."""
+        """Return rows [B, bytes] as the batch [B, ...] that was packed.
+
+        Args:
+            rows: [B, bytes], uint8.
+        """
         values = rows.contiguous().view(self.dtype)
         return values.as_strided((len(rows), *self.shape), (self.elements, *self.strides))
 
 
 def _dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether the elements lie one behind the other, in whatever order of the axes."""
+    """Return whether the elements are adjacent in memory, in any order of the axes."""
     if len(shape) != len(strides):
         return False
     expected = 1
@@ -75,34 +97,57 @@ def _dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 @dataclass(frozen=True)
 class RecordLayout:
-    """The tensors of a term's knowledge, one behind the other in a row."""
+    """Layout of a row: the tensors of a term's knowledge, concatenated.
 
-    layouts: tuple[TensorLayout, ...]
+    Attributes:
+        tensors: their layouts, in order.
+    """
+
+    tensors: tuple[TensorLayout, ...]
 
     @classmethod
     def of(cls, knowledge: Knowledge) -> RecordLayout:
-        """Return the form that a batch's knowledge has."""
+        """Return the layout of a batch's knowledge.
+
+        Args:
+            knowledge: [B, ...] each.
+        """
         return cls(tuple(TensorLayout.of(name, tensor) for name, tensor in knowledge.items()))
 
     @property
     def bytes(self) -> int:
-        """Of one sample."""
-        return sum(layout.bytes for layout in self.layouts)
+        """Bytes of one sample."""
+        return sum(layout.bytes for layout in self.tensors)
 
     def fits(self, knowledge: Knowledge) -> bool:
-        """Whether the knowledge about other samples has the same names, types and shapes."""
-        found = [(name, tensor.dtype, tuple(tensor.shape[1:])) for name, tensor in knowledge.items()]
-        return found == [(layout.name, layout.dtype, layout.shape) for layout in self.layouts]
+        """Return whether the knowledge of other samples has the same names, types and shapes.
+
+        Args:
+            knowledge: [B, ...] each.
+        """
+        actual = [(name, tensor.dtype, tuple(tensor.shape[1:])) for name, tensor in knowledge.items()]
+        return actual == [(layout.name, layout.dtype, layout.shape) for layout in self.tensors]
 
     def pack(self, knowledge: Knowledge, count: int) -> Tensor:
-        """Return the knowledge about the first ``count`` samples of a batch as rows [count, bytes], uint8."""
-        parts = [layout.pack(knowledge[layout.name][:count]) for layout in self.layouts]
+        """Return the knowledge of the first ``count`` samples of a batch as rows [count, bytes], uint8.
+
+        Args:
+            knowledge: [B, ...] each, of this layout.
+            count: number of samples, at most B.
+        """
+        parts = [layout.pack(knowledge[layout.name][:count]) for layout in self.tensors]
         return torch.cat([torch.empty(count, 0, dtype=torch.uint8), *parts], dim=1)
 
     def unpack(self, rows: Tensor, index: Tensor, device: torch.device) -> Knowledge:
-        """Return the knowledge about the samples of some rows."""
+        """Return the knowledge of selected samples.
+
+        Args:
+            rows: [N, bytes], uint8.
+            index: [B], positions in ``rows``.
+            device: of the returned tensors.
+        """
         knowledge, start = {}, 0
-        for layout in self.layouts:
+        for layout in self.tensors:
             chosen = rows.narrow(1, start, layout.bytes).index_select(0, index)
             knowledge[layout.name] = layout.unpack(chosen).to(device, non_blocking=True)
             start += layout.bytes
@@ -111,14 +156,19 @@ class RecordLayout:
 
 @dataclass(frozen=True)
 class CachedRecords:
-    """What a teacher said to one term about all samples."""
+    """Teacher outputs of one request for all samples."""
 
-    form: RecordLayout
+    layout: RecordLayout
     rows: Tensor
     """[N, bytes] uint8, in memory or mapped from a file."""
     hold: Any = None
-    """What must stay open as long as the rows are in use."""
+    """Object that keeps the entry locked as long as the rows are in use."""
 
     def take(self, index: Tensor, device: torch.device) -> Knowledge:
-        """Return what was said about the samples of some rows."""
-        return self.form.unpack(self.rows, index, device)
+        """Return the knowledge of the samples at positions ``index`` [B], on ``device``.
+
+        Args:
+            index: [B], positions in ``rows``.
+            device: of the returned tensors.
+        """
+        return self.layout.unpack(self.rows, index, device)

@@ -1,4 +1,4 @@
-"""One entry of the teacher cache on disk: a term's knowledge as a NumPy file, and what proves that it is whole."""
+"""Entry of the teacher cache on disk: the knowledge of a term as a NumPy file, with layout and checksum."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor
 
 from i2ikd.engine.teacher_cache.codec import CachedRecords, RecordLayout, TensorLayout
 from i2ikd.engine.teacher_cache.locks import try_exclusive, try_shared
 
 FORMAT: Literal[1] = 1
+"""Version of the files of an entry; part of every address."""
 _ABOUT, _ROWS, _LOCK = "about.json", "rows.npy", "lock"
 _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
 _CHUNK = 2**20
 
-Size = Annotated[int, Field(ge=0)]
+Size = NonNegativeInt
 
 
 class _Tensor(BaseModel):
-    """A layout as JSON."""
+    """Layout of a tensor as JSON."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str
@@ -39,80 +40,94 @@ class _Tensor(BaseModel):
     strides: list[Size]
 
     def layout(self) -> TensorLayout:
+        """Return the layout; raise ``ValueError`` for an unknown type."""
         if self.dtype not in _DTYPES:
             raise ValueError(f"there is no type {self.dtype!r}")
         return TensorLayout(self.name, _DTYPES[self.dtype], tuple(self.shape), tuple(self.strides))
 
 
 class _About(BaseModel):
-    """What an entry says about itself."""
+    """Description of an entry, stored beside its rows."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     format: Literal[1] = FORMAT
     samples: Size
     tensors: list[_Tensor]
     crc32: Size
-    """Of the whole NumPy file."""
+    """CRC-32 of the NumPy file."""
 
     @classmethod
-    def of(cls, form: RecordLayout, samples: int, crc32: int) -> _About:
+    def of(cls, layout: RecordLayout, samples: int, crc32: int) -> _About:
+        """Describe an entry."""
         tensors = [
-            _Tensor(name=t.name, dtype=str(t.dtype), shape=list(t.shape), strides=list(t.strides)) for t in form.layouts
+            _Tensor(name=t.name, dtype=str(t.dtype), shape=list(t.shape), strides=list(t.strides))
+            for t in layout.tensors
         ]
         return cls(samples=samples, tensors=tensors, crc32=crc32)
 
     def text(self) -> str:
+        """Return the content of the file."""
         return self.model_dump_json(indent=1) + "\n"
 
 
-def _header(form: RecordLayout, samples: int) -> bytes:
+def _header(layout: RecordLayout, samples: int) -> bytes:
+    """Return the header of the NumPy file of [samples, bytes] uint8."""
     stream = io.BytesIO()
-    facts = {"descr": "|u1", "fortran_order": False, "shape": (samples, form.bytes)}
-    np.lib.format.write_array_header_1_0(stream, facts)
+    description = {"descr": "|u1", "fortran_order": False, "shape": (samples, layout.bytes)}
+    np.lib.format.write_array_header_1_0(stream, description)
     return stream.getvalue()
 
 
-def entry_bytes(form: RecordLayout, samples: int) -> int:
-    """Return the most bytes that an entry takes, all its files together."""
-    return len(_header(form, samples)) + samples * form.bytes + len(_About.of(form, samples, 2**32).text().encode())
+def entry_bytes(layout: RecordLayout, samples: int) -> int:
+    """Return an upper bound of the bytes of an entry, all its files together.
+
+    Args:
+        layout: of the rows.
+        samples: number of rows.
+    """
+    about = _About.of(layout, samples, 2**32).text().encode()
+    return len(_header(layout, samples)) + samples * layout.bytes + len(about)
 
 
 class EntryWriter:
-    """Writes an entry row by row into a folder of its own, which then takes the entry's place.
+    """Writes an entry row by row into a temporary folder, which is renamed to the entry's folder when complete.
 
-    The file is written with ordinary writes, never through a mapping: a full disk is then an ``OSError`` here and not
-    a signal that ends the process. It is not flushed to the disk either: what a power cut leaves of it does not agree
-    with its checksum. A lock on the folder says that its writer lives.
+    The file is written with ordinary writes instead of a memory mapping: a full disk then raises ``OSError`` instead of
+    a signal that ends the process. It is not flushed to disk: a file that a power failure truncates does not
+    match its checksum. A lock in the folder marks its writer as active.
 
     Args:
-        part: the folder to write in, which is not there yet.
+        partial: the temporary folder, which must not exist.
         final: the entry's folder.
-        form: of the rows.
-        samples: how many rows there will be.
+        layout: of the rows.
+        samples: number of rows to be written.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written.
+        OSError: the disk is full, or the folder is not writable.
     """
 
-    def __init__(self, part: Path, final: Path, form: RecordLayout, samples: int) -> None:
-        self._part, self._final, self._form, self._samples = part, final, form, samples
+    def __init__(self, partial: Path, final: Path, layout: RecordLayout, samples: int) -> None:
+        self._partial, self._final, self._layout, self._samples = partial, final, layout, samples
         self._written, self._crc32, self._closed = 0, 0, False
         self._streams = contextlib.ExitStack()
-        part.mkdir(parents=True)
+        partial.mkdir(parents=True)
         try:
-            self._lock = self._streams.enter_context((part / _LOCK).open("w", encoding="ascii"))
+            self._lock = self._streams.enter_context((partial / _LOCK).open("w", encoding="ascii"))
             if not try_exclusive(self._lock.fileno()):
-                raise BlockingIOError(f"{part} is locked by another process")
-            self._lock.write(str(entry_bytes(form, samples)))
+                raise BlockingIOError(f"{partial} is locked by another process")
+            self._lock.write(str(entry_bytes(layout, samples)))
             self._lock.flush()
-            self._file: BinaryIO = self._streams.enter_context((part / _ROWS).open("wb"))
-            self._write(_header(form, samples))
+            self._file: BinaryIO = self._streams.enter_context((partial / _ROWS).open("wb"))
+            self._write(_header(layout, samples))
         except BaseException:
             self.close()
             raise
 
     def add(self, rows: Tensor) -> None:
         """Write rows [B, bytes], uint8.
+
+        Args:
+            rows: [B, bytes], uint8, on the CPU.
 
         Raises:
             OSError: the disk is full.
@@ -121,33 +136,37 @@ class EntryWriter:
         self._written += len(rows)
 
     def _write(self, data: bytes | memoryview) -> None:
+        """Write bytes and update the checksum."""
         self._file.write(data)
         self._crc32 = zlib.crc32(data, self._crc32)
 
     def commit(self) -> bool:
-        """Let the folder take the entry's place; return whether it did: rows may be missing, or another be there.
+        """Rename the temporary folder to the entry's folder.
+
+        Returns:
+            Whether it was renamed: false if rows are missing or the entry exists.
 
         Raises:
             OSError: the disk is full.
         """
         if self._written != self._samples:
             return False
-        about = _About.of(self._form, self._samples, self._crc32)
-        (self._part / _ABOUT).write_text(about.text(), encoding="utf-8")
+        about = _About.of(self._layout, self._samples, self._crc32)
+        (self._partial / _ABOUT).write_text(about.text(), encoding="utf-8")
         self._file.close()
-        (self._part / _LOCK).unlink()
+        (self._partial / _LOCK).unlink()
         if self._final.exists():
             return False
-        self._part.rename(self._final)
+        self._partial.rename(self._final)
         return True
 
     def close(self) -> None:
-        """Remove what did not become the entry."""
+        """Remove the temporary folder if it was not committed."""
         if self._closed:
             return
         self._closed = True
-        shutil.rmtree(self._part, ignore_errors=True)
-        with contextlib.suppress(OSError):  # closing writes what is left in the buffer, and the disk may be full
+        shutil.rmtree(self._partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # closing flushes the buffer, and the disk may be full
             self._streams.close()
 
     def __enter__(self) -> EntryWriter:
@@ -159,37 +178,51 @@ class EntryWriter:
         self.close()
 
 
-def reserved(part: Path) -> int | None:
-    """Return the bytes that a living writer will need in a folder; ``None``: nobody writes there any more."""
-    with contextlib.suppress(OSError, ValueError), (part / _LOCK).open("r", encoding="ascii") as stream:
+def reserved_bytes(partial: Path) -> int | None:
+    """Return the bytes that the active writer of a temporary folder reserves; ``None`` if it has no active writer.
+
+    Args:
+        partial: the temporary folder.
+    """
+    with contextlib.suppress(OSError, ValueError), (partial / _LOCK).open("r", encoding="ascii") as stream:
         if not try_shared(stream.fileno()):
             return int(stream.read())
     return None
 
 
-def used(entry: Path) -> tuple[float, int]:
-    """Return when an entry was last used (seconds since 1970), and the bytes of all its files.
+def last_use(entry: Path) -> tuple[float, int]:
+    """Return the time of an entry's last use, in seconds since 1970, and the bytes of all its files.
+
+    Args:
+        entry: its folder.
 
     Raises:
-        OSError: it is no entry.
+        OSError: the path is not an entry.
     """
     return (entry / _ABOUT).stat().st_mtime, sum(file.stat().st_size for file in entry.iterdir())
 
 
 @contextlib.contextmanager
-def unused(entry: Path) -> Iterator[bool]:
-    """Whether no process has an entry mapped; as long as it is so, none can begin to."""
+def locked_for_removal(entry: Path) -> Iterator[bool]:
+    """Lock an entry against mapping by other processes.
+
+    Args:
+        entry: its folder.
+
+    Yields:
+        Whether it may be removed: false if a process has it mapped.
+    """
     with contextlib.ExitStack() as stack:
         try:
             stream = stack.enter_context((entry / _ABOUT).open("rb"))
-        except OSError:  # it is damaged
+        except OSError:  # a damaged entry
             yield True
             return
         yield try_exclusive(stream.fileno())
 
 
 class _Hold:
-    """A shared lock on an entry, for as long as this object lives."""
+    """Shared lock on an entry, held for the lifetime of this object."""
 
     def __init__(self, entry: Path) -> None:
         descriptor = os.open(entry / _ABOUT, os.O_RDONLY)
@@ -200,34 +233,40 @@ class _Hold:
 
 
 def read_entry(entry: Path, samples: int, memory: int) -> CachedRecords:
-    """Read an entry: into memory where it has at most ``memory`` bytes, otherwise mapped from its file.
+    """Read an entry: into memory if it has at most ``memory`` bytes, otherwise mapped from its file.
 
-    A mapped entry is locked as long as it is in use, so that nobody removes it for want of room. Were it removed all
-    the same, it would stay readable: Linux keeps the content of a removed file as long as it is mapped. The mapping is
-    private to the process, so that nothing can be written through it.
+    A mapped entry is locked while it is in use, so that no process removes it to make room. A removed file would stay
+    readable while it is mapped, as Linux keeps its content. The mapping is private, so that writes do not reach the
+    file.
+
+    Args:
+        entry: its folder.
+        samples: the expected number of rows.
+        memory: the most bytes to read into memory.
 
     Raises:
-        OSError: it is not there, cannot be read, or is being removed.
-        ValueError: it is damaged.
+        OSError: the entry does not exist, cannot be read, or is being removed.
+        ValueError: the entry is damaged.
     """
     hold = _Hold(entry)
     about = _About.model_validate_json((entry / _ABOUT).read_bytes())
-    form = RecordLayout(tuple(tensor.layout() for tensor in about.tensors))
+    layout = RecordLayout(tuple(tensor.layout() for tensor in about.tensors))
     if about.samples != samples:
-        raise ValueError(f"it has {about.samples} samples, not {samples}")
+        raise ValueError(f"expected {samples} samples, got {about.samples}")
     file = entry / _ROWS
     if _checksum(file) != about.crc32:
-        raise ValueError("its checksum is another")
-    in_memory = samples * form.bytes <= memory
+        raise ValueError("the checksum does not match")
+    in_memory = samples * layout.bytes <= memory
     array = np.load(file, mmap_mode=None if in_memory else "c", allow_pickle=False)
-    if array.dtype != np.uint8 or array.shape != (samples, form.bytes):
-        raise ValueError(f"it holds {array.shape} of {array.dtype}, not {(samples, form.bytes)} bytes")
-    with contextlib.suppress(OSError):  # a folder that may only be read
+    if array.dtype != np.uint8 or array.shape != (samples, layout.bytes):
+        raise ValueError(f"expected {(samples, layout.bytes)} of uint8, got {array.shape} of {array.dtype}")
+    with contextlib.suppress(OSError):  # a read-only folder
         os.utime(entry / _ABOUT)
-    return CachedRecords(form, torch.from_numpy(array), None if in_memory else hold)
+    return CachedRecords(layout, torch.from_numpy(array), None if in_memory else hold)
 
 
 def _checksum(file: Path) -> int:
+    """Return the CRC-32 of a file, read in chunks."""
     crc32 = 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

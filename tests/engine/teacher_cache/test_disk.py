@@ -105,14 +105,14 @@ class TestEntries:
 
     def test_one_process_writes_an_entry(self, tmp_path: Path) -> None:
         first, second, form = files_in(tmp_path), files_in(tmp_path), RecordLayout.of(knowledge(1))
-        assert not second.coming("a")
+        assert not second.is_being_written("a")
         writer = first.writer("a", form)
         assert writer is not None
-        assert second.writer("a", form) is None and second.coming("a")
+        assert second.writer("a", form) is None and second.is_being_written("a")
         writer.close()
-        assert not second.coming("a")
+        assert not second.is_being_written("a")
         assert store(second, "a", seed=2)
-        assert first.coming("a") and first.writer("a", form) is None
+        assert first.is_being_written("a") and first.writer("a", form) is None
         assert agrees(first.read("a", 0), seed=2)
 
     def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestEntries:
         left.mkdir()
         (left / "lock").write_text(str(2**40))
         (left / "rows.npy").write_bytes(bytes(100))
-        assert not files_in(tmp_path).coming("a")
+        assert not files_in(tmp_path).is_being_written("a")
         assert store(files_in(tmp_path), "a", seed=1)
         assert not left.exists() and agrees(files_in(tmp_path).read("a", 0), seed=1)
 
@@ -297,7 +297,8 @@ class TestFullDisk:
         assert not store(files, "d", seed=3)
         (line,) = capfd.readouterr().err.splitlines()
         assert (
-            f"nothing more is written to the teacher cache {tmp_path}" in line and "1024 MB are left to others" in line
+            f"nothing more is written to the teacher cache {tmp_path}" in line
+            and "1024 MiB are reserved for other files" in line
         )
         assert agrees(files.read("b", 0), seed=2)
 
