@@ -76,7 +76,7 @@ class TestAComponentThatIsNotRegistered:
     def test_is_imported_for_every_kind(self, kind: str) -> None:
         component = Registry().get(kind, "import:collections:OrderedDict.fromkeys")
         assert component.resolve()("ab") == {"a": None, "b": None}
-        assert (component.kind, component.plugin.label) == (kind, "import")
+        assert (component.kind, component.plugin.label) == (kind, "imported")
 
     def test_has_a_module_and_a_name(self) -> None:
         with pytest.raises(UserError, match=r"model 'import:collections': expected import:package\.module:Name"):

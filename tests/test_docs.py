@@ -24,7 +24,7 @@ from i2ikd.config import Experiment, apply_override, check_experiment
 from i2ikd.config_file import read_document
 from i2ikd.options import check
 from i2ikd.recipe import Stage
-from i2ikd.registry import KINDS, Registry, default_registry
+from i2ikd.registry import CORE_KINDS, Registry, default_registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -217,7 +217,7 @@ class TestExtensionGuide:
         assert [kind for kind, _ in rows] == [*self.ROWS, *self.ROWS]
         assert all(2 <= len(files) <= 3 for _, files in rows)
 
-    @pytest.mark.parametrize("kind", [kind for kind in ROWS if kind in KINDS])
+    @pytest.mark.parametrize("kind", [kind for kind in ROWS if kind in {each.name for each in CORE_KINDS}])
     def test_names_existing_files_and_folders_of_this_repository(self, kind: str) -> None:
         files = [file for row, files in _extension_rows() if row == kind for file in files if "my_package" not in file]
         missing = [file for file in files if "<name>" not in file and not (ROOT / file).is_file()]

@@ -74,7 +74,7 @@ def test_a_row_of_another_arm_is_not_trained(laboratory: Any, optimiser_steps: A
 
 
 def test_its_scores_are_those_of_the_transformed_network(laboratory: Any) -> None:
-    comparison = made(laboratory)
+    comparison = made(laboratory, "task.input=magnitude")  # the input is then the zero-filled row's image
     baseline, none = scores(comparison, "zero-filled"), scores(comparison, "none")
     for left, right in zip(baseline, none, strict=True):
         assert left == pytest.approx(right, rel=1e-5), "with share 0 it returns its input"
@@ -110,10 +110,15 @@ def test_calibration_batches_are_of_the_training_split(laboratory: Any) -> None:
 
 
 def test_the_teachers_row_has_its_own_transforms(laboratory: Any) -> None:
-    comparison = made(laboratory, "teacher.transforms=['weaken']", arms=[{"name": "kd", "recipe": "imitation"}])
+    comparison = made(
+        laboratory,
+        "task.input=magnitude",
+        "teacher.transforms=['weaken']",
+        arms=[{"name": "kd", "recipe": "imitation"}],
+    )
     for left, right in zip(scores(comparison, "zero-filled"), scores(comparison, "teacher"), strict=True):
         assert left == pytest.approx(right, rel=1e-5)
-    plain = laboratory.graph(arms=[{"name": "kd", "recipe": "imitation"}])
+    plain = laboratory.graph("task.input=magnitude", arms=[{"name": "kd", "recipe": "imitation"}])
     assert plain.arm_run(plain.context.experiment.arms[0], 0).folder.finished, "its students learn from it as trained"
 
 

@@ -69,6 +69,6 @@ def test_features_of_it_need_pairs_of_a_member(laboratory: Any) -> None:
     pairs = [["members.0.cascades.*.layers.1", "cascades.*.layers.1"]]
     arms = [{"name": "kd", "recipe": "kd-mri"}, {"name": "named", "recipe": "kd-mri", "pairs": pairs}]
     graph = laboratory.graph("teacher.ensemble=2", "training.epochs=1", arms=arms)
-    with pytest.raises(UserError, match="the teacher is a EnsembleMean; name pairs of module paths"):
+    with pytest.raises(UserError, match="the teacher is a EnsembleMean; set pairs of module paths"):
         laboratory.train(graph, "kd")
     assert laboratory.train(graph, "named").folder.finished

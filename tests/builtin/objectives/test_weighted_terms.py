@@ -59,7 +59,7 @@ class Images(SampleDataset):
 
     @property
     def keys(self) -> Sequence[SampleKey]:
-        return [SampleKey(self._split, index) for index in range(4)]
+        return [SampleKey(volume=self._split, index=index) for index in range(4)]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         generator = torch.Generator().manual_seed(index)

@@ -24,7 +24,7 @@ class TwoSlices(i2ikd.SampleDataset):
 
     @property
     def keys(self) -> list[SampleKey]:
-        return [SampleKey("volume", index) for index in range(2)]
+        return [SampleKey(volume="volume", index=index) for index in range(2)]
 
     def sample(self, index: int, seed: int | None) -> Sample:
         return Sample(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), {}, self.keys[index])
@@ -64,7 +64,7 @@ def test_without_shared_locks_the_cache_writes_one_line_and_leaves_entries_alone
     other = open_cache()
     assert other.read("first", 2**20) is None
     assert other.writer("second", layout) is None and other.writer("third", layout) is None
-    assert not other.coming("first")
+    assert not other.is_being_written("first")
     (line,) = capsys.readouterr().err.splitlines()
     assert "nothing more is written to the teacher cache" in line and "no shared file locks" in line
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "first"}
