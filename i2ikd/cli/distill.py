@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from i2ikd.cli import options
+from i2ikd.config import Experiment
 from i2ikd.engine.processes import ProcessGroup
 from i2ikd.errors import UserError
 
@@ -15,7 +16,12 @@ from i2ikd.errors import UserError
 @click.command("distill")
 @options.experiment_file
 @options.out_folder
-@click.option("--arm", "arm_name", metavar="NAME", help="Arm to train; default: kd-mri, or the only arm.")
+@click.option(
+    "--arm",
+    "arm_name",
+    metavar="NAME",
+    help="Arm to train; default: the only one besides comparison.student and comparison.control.",
+)
 @click.option("--seeds", type=int, metavar="N", help="Use the first N seeds.")
 @options.overrides
 @options.as_json
@@ -37,11 +43,7 @@ def command(
     from i2ikd.experiment.schedule import train_arms
 
     checked = options.load_experiment(experiment, overrides)
-    names = [arm.name for arm in checked.arms]
-    chosen = arm_name or ("kd-mri" if "kd-mri" in names else names[0] if len(names) == 1 else None)
-    if chosen is None:
-        raise UserError(f"the experiment has several arms; select one with --arm: {', '.join(names)}")
-    arm = checked.arm(chosen)
+    arm = checked.arm(arm_name or _only_arm(checked))
     with open_session(checked, out, [arm], quiet_stdout=as_json, group=group) as session:
         results = []
         for seed in options.choose_seeds(checked, seeds):
@@ -52,3 +54,17 @@ def command(
         else:
             for item in results:
                 session.log(f"{item['name']}: {item['folder']}")
+
+
+def _only_arm(experiment: Experiment) -> str:
+    """Return the only arm of an experiment, or the only one besides its references.
+
+    Raises:
+        UserError: there are several.
+    """
+    names = [arm.name for arm in experiment.arms]
+    references = (experiment.comparison.student, experiment.comparison.control)
+    distilled = [name for name in names if name not in references] if len(names) > 1 else names
+    if len(distilled) != 1:
+        raise UserError(f"the experiment has several arms; select one with --arm: {', '.join(names)}")
+    return distilled[0]

@@ -100,6 +100,9 @@ def compare(
         settings.student,
         {name: metric.higher_is_better for name, metric in metrics.items()},
     )
+    comparison.student, comparison.control = (
+        name if name in kinds else None for name in (settings.student, settings.control)
+    )
     comparison.conclusions = conclusions(comparison, settings.control)
     for row in rows:
         for seed, runs in row.runs.items():

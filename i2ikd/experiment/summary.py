@@ -86,6 +86,8 @@ class Comparison:
         records: scores of every arm, seed, subject, volume and slice.
         histories: rows of the training history by name of the run.
         references: arms to which differences are computed.
+        student: the arm at which the closed gap is 0, if it is among the rows.
+        control: the equal-budget control, if it is among the rows.
         higher_is_better: whether larger values of the first column are better.
         conclusions: sentences on the rows.
     """
@@ -97,6 +99,8 @@ class Comparison:
     records: list[Record]
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
+    student: str | None = None
+    control: str | None = None
     higher_is_better: bool = True
     conclusions: list[str] = field(default_factory=list)
 
@@ -115,6 +119,8 @@ class Comparison:
             "metadata": self.metadata,
             "metrics": self.columns,
             "references": self.references,
+            "student": self.student,
+            "control": self.control,
             "conclusions": self.conclusions,
             "rows": [row.as_json() for row in self.rows],
         }

@@ -58,7 +58,7 @@ class ReferenceArms:
     """Arms that the others are compared with.
 
     Attributes:
-        student: the arm that differences and the gap refer to; ``None`` without references.
+        student: the arm that differences and the gap refer to; ``None`` without one.
         control: the equal-budget control; ``None`` without one.
     """
 
@@ -70,12 +70,10 @@ def reference_arms(comparison: Comparison) -> ReferenceArms:
     """Return the student and the equal-budget control of a comparison.
 
     Args:
-        comparison: the results; the student is the first of ``comparison.references``.
+        comparison: the results.
     """
-    references = comparison.references
-    student = references[0] if references else None
-    control = next((name for name in references[1:] if name != "kd-mri"), None)
-    return ReferenceArms(student, control if control is not None or student != "control" else student)
+    first = next(iter(comparison.references), None)
+    return ReferenceArms(comparison.student or first, comparison.control)
 
 
 def metadata_line(comparison: Comparison) -> str:

@@ -44,6 +44,9 @@ def load_comparison(out: Path) -> Comparison:
             rows=[_row(row, content["metrics"]) for row in content["rows"]],
             records=read_records(scores),
             references=content["references"],
+            student=content["student"],
+            control=content["control"],
+            conclusions=content["conclusions"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
