@@ -55,7 +55,7 @@ class TeacherRequest:
     network: str = "teacher"
 
     def __post_init__(self) -> None:
-        """Refuse a request that the cache could not tell from another one of the same class.
+        """Refuse a request that the cache could not distinguish from another one of the same class.
 
         Raises:
             UserError: it is cacheable and has no identity.

@@ -16,7 +16,7 @@ from i2ikd.source import Volume
 class _Place(NamedTuple):
     subject: str
     volume: str
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a key
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is never called on a key
 
 
 class SampleKey(_Place):

@@ -1,4 +1,4 @@
-"""Scores of every slice as records: computed in parallel, kept as CSV, condensed to one value a volume."""
+"""Scores of every slice as records: computed in parallel, stored as CSV, reduced to one value per volume."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VolumeName(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """Scores of one arm with one seed on one slice; a volume's score stands on each of its slices."""
+    """Scores of one arm with one seed on one slice; a volume's score is repeated on each of its slices."""
 
     arm: str
     seed: int
@@ -152,7 +152,7 @@ def _rows(volume: VolumeImages, metrics: Mapping[str, Metric], scores: Iterator[
 
 
 def write_records(path: str | Path, records: Sequence[Record]) -> None:
-    """Write records as CSV, atomically; a float is written such that reading gives the very same number.
+    """Write records as CSV, atomically; floats are written such that reading returns equal numbers.
 
     The header is ``arm,seed,subject,volume,slice`` and the metrics in order of appearance; a cell is empty where a
     record lacks the metric.

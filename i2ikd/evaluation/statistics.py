@@ -1,4 +1,4 @@
-"""Intervals, paired differences, closure and ranks of arms, from their per-volume values [seeds, volumes].
+"""Intervals, paired differences, closed gaps and ranks of arms, from their per-volume values [seeds, volumes].
 
 A missing seed or cell is NaN. An arm that trains nothing has one row, which stands for every seed.
 
@@ -67,8 +67,8 @@ class GapClosed:
         high: upper end.
         n: number of subjects.
         gap: how much better the teacher is than the student, positive if it is, in the metric's unit.
-        gap_too_small: the gap is below twice its standard deviation over seeds, so that a share of it says
-            little; ``None`` where one seed does not tell.
+        gap_too_small: the gap is below twice its standard deviation over seeds, so that a share of it
+            means little; ``None`` for one seed, which has no standard deviation.
     """
 
     mean: float

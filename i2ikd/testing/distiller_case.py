@@ -28,7 +28,7 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Situation:
-    """Shapes of what a distiller is shown.
+    """Shapes of the features and images of a check.
 
     Attributes:
         channels: of the teacher's and of the student's taps.
@@ -47,7 +47,7 @@ class Situation:
 
     @property
     def shapes(self) -> list[TapShapes]:
-        """What ``build`` is told."""
+        """Shapes of the pairs of taps, the argument of ``Distiller.build``."""
         (teacher, student), (theirs, ours) = self.channels, self.sizes
         return [TapShapes((teacher, *theirs), (student, *ours))] * self.pairs
 
@@ -104,9 +104,9 @@ class Case:
         student = leaves(student)
         torch.manual_seed(SEED)
         knowledge = self.distiller.knowledge(teacher, batch)
-        return self.evaluate_run(student, knowledge, batch)
+        return self.backward(student, knowledge, batch)
 
-    def evaluate_run(self, student: Features, knowledge: Knowledge, batch: Batch) -> Loss:
+    def backward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Loss:
         """Return loss and gradients; ``student`` holds leaves."""
         self.distiller.zero_grad(set_to_none=True)
         value = total(self.distiller(student, knowledge, batch))

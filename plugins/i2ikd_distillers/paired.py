@@ -33,7 +33,7 @@ class PairedDistiller(Distiller):
         """Make the adapters, where the method has any."""
 
     def describe(self, index: int, teacher: Tensor) -> Tensor:
-        """Return what the teacher's feature [B, C, H, W], at least float32, has to say; itself unless overridden."""
+        """Return the knowledge of one teacher feature [B, C, H, W], at least float32; by default the feature."""
         return teacher
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Batches from a person's own loader."""
+"""Batches from a loader that the user passes."""
 
 from __future__ import annotations
 

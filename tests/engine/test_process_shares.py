@@ -1,4 +1,4 @@
-"""A batch divided among processes, seen from inside one of them: what is refused, and what is said."""
+"""A batch divided among processes, seen from inside one of them: errors and messages."""
 
 from __future__ import annotations
 
