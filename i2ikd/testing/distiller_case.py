@@ -48,8 +48,8 @@ class Situation:
     @property
     def shapes(self) -> list[TapShapes]:
         """Shapes of the pairs of taps, the argument of ``Distiller.build``."""
-        (teacher, student), (theirs, ours) = self.channels, self.sizes
-        return [TapShapes((teacher, *theirs), (student, *ours))] * self.pairs
+        (teacher, student), (teacher_size, student_size) = self.channels, self.sizes
+        return [TapShapes((teacher, *teacher_size), (student, *student_size))] * self.pairs
 
     def features(self, tap_kind: Literal["features", "preactivations", "images"]) -> tuple[Features, Features, Batch]:
         """Draw teacher and student features and the batch they belong to.
@@ -123,12 +123,12 @@ class Case:
         )
 
 
-def total(answer: Tensor | dict[str, Tensor]) -> Tensor:
-    """Return what is minimised of a distiller's answer."""
-    if isinstance(answer, dict):
-        assert "loss" in answer, f"a dict of parts needs the key 'loss'; it has {sorted(answer)}"
-        return answer["loss"]
-    return answer
+def total(value: Tensor | dict[str, Tensor]) -> Tensor:
+    """Return the loss to be minimised from a distiller's return value."""
+    if isinstance(value, dict):
+        assert "loss" in value, f"a dict of parts needs the key 'loss'; it has {sorted(value)}"
+        return value["loss"]
+    return value
 
 
 def mapped(features: Features, function: Callable[[Tensor], Tensor]) -> Features:

@@ -28,7 +28,7 @@ class Contrastive(Distiller):
     difference; negatives = network inputs (zero-filled, upsampled), of other samples or of the sample itself.
 
     Needs: the output image, one pair of taps (an early one of the teacher; the student's is not used) and ``prepare``,
-    which fits phi, two 3x3 convolutions, to give the teacher's first tap from the input image through a 1x1
+    which fits phi, two 3x3 convolutions, to predict the teacher's first tap from the input image through a 1x1
     convolution, and freezes it. With negatives of ``others`` it relates samples and needs ``count`` + 1 of them.
     Knowledge, the teacher's image, is cacheable.
 

@@ -15,7 +15,7 @@ class PairedDistiller(Distiller):
     """Mean over the pairs of a loss between one feature of each network; knowledge is named ``map0``, ``map1``, ..."""
 
     def build(self, pairs: Sequence[TapShapes]) -> None:
-        """Check the pairs and size what the method needs.
+        """Check the pairs and create layers of their sizes.
 
         Raises:
             UserError: no pairs, or taps that are not feature maps [C, H, W].

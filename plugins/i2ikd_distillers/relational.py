@@ -288,7 +288,7 @@ class KernelAlignment(Relational):
     computed as 1/2 || K_X / ||K_X||_F - K_Y / ||K_Y||_F ||_F^2, K = X^T X, which is the same number and no difference
     of two near 1. Mean over the images.
 
-    Needs: pairs of taps; no parameters and no adapter, whatever the channels. In batch mode it relates samples and
+    Needs: pairs of taps; no parameters and no adapter, for any channels. In batch mode it relates samples and
     needs 2 of them.
 
     Differs from the paper: it takes the positions of all images of a batch together; here they are those of an even

@@ -161,6 +161,7 @@ def task(name: str) -> str:
 OWNER = "of the plugin faulty (faulty-plugin 0.3)"
 FAILING = PARTS[: PARTS.index("def failing_loss")].count("\n") + 1
 SCALAR = "expected the distiller Loss to return a scalar tensor, or a dict of them with the key 'loss', got"
+IMAGE = "train[0]: expected an input [C, H, W] of torch.float32 from the task, got"
 BREAKS = {
     student("raising-net"): f"'raising-net' {OWNER} failed to start: RuntimeError: no licence for this machine",
     student("lost-net"): f"'lost-net' {OWNER}: cannot import 'no_such_package:Net': ModuleNotFoundError",
@@ -176,11 +177,11 @@ BREAKS = {
     arm("failing"): f"faulty_parts.py, line {FAILING}: RuntimeError: shape '[7]' is invalid for input of size 640; ",
     arm("attention"): "registered by builtin (i2ikd 0.1.0) and faulty (faulty-plugin 0.3); write 'i2ikd:attention' or",
     arm("never"): "unknown distiller 'never'",
-    task("flat-task"): "train[0]: the task gives an input of (8, 10), torch.float32, and must give [C, H, W]",
-    task("double-task"): "train[0]: the task gives an input of (1, 8, 10), torch.float64, and must give [C, H, W]",
+    task("flat-task"): f"{IMAGE} (8, 10), torch.float32",
+    task("double-task"): f"{IMAGE} (1, 8, 10), torch.float64",
     task("larger-task"): "PlainCNN returns (2, 1, 8, 10) for a target of (2, 1, 16, 10)",
     task("uneven-task"): "conditions of unequal shape in one batch: train[0] has {'mask': (1, 8, 1)}, train[1] has",
-    task("pairs-task"): "the task's dataset gives a tuple, and must give i2ikd.Sample",
+    task("pairs-task"): "the task's dataset: expected an i2ikd.Sample, got a tuple",
     task("number-task"): "task 'number-task': expected an i2ikd.Task, got int",
 }  # fmt: skip
 

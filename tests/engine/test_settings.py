@@ -116,7 +116,7 @@ class TestOptimisers:
         [
             ("adm", r"training\.optimizer = 'adm' is unknown; did you mean 'adam'\?"),
             ("adahessian", "needs second derivatives"),
-            ("fusedadam", "'fusedadam' cannot be used here: .*; try 'adamw'"),
+            ("fusedadam", "'fusedadam' cannot be constructed: .*; try 'adamw'"),
         ],
     )
     def test_one_that_cannot_work_is_refused(self, name: str, message: str) -> None:

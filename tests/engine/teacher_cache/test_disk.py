@@ -193,7 +193,7 @@ class TestDamage:
         DAMAGE[damage](folder / "a")
         assert files.read("a", memory) is None
         (line,) = capfd.readouterr().err.splitlines()
-        assert f"{folder / 'a'}, of the teacher cache, is damaged and made anew" in line
+        assert f"{folder / 'a'}, of the teacher cache, is damaged and computed again" in line
         assert {path.name for path in folder.iterdir()} == {".lock", "b"}
         assert not (tmp_path / "sprung").exists()
         assert store(files, "a", seed=3)

@@ -187,7 +187,7 @@ def test_a_damaged_entry_is_computed_again(course: Course, identical: Any, capfd
     again_history, again_weights = course.train(arm, *DISK)
     assert course.computed == SAMPLES
     assert again_history == history and identical(again_weights, weights)
-    assert capfd.readouterr().err.count("is damaged and made anew") == 1
+    assert capfd.readouterr().err.count("is damaged and computed again") == 1
     course.train(arm, *DISK)
     assert course.computed == 0
 
