@@ -89,11 +89,11 @@ def _memory_rows(group: str, replies: dict[str, list[Reply]], engines: Sequence[
     for name in engines:
         engine = replies[name][-1]
         for what, own, other in (
-            ("process", engine.peak_mb, plain.peak_mb),
-            ("beyond what it imports", engine.peak_mb - engine.base_mb, plain.peak_mb - plain.base_mb),
+            ("process", engine.peak_mib, plain.peak_mib),
+            ("beyond what it imports", engine.peak_mib - engine.base_mib, plain.peak_mib - plain.base_mib),
         ):
             value = Spread.of([own / max(other, 1)])
-            detail = f"{own:.0f} MB instead of {other:.0f}"
+            detail = f"{own:.0f} MiB instead of {other:.0f}"
             rows.append(Row(group, f"peak memory of plain's, {name}, {what}", value, "x", 0.5, False, detail))
     return rows
 
@@ -131,9 +131,9 @@ def _epochs(plan: Plan) -> Row:
         steps = max(1, plan.base.samples // plan.base.batch)
         epochs = [workers["engine"].run_units(steps) for _ in range(5)]
     allocated, resident = (
-        ", ".join(f"{megabytes:.0f}" for megabytes in values)
-        for values in ([e.allocated_mb for e in epochs], [e.resident_mb for e in epochs])
+        ", ".join(f"{memory:.0f}" for memory in values)
+        for values in ([e.allocated_mib for e in epochs], [e.resident_mib for e in epochs])
     )
-    detail = f"{allocated} MB after epochs 1 to 5; resident {resident}"
-    grown = Spread.of([epochs[-1].allocated_mb / epochs[1].allocated_mb])
+    detail = f"{allocated} MiB after epochs 1 to 5; resident {resident}"
+    grown = Spread.of([epochs[-1].allocated_mib / epochs[1].allocated_mib])
     return Row("growth", "memory allocated after epoch 5, of that after epoch 2", grown, "x", 1.02, False, detail)

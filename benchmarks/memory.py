@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.engine_loop import train_stage
 from benchmarks.setting import Setting
-from benchmarks.turn import process_memory_mb
+from benchmarks.turn import process_memory_mib
 from i2ikd.bounded_cache import MIB
 from i2ikd.callback import NullCallback
 from i2ikd.engine.device import keep_large_blocks
@@ -27,7 +27,7 @@ _STEPS = 4
 def main(stage: str, live: bool, size: int) -> None:
     """Sum the tensors alive at the peak of a step by operator and shape, and print the memory of the process."""
     keep_large_blocks()
-    before = process_memory_mb("VmHWM")
+    before = process_memory_mib("VmHWM")
     setting = Setting(stage=stage, cache=not live, size=size)  # type: ignore[arg-type]
     meter = StorageMeter()
     with meter:
@@ -40,7 +40,7 @@ def main(stage: str, live: bool, size: int) -> None:
     for (operator, shape), size_in_bytes in sizes.most_common(_ROWS):
         table.add_row(operator, " x ".join(map(str, shape)), f"{size_in_bytes / MIB:.0f}")
     table.add_row("all", "", f"{meter.peak / MIB:.0f}", style="bold")
-    process = (process_memory_mb("VmHWM") - before) * 1e6 / MIB
+    process = process_memory_mib("VmHWM") - before
     table.add_row("the process, beyond what it imports", "", f"{process:.0f}", style="bold")
     Console().print(table)
 

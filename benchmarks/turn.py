@@ -50,7 +50,7 @@ class PipeTurn:
 
     def begin(self) -> None:
         """Send the memory after set-up and wait for the first request."""
-        self._send({"base_mb": self._peak_mb()})
+        self._send({"base_mib": self._peak_mib()})
         self._wait()
 
     def done(self) -> None:
@@ -62,7 +62,7 @@ class PipeTurn:
         if self._left == 0:
             self._synchronise()
             mean = (time.perf_counter() - self._start) / self._requested
-            memory = {"resident_mb": resident_mb(), "allocated_mb": allocated_mb(), "peak_mb": self._peak_mb()}
+            memory = {"resident_mib": resident_mib(), "allocated_mib": allocated_mib(), "peak_mib": self._peak_mib()}
             self._send({"seconds": mean, "fastest": min(self._fastest, mean), **memory, "notes": self._notes})
             self._wait()
 
@@ -86,17 +86,17 @@ class PipeTurn:
 
             torch.cuda.synchronize()
 
-    def _peak_mb(self) -> float:
+    def _peak_mib(self) -> float:
         if self._cuda:
             import torch
 
-            return torch.cuda.max_memory_allocated() / 1e6
-        return process_memory_mb("VmHWM")
+            return torch.cuda.max_memory_allocated() / 2**20
+        return process_memory_mib("VmHWM")
 
 
-def resident_mb() -> float:
-    """Return the current resident memory of this process, in 10^6 bytes."""
-    return process_memory_mb("VmRSS")
+def resident_mib() -> float:
+    """Return the current resident memory of this process, in MiB."""
+    return process_memory_mib("VmRSS")
 
 
 class _Allocations(ctypes.Structure):
@@ -107,8 +107,8 @@ class _Allocations(ctypes.Structure):
     )]  # fmt: skip
 
 
-def allocated_mb() -> float:
-    """Return the memory that this process has allocated and not freed, tensors and all else, in 10^6 bytes.
+def allocated_mib() -> float:
+    """Return the memory that this process has allocated and not freed, tensors and all else, in MiB.
 
     Resident memory also includes freed blocks that the allocator keeps. If a small block is placed in the gap of a
     large one, the next large block is taken from the system, at a step that differs between machines.
@@ -119,18 +119,18 @@ def allocated_mb() -> float:
     try:
         mallinfo2 = ctypes.CDLL("libc.so.6").mallinfo2
     except (OSError, AttributeError):
-        return resident_mb()
+        return resident_mib()
     mallinfo2.restype = _Allocations
     allocations = mallinfo2()
-    return int(allocations.uordblks + allocations.hblkhd) / 1e6
+    return int(allocations.uordblks + allocations.hblkhd) / 2**20
 
 
-def process_memory_mb(field: str) -> float:
-    """Return a field of /proc/self/status in 10^6 bytes; on other systems than Linux the peak resident memory."""
+def process_memory_mib(field: str) -> float:
+    """Return a field of /proc/self/status in MiB; on other systems than Linux the peak resident memory."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024 / 1e6
+                return int(line.split()[1]) * 1024 / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -47,19 +47,19 @@ class Reply:
     Attributes:
         seconds: Mean seconds per unit.
         fastest: Seconds of the fastest unit; on CUDA the mean.
-        resident_mb: Current resident memory of the worker, in 10^6 bytes.
-        allocated_mb: Memory allocated and not freed (``turn.allocated_mb``), in 10^6 bytes.
-        peak_mb: Peak memory so far, in 10^6 bytes; on CUDA of the device.
-        base_mb: Peak memory after imports and set-up, in 10^6 bytes; on CUDA of the device.
+        resident_mib: Current resident memory of the worker, in MiB.
+        allocated_mib: Memory allocated and not freed (``turn.allocated_mib``), in MiB.
+        peak_mib: Peak memory so far, in MiB; on CUDA of the device.
+        base_mib: Peak memory after imports and set-up, in MiB; on CUDA of the device.
         notes: Values that the variant attaches (operations or bytes of a unit).
     """
 
     seconds: float
     fastest: float
-    resident_mb: float
-    allocated_mb: float
-    peak_mb: float
-    base_mb: float
+    resident_mib: float
+    allocated_mib: float
+    peak_mib: float
+    base_mib: float
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,7 +79,7 @@ class Worker:
             cwd=ROOT,
             env=environment,
         )
-        self._base = self._receive()["base_mb"]
+        self._base = self._receive()["base_mib"]
 
     def run_units(self, units: int = 1) -> Reply:
         """Run units of work in the process and return their measurements.
@@ -90,7 +90,7 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{units}\n")
         self._process.stdin.flush()
-        return Reply(**self._receive(), base_mb=self._base)
+        return Reply(**self._receive(), base_mib=self._base)
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None

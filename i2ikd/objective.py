@@ -55,7 +55,7 @@ class TeacherRequest:
     network: str = "teacher"
 
     def __post_init__(self) -> None:
-        """Refuse a request that the cache could not tell from another one of the same class.
+        """Refuse a request that the cache could not distinguish from another one of the same class.
 
         Raises:
             UserError: it is cacheable and has no identity.
@@ -95,7 +95,7 @@ class ObjectiveContext:
         inputs: frozen networks by role (``teacher``, ``assistant``, ...).
         models: model name by role, the trained network's and those that can be built by side; for registered pairs.
         pairs: taps that the experiment states, or the name of registered ones.
-        task: data and judgement.
+        task: samples, loss and metrics.
         registry: creates components.
         example: a training batch on the device, for dry runs.
         batch_size: samples per optimiser step that this process sees.

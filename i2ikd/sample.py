@@ -1,4 +1,4 @@
-"""What flows: one slice (Sample) and several with a leading batch axis (Batch)."""
+"""Data classes: one slice (``Sample``), and several slices with a leading batch axis (``Batch``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from i2ikd.source import Volume
 class _Place(NamedTuple):
     subject: str
     volume: str
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a key
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is never called on a key
 
 
 class SampleKey(_Place):
@@ -26,7 +26,7 @@ class SampleKey(_Place):
     ``SampleKey(volume=..., index=...)``, and the volume's name stands for it: every volume is then a subject.
 
     Args:
-        subject: whom (or what) the volume is of; a subject is in one split only.
+        subject: of the volume, such as a patient; a subject is in one split only.
         volume: the volume, unique within the subject.
         index: the slice of the volume, from 0.
 
@@ -48,7 +48,7 @@ class SampleKey(_Place):
     def __new__(cls, *, volume: str, index: int) -> SampleKey: ...
 
     def __new__(cls, subject: str | None = None, volume: str | None = None, index: int | None = None) -> SampleKey:
-        """Make a key."""
+        """Create a key."""
         if volume is None or index is None:
             given = ", ".join(repr(value) for value in (subject, volume, index) if value is not None)
             raise UserError(
@@ -73,7 +73,7 @@ class Sample:
     """One slice.
 
     Attributes:
-        input: [C, H, W] float32, what the network sees.
+        input: [C, H, W] float32, input of the network.
         target: [C, H, W] float32, the image the network should return; ``None`` for an unlabelled sample, which only
             terms that need no target train on.
         conditions: further network inputs by name (DC-CNN: ``kspace``, ``mask``); may be empty.
@@ -87,17 +87,17 @@ class Sample:
 
 
 def refuse_unsound(sample: object) -> None:
-    """Raise ``UserError`` for what a task gave as a sample and is none."""
+    """Raise ``UserError`` for an item of a task's dataset that is no valid sample."""
     if not isinstance(sample, Sample):
-        raise UserError(f"the task's dataset gives a {type(sample).__name__}, and must give i2ikd.Sample")
+        raise UserError(f"the task's dataset: expected an i2ikd.Sample, got a {type(sample).__name__}")
     for words, image in (("input", sample.input), ("target", sample.target)):
         if words == "target" and image is None:
             continue
         if not isinstance(image, Tensor) or image.ndim != 3 or image.dtype != torch.float32:
             found = f"{tuple(image.shape)}, {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
             raise UserError(
-                f"{sample.key.volume}[{sample.key.index}]: the task gives an {words} of {found}, and must give "
-                "[C, H, W], torch.float32"
+                f"{sample.key.volume}[{sample.key.index}]: expected an {words} [C, H, W] of "
+                f"torch.float32 from the task, got {found}"
             )
 
 
@@ -147,7 +147,7 @@ class Batch:
         """Stack samples.
 
         Raises:
-            UserError: what is no sample, or samples of unequal shape, which one batch cannot hold.
+            UserError: an item that is no sample, or samples of unequal shape, which one batch cannot hold.
         """
         for sample in samples:
             refuse_unsound(sample)

@@ -137,7 +137,7 @@ class Task(ABC):
         return {}
 
     def reads(self, path: Path, suffixes: Sequence[str]) -> bool:
-        """Return whether ``sample_from_file`` can read a path of a folder, judged by its name.
+        """Return whether ``sample_from_file`` can read a path of a folder, by its name.
 
         Args:
             path: file or folder.

@@ -29,7 +29,7 @@ class Transform(ABC):
         Args:
             network: on the device of the batches.
             batches: calibration data from the training split, in a fixed order.
-            task: data and judgement.
+            task: samples, loss and metrics.
 
         Raises:
             UserError: the network cannot be changed in this way.

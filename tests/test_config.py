@@ -1,4 +1,4 @@
-"""The experiment: what TOML and overrides may say, and what is told apart by its digest."""
+"""The experiment: what TOML and overrides may state, and what its digest distinguishes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def overridden(*overrides: str) -> dict[str, Any]:
 
 
 class TestExperiment:
-    def test_what_is_not_said_has_the_papers_value(self) -> None:
+    def test_defaults_are_the_papers_values(self) -> None:
         experiment = check_experiment(SMALL, "here")
         training = experiment.training
         assert (training.epochs, training.batch, training.optimizer, training.lr) == (150, 4, "adam", 1e-3)
@@ -68,7 +68,7 @@ class TestExperiment:
         with pytest.raises(UserError, match=f"^here: the option '{missing}' is missing$"):
             check_experiment(document, "here")
 
-    def test_a_task_without_a_name_says_how_to_find_one(self) -> None:
+    def test_a_task_without_a_name_is_refused_with_the_remedy(self) -> None:
         with pytest.raises(UserError, match="the key 'name' is missing; `i2ikd list tasks` shows what there is"):
             check_experiment({**SMALL, "task": {"acceleration": 4}}, "here")
 
@@ -78,7 +78,7 @@ class TestExperiment:
         with pytest.raises(UserError, match=r"comparison\.\w+ names no arm; known: kd, student"):
             check_experiment(overridden(override.replace("kd'", "none'").replace("student'", "none'")), "here")
 
-    def test_references_that_nobody_chose_may_be_missing(self) -> None:
+    def test_default_references_may_be_missing(self) -> None:
         assert check_experiment(overridden("arms=[{name='other'}]"), "here").comparison.student == "student"
 
     def test_a_message_is_one_line_however_long_the_value(self) -> None:
@@ -268,7 +268,7 @@ class TestBase:
 
 
 class TestDigest:
-    def test_order_says_nothing_and_everything_else_does(self) -> None:
+    def test_it_depends_on_everything_except_the_order_of_keys(self) -> None:
         value = {"a": [1, {"b": None}], "c": "ü"}
         assert digest(value) == digest({"c": "ü", "a": [1, {"b": None}]})
         others = [{**value, "a": [{"b": None}, 1]}, {**value, "c": "u"}, {**value, "d": None}, {"a": value["a"]}]

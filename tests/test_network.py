@@ -1,4 +1,4 @@
-"""The two roles: a teacher that is only listened to, a student that is trained."""
+"""The two sides: a frozen teacher without gradients, and a student that is trained."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def batch(**conditions: Tensor) -> Batch:
     return Batch(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator), conditions)
 
 
-class TestLaidOut:
+class TestToMemoryFormat:
     def test_kernels_of_two_dimensions_get_the_format_and_others_stay(self) -> None:
         network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv3d(1, 1, 3), nn.Linear(2, 2))
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -152,9 +152,9 @@ class TestStudent:
         pupil = Network().train()
         alone = pupil(batch().input).detach()
         with Teacher(network, ["convolution"]) as teacher, Student(pupil, ["convolution"]) as student:
-            said = teacher(batch())
+            image = teacher(batch())
             output = student(batch())
-            pair = teacher.features(["convolution"], said).taps + student.features(["convolution"], output).taps
+            pair = teacher.features(["convolution"], image).taps + student.features(["convolution"], output).taps
         assert torch.equal(output, alone)
         assert not torch.equal(pair[0], pair[1])
 
@@ -163,7 +163,7 @@ class TestStudent:
             Student(network, ["convolutoin"])
 
 
-def test_features_without_an_output_say_so(network: Network) -> None:
+def test_features_without_an_output_raise(network: Network) -> None:
     with Student(network, ["last"]) as student:
         student(batch())
         with pytest.raises(AssertionError, match="taps alone"):

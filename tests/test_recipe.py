@@ -1,4 +1,4 @@
-"""Stages and terms: what a recipe may say, and what is left of it when terms have weight 0."""
+"""Stages and terms: what a recipe may state, and what is left of it when terms have weight 0."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class TestStage:
         with pytest.raises(ValidationError):
             Stage.model_validate({"name": "s", "terms": [{"distiller": "target"}], **wrong})
 
-    def test_starts_from_the_stage_before_unless_told_otherwise(self) -> None:
+    def test_starts_from_the_stage_before_by_default(self) -> None:
         assert stage("s", 1).start == "previous"
         assert stage("s", 1).epochs is None
 

@@ -128,7 +128,7 @@ class TestUnlabelled:
         assert not batch.has_targets and batch.target.numel() == 0
 
     @pytest.mark.parametrize("kinds", ["lulu", "uuuu", "llll"])
-    def test_some_of_the_samples_keep_everything_of_theirs(self, kinds: str) -> None:
+    def test_selected_samples_keep_all_their_tensors(self, kinds: str) -> None:
         samples = [sample(i) if kind == "l" else unlabelled(i) for i, kind in enumerate(kinds)]
         found = Batch.collate(samples).select(torch.tensor([3, 0]))
         expected = Batch.collate([samples[3], samples[0]])

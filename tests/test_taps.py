@@ -1,4 +1,4 @@
-"""Taps: features by module path, in order, from a network that does not know that it is listened to."""
+"""Taps: features by module path, in order, from a network whose code is unchanged."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TestInputs:
 
 
 class TestExpand:
-    def test_a_star_counts_as_a_person_does(self) -> None:
+    def test_a_star_sorts_numbers_by_value(self) -> None:
         assert expand(Cascades(12), "cascades.*") == [f"cascades.{i}" for i in range(12)]
         paths = expand(Cascades(11), "cascades.*.layers.1")
         assert paths[8:] == ["cascades.8.layers.1", "cascades.9.layers.1", "cascades.10.layers.1"]
@@ -98,7 +98,7 @@ class TestExpand:
         assert expand(network, "cascades.*.*.0") == ["cascades.0.layers.0", "cascades.1.layers.0"]
         assert expand(network, "cascades.1") == ["cascades.1"]
 
-    def test_a_path_that_matches_nothing_is_told_what_there_is(self, network: Cascades) -> None:
+    def test_a_path_that_matches_nothing_is_refused_with_existing_modules(self, network: Cascades) -> None:
         with pytest.raises(UserError) as caught:
             expand(network, "cascades.*.layer.1", "teacher")
         message = str(caught.value)
@@ -106,7 +106,7 @@ class TestExpand:
         assert "13 modules exist, e.g. " in message
         assert "cascades.0.layers.1" in message
 
-    def test_a_path_like_nothing_is_told_the_first_modules(self, network: Cascades) -> None:
+    def test_a_path_unlike_any_module_is_refused_with_the_first_modules(self, network: Cascades) -> None:
         with pytest.raises(UserError, match=r"e.g. cascades, cascades.0, "):
             expand(network, "§§§")
         with pytest.raises(UserError, match="matches no module"):
@@ -123,7 +123,7 @@ class TestResolvePairs:
         written = [("cascades.1", "cascades.0"), ("cascades.0", "cascades.1.layers.0")]
         assert resolve_pairs(network, network, written) == written
 
-    def test_unequal_counts_are_told_with_both_sides(self) -> None:
+    def test_unequal_counts_are_reported_for_both_sides(self) -> None:
         with pytest.raises(UserError) as caught:
             resolve_pairs(Cascades(3), Cascades(2), [["cascades.*", "cascades.*"]])
         message = str(caught.value)
@@ -142,7 +142,7 @@ class TestResolvePairs:
 
 
 class TestTaps:
-    def test_give_what_the_modules_gave_in_the_order_asked_for(self, network: Cascades) -> None:
+    def test_return_the_modules_outputs_in_the_requested_order(self, network: Cascades) -> None:
         first = network.cascades[0].layers[0](image())
         second = network.cascades[0].layers[1](first.relu())
         with Taps(network, ["cascades.0.layers.0", "cascades.0.layers.1", "cascades.1"]) as taps:
@@ -158,7 +158,7 @@ class TestTaps:
         assert torch.equal(once, network.cascades[0].layers[0](image()))
         assert not torch.equal(once, again)
 
-    def test_a_path_asked_for_twice_is_captured_once(self, network: Cascades) -> None:
+    def test_a_path_requested_twice_is_captured_once(self, network: Cascades) -> None:
         with Taps(network, ["cascades.0.layers.1", "cascades.0.layers.1"]) as taps:
             network(image())
             assert len(taps.take(["cascades.0.layers.1"])) == 1
@@ -210,7 +210,7 @@ class TestTaps:
             network(torch.zeros(2, 3, 5, 7))
         assert hooks(network) == 0
 
-    def test_other_people_s_hooks_stay(self, network: Cascades) -> None:
+    def test_hooks_of_other_code_stay(self, network: Cascades) -> None:
         network.cascades[0].register_forward_hook(lambda module, inputs, output: None)
         with Taps(network, ["cascades.0"]):
             assert hooks(network) == 2

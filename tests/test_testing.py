@@ -1,4 +1,4 @@
-"""The conformance checks pass what is right, and say in a sentence what is wrong with what is not."""
+"""The conformance checks pass correct components, and name the broken rule of others."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_right_distiller_passes() -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using a target size")
-def test_a_wrong_distiller_is_told_what_is_wrong(wrong: type[Distiller], sentence: str) -> None:
+def test_the_fault_of_a_wrong_distiller_is_named(wrong: type[Distiller], sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         check_distiller(wrong)
 
@@ -222,7 +222,7 @@ def test_a_right_task_passes() -> None:
         ),
     ],
 )
-def test_a_wrong_task_is_told_what_is_wrong(task: Task, sentence: str) -> None:
+def test_the_fault_of_a_wrong_task_is_named(task: Task, sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         check_task(task)
 
@@ -267,7 +267,7 @@ def test_a_right_metric_passes() -> None:
         (variant(MeanSquare, scope="pixel")(), "scope is"),
     ],
 )
-def test_a_wrong_metric_is_told_what_is_wrong(metric: Metric, sentence: str) -> None:
+def test_the_fault_of_a_wrong_metric_is_named(metric: Metric, sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         check_metric(metric)
 
@@ -330,7 +330,7 @@ def test_a_right_model_passes() -> None:
         (InPlace, "changes its input in place"),
     ],
 )
-def test_a_wrong_model_is_told_what_is_wrong(wrong: type[nn.Module], sentence: str) -> None:
+def test_the_fault_of_a_wrong_model_is_named(wrong: type[nn.Module], sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         check_model(wrong, noise_batch())
 
@@ -383,6 +383,6 @@ def test_a_right_plugin_passes(target: Any) -> None:
         (module(register_models=registering({"target": unknown_type})), "cannot resolve the type hints"),
     ],
 )
-def test_a_wrong_plugin_is_told_what_is_wrong(wrong: types.ModuleType, sentence: str) -> None:
+def test_the_fault_of_a_wrong_plugin_is_named(wrong: types.ModuleType, sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         check_plugin(wrong)

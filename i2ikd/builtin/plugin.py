@@ -45,7 +45,7 @@ def register_distillers(register: Register) -> None:
 
 @hookimpl
 def register_objectives(register: Register) -> None:
-    """The default objective."""
+    """Register the default objective."""
     register(
         "weighted-terms",
         "i2ikd.builtin.objectives.weighted_terms:WeightedTerms",

@@ -13,7 +13,7 @@ class JsonLines:
     """Tracker that appends the numbers of every epoch to a file, one JSON object per line.
 
     Args:
-        path: the file; existing content is kept.
+        path: the file; existing content is preserved.
 
     Raises:
         UserError: the file cannot be opened for writing.

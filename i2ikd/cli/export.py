@@ -29,4 +29,4 @@ def command(run: Path, output: Path, name: str, overrides: tuple[str, ...]) -> N
     context = context_of(run, None, overrides)
     exporter = context.registry.get("exporter", name).resolve()
     exporter(load_network(context.registry, finished_run(run)), context.example(), output)
-    click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {name}")
+    click.echo(f"{output}: {output.stat().st_size / 2**20:.2f} MiB, {name}")

@@ -1,1 +1,1 @@
-"""Training: one loop for everything, stages and recipes, checkpoints, the knowledge bank, device and precision."""
+"""Training: one loop for everything, stages and recipes, checkpoints, the teacher cache, device and precision."""

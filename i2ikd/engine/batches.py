@@ -156,12 +156,12 @@ def ordered(dataset: SampleDataset, size: int) -> Iterator[Batch]:
         yield Batch.collate(pending)
 
 
-class KeptBatches:
+class CachedBatches:
     """Iterable of batches that are equal in every iteration, cached if all of them together are within a limit.
 
     Args:
         make: returns an iterator of the batches, in order.
-        limit_mib: the most memory for the cached batches, in MiB; beyond it, every iteration makes them again.
+        limit_mib: the most memory for the cached batches, in MiB; beyond it, every iteration collates them again.
     """
 
     def __init__(self, make: Callable[[], Iterator[Batch]], limit_mib: float = 256) -> None:
@@ -210,7 +210,7 @@ class LoaderBatches:
     stable = False
 
     def __init__(self, loader: Iterable[Any], seed: int) -> None:
-        require_single_process("training on a loader of your own (i2ikd.distill)")
+        require_single_process("training on a loader that you pass (i2ikd.distill)")
         self._loader = loader
         self._seed = seed
         try:

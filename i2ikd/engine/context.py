@@ -31,9 +31,9 @@ class TrainingContext:
 
     Attributes:
         registry: creates objectives and distillers.
-        task: data and judgement.
+        task: samples, loss and metrics.
         batches: training batches.
-        validation: makes an iterator of the validation batches, in order; ``None``: nothing to select weights by.
+        validation: returns an iterator of the validation batches, in order; ``None``: weights are not selected.
         device: of networks and batches.
         precision: of the networks' forward passes.
         inputs: frozen networks by role (``teacher``, ...), on the device.
@@ -41,10 +41,10 @@ class TrainingContext:
         pairs: taps that the experiment states.
         caches: of each input network's outputs, by role.
         left_networks: returns a further network that an input's run left behind, by role and name.
-        build: makes a freshly initialised network of a side of the experiment.
+        build: returns a freshly initialised network of a side of the experiment.
         group: the processes that train together.
         callback: receives the events of the loop.
-        preparation_batches: how many batches ``Distiller.prepare`` sees at most.
+        preparation_batches: largest number of batches passed to ``Distiller.prepare``.
     """
 
     registry: Registry
@@ -87,7 +87,7 @@ class TrainingContext:
 
     @property
     def autocast(self) -> Callable[[], AbstractContextManager[object]]:
-        """Makes the context manager under which networks run."""
+        """Returns the context manager under which networks run."""
         return partial(autocast, self.device, self.precision)
 
     def left_network(self, role: str, name: str) -> nn.Module:

@@ -11,7 +11,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from i2ikd.config import Training
 from i2ikd.errors import UserError, nearest
 
-TORCHS_OWN: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
+TORCH_OPTIMISERS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
 """Optimisers that timm returns under these names; constructed directly, because importing timm takes two seconds."""
 
 
@@ -26,8 +26,10 @@ def make_optimiser(parameters: Iterable[nn.Parameter], training: Training) -> Op
         UserError: a name unknown to timm, an optimiser that needs second derivatives, or one whose constructor fails.
     """
     name = training.optimizer
-    if name in TORCHS_OWN:
-        return TORCHS_OWN[name]([{"params": list(parameters)}], lr=training.lr, weight_decay=training.weight_decay)
+    if name in TORCH_OPTIMISERS:
+        return TORCH_OPTIMISERS[name](
+            [{"params": list(parameters)}], lr=training.lr, weight_decay=training.weight_decay
+        )
     from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 
     known = [str(optimizer) for optimizer in list_optimizers()]
@@ -41,7 +43,7 @@ def make_optimiser(parameters: Iterable[nn.Parameter], training: Training) -> Op
         )
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise UserError(f"training.optimizer = {name!r} cannot be used here: {reason}; try 'adamw'") from error
+        raise UserError(f"training.optimizer = {name!r} cannot be constructed: {reason}; try 'adamw'") from error
 
 
 def set_rate(optimiser: Optimizer, training: Training, epochs: int, epoch: int) -> None:

@@ -26,7 +26,7 @@ from i2ikd.transform import Transform
 
 @dataclass(frozen=True)
 class Run:
-    """One node of an experiment's graph: what determines its numbers, where its files are, what it needs."""
+    """Node of an experiment's graph: specification, stages, folder, and the runs whose networks it requires."""
 
     name: str
     """E.g. ``students/kd-mri/seed0``."""
@@ -34,7 +34,7 @@ class Run:
     stages: tuple[PlannedStage, ...]
     folder: RunFolder
     inputs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
-    """Runs whose networks it needs, by role; several of one role are combined into one network."""
+    """Runs whose networks it requires, by role; several of one role are combined into one network."""
 
     @property
     def required(self) -> list[Run]:
@@ -49,7 +49,7 @@ def train_runs(runs: Sequence[Run], shared: TrainingContext) -> None:
 
     Raises:
         Interrupted: after checkpoints were saved.
-        UserError: what the loop refuses, or a full disk.
+        UserError: an error of the loop, or a full disk.
     """
     waiting = [run for run in runs if not run.folder.finished]
     if not waiting:
@@ -121,8 +121,8 @@ def create_transforms(registry: Registry, references: Sequence[Mapping[str, Any]
         name, options = reference["name"], {key: value for key, value in reference.items() if key != "name"}
         transform = registry.create("transform", name, options, f"{where}, transform {name!r}")
         if not isinstance(transform, Transform):
-            found = type(transform).__name__
-            raise UserError(f"{where}: expected the transform {name!r} to be an i2ikd.Transform, got {found}")
+            actual = type(transform).__name__
+            raise UserError(f"{where}: expected the transform {name!r} to be an i2ikd.Transform, got {actual}")
         made.append(transform)
     return made
 
@@ -153,7 +153,7 @@ def _finish(run: Run, trainer: Trainer) -> None:
 
 
 def save_weights(specification: RunSpecification, folder: RunFolder, network: nn.Module) -> None:
-    """Write a network's weights with what is needed to build it again."""
+    """Write a network's weights with the model, options and seed that build it again."""
     content = {
         "model": specification.model,
         "options": specification.options,

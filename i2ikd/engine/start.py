@@ -1,4 +1,4 @@
-"""Weights of one network set in another: by equal name and shape, or by a layer map."""
+"""Copies of weights from one network to another: by equal name and shape, or by a layer map."""
 
 from __future__ import annotations
 
@@ -68,29 +68,29 @@ def mapped_tensors(source: nn.Module, network: nn.Module, pairs: TapPairs, where
 
     Args:
         source: network that the weights come from.
-        network: network that gets them.
+        network: network that receives them.
         pairs: (source's module path, network's module path), with ``*`` expanded in order.
-        where: how messages name the place.
+        where: prefix of error messages.
 
     Raises:
         UserError: a path that matches nothing, or modules whose tensors differ in name or shape.
     """
-    have, places = _state(source), plain_tensors(network)
+    tensors, places = _state(source), plain_tensors(network)
     found: dict[str, Tensor] = {}
     for left, right in resolve_pairs(source, network, pairs):
-        ours = {name.removeprefix(right + "."): name for name in places if name.startswith(right + ".")}
-        theirs = {name.removeprefix(left + "."): name for name in have if name.startswith(left + ".")}
-        if ours.keys() != theirs.keys() or not ours:
+        own_names = {name.removeprefix(right + "."): name for name in places if name.startswith(right + ".")}
+        source_names = {name.removeprefix(left + "."): name for name in tensors if name.startswith(left + ".")}
+        if own_names.keys() != source_names.keys() or not own_names:
             raise UserError(
                 f"{where}: expected {left!r} and {right!r} to have the same tensors, got "
-                f"{', '.join(sorted(theirs)) or 'none'} and {', '.join(sorted(ours)) or 'none'}"
+                f"{', '.join(sorted(source_names)) or 'none'} and {', '.join(sorted(own_names)) or 'none'}"
             )
-        for key, name in ours.items():
-            tensor, shape = have[theirs[key]], getattr(*places[name]).shape
+        for key, name in own_names.items():
+            tensor, shape = tensors[source_names[key]], getattr(*places[name]).shape
             if tensor.shape != shape:
                 raise UserError(
-                    f"{where}: expected {theirs[key]!r} and {name!r} to have one shape, got {list(tensor.shape)} and "
-                    f"{list(shape)}"
+                    f"{where}: expected {source_names[key]!r} and {name!r} to have one shape, "
+                    f"got {list(tensor.shape)} and {list(shape)}"
                 )
             found[name] = tensor
     return found

@@ -1,4 +1,4 @@
-"""Where a stage's weights come from: the stage before, a fresh initialisation, or an input network."""
+"""Initial weights of a stage: those of the stage before, a fresh initialisation, or an input network's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def set_start_weights(
     """Set the weights that a stage starts from.
 
     Args:
-        stage: whose ``start`` counts.
+        stage: its ``start`` is used.
         network: to be trained, with its training transforms applied.
         shared: input networks.
         model: name of the network's model and its side.
@@ -39,15 +39,17 @@ def set_start_weights(
     if stage.start == "previous":
         return
     if isinstance(stage.start, Start):
-        _take(stage.start, network, shared, model, where)
+        _copy_from_input(stage.start, network, shared, model, where)
         return
     if fresh is None:
-        raise UserError(f"{where} starts fresh, and the network was given without a way to build it again")
+        raise UserError(f"{where} starts fresh: expected a function that builds the network again, got none")
     seed_torch(seed, "network")
     network.load_state_dict(fresh().state_dict())
 
 
-def _take(start: Start, network: nn.Module, shared: TrainingContext, model: tuple[str, str], where: str) -> None:
+def _copy_from_input(
+    start: Start, network: nn.Module, shared: TrainingContext, model: tuple[str, str], where: str
+) -> None:
     role = start.source
     if role not in shared.inputs:
         raise UserError(f"{where} starts from {role!r}, and this run has no such input network")

@@ -132,7 +132,7 @@ class RunFolder:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{file} is not JSON: {error}; delete it to have it made again") from None
+            raise UserError(f"{file} is not JSON: {error}; delete it, and the command writes it again") from None
 
     def write(self, name: str, value: Any) -> None:
         """Write ``name``.json atomically; the folder is created.

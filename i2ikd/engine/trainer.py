@@ -44,7 +44,7 @@ class Trainer:
         model: name of the network's model, for registered pairs.
         fresh: builds the network again, for stages that start fresh.
         side: which side of an experiment the network is.
-        transforms: training transforms, applied here and folded by ``plain_network``.
+        transforms: training transforms, applied at construction and folded by ``plain_network``.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class Trainer:
         self._shared.events.on_stage_end(self._stage_context(index))
 
     def _eval_network(self) -> nn.Module:
-        """Return the network whose weights count: the moving average where there is one."""
+        """Return the network that is validated and saved: the moving average if the stage has one."""
         assert self.objective is not None
         if self._ema is not None:
             module: nn.Module = self._ema.module
@@ -295,7 +295,7 @@ class Trainer:
             self._best = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next step depends on."""
+        """Return all state that the next step depends on."""
         state: dict[str, Any] = {
             "epoch": self.epoch,
             "step": self.step,

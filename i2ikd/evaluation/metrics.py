@@ -1,4 +1,4 @@
-"""The built-in metrics: PSNR, SSIM, NMSE, HFN and MAE; a metric's name says its scope and its peak.
+"""The built-in metrics: PSNR, SSIM, NMSE, HFN and MAE; a metric's name states its scope and its peak.
 
 The peak (data range) always comes from the target or is fixed, never from the prediction. Where a target has no
 signal (its maximum is not positive, or it has no edges) a ratio to it is undefined: such a score is NaN, and

@@ -127,7 +127,7 @@ def profile(
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a report says of the device, e.g. ``cpu (x86_64)``."""
+    """Return the name of a device for reports, e.g. ``cpu (x86_64)``."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"{device.type} ({platform.processor() or platform.machine()})"

@@ -1,4 +1,4 @@
-"""Scores of every slice as records: computed in parallel, kept as CSV, condensed to one value a volume."""
+"""Scores of every slice as records: computed in parallel, stored as CSV, reduced to one value per volume."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VolumeName(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """Scores of one arm with one seed on one slice; a volume's score stands on each of its slices."""
+    """Scores of one arm with one seed on one slice; a volume's score is repeated on each of its slices."""
 
     arm: str
     seed: int
@@ -45,7 +45,7 @@ class Record:
 
     @property
     def whole(self) -> VolumeName:
-        """The volume that the slice is of."""
+        """The volume that contains the slice."""
         return VolumeName(self.subject, self.volume)
 
 
@@ -58,7 +58,7 @@ class VolumeImages:
         predictions: [S, H, W].
         targets: [S, H, W].
         indices: of its slices; ``None``: 0, 1, ...
-        subject: whom the volume is of; ``None``: its name.
+        subject: of the volume; ``None``: the volume's name.
     """
 
     name: str
@@ -126,7 +126,7 @@ def _cores() -> int:
 
 
 def _calls(volume: VolumeImages, metrics: Mapping[str, Metric]) -> list[_Call]:
-    """List what is to be computed, in the order in which ``_rows`` takes the results."""
+    """Return the metric calls of a volume, in the order in which ``_rows`` reads the results."""
     predictions, targets = volume.predictions, volume.targets
     if predictions.ndim != 3 or predictions.shape != targets.shape:
         raise UserError(
@@ -152,7 +152,7 @@ def _rows(volume: VolumeImages, metrics: Mapping[str, Metric], scores: Iterator[
 
 
 def write_records(path: str | Path, records: Sequence[Record]) -> None:
-    """Write records as CSV, atomically; a float is written such that reading gives the very same number.
+    """Write records as CSV, atomically; floats are written such that reading returns equal numbers.
 
     The header is ``arm,seed,subject,volume,slice`` and the metrics in order of appearance; a cell is empty where a
     record lacks the metric.
@@ -171,7 +171,7 @@ def write_records(path: str | Path, records: Sequence[Record]) -> None:
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """Read what ``write_records`` wrote.
+    """Read records from a file written by ``write_records``.
 
     Raises:
         UserError: the file cannot be read, or is no table of records; the message names file and line.
@@ -183,7 +183,7 @@ def read_records(path: str | Path) -> list[Record]:
             if header[: len(_HEAD_WITHOUT_SUBJECT)] == _HEAD_WITHOUT_SUBJECT:
                 raise UserError(
                     f"{path} has no column 'subject': an older version of i2ikd wrote it; run `i2ikd compare` again on "
-                    "its folder, which scores the saved weights anew without training"
+                    "its folder, which scores the saved weights again without training"
                 )
             if header[: len(_HEAD)] != _HEAD:
                 raise UserError(f"{path} is no table of records: its first line must start with {','.join(_HEAD)}")

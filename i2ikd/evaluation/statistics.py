@@ -1,4 +1,4 @@
-"""Intervals, paired differences, closure and ranks of arms, from their per-volume values [seeds, volumes].
+"""Intervals, paired differences, closed gaps and ranks of arms, from their per-volume values [seeds, volumes].
 
 A missing seed or cell is NaN. An arm that trains nothing has one row, which stands for every seed.
 
@@ -67,8 +67,8 @@ class GapClosed:
         high: upper end.
         n: number of subjects.
         gap: how much better the teacher is than the student, positive if it is, in the metric's unit.
-        gap_too_small: the gap is below twice its standard deviation over seeds, so that a share of it says
-            little; ``None`` where one seed does not tell.
+        gap_too_small: the gap is below twice its standard deviation over seeds, so that a share of it
+            means little; ``None`` for one seed, which has no standard deviation.
     """
 
     mean: float
@@ -98,7 +98,7 @@ def _table(values: np.ndarray) -> np.ndarray:
 def _matched(
     tables: Sequence[np.ndarray], subjects: Sequence[str] | None = None
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Give the tables one shape, and NaN wherever one of them lacks the value; drop what is empty then.
+    """Broadcast the tables to one shape, with NaN wherever one of them has no value; drop empty rows and columns.
 
     Returns:
         The tables [seeds, volumes], and each volume's subject [volumes] as a number, 0, 1, ... in order of appearance.
@@ -114,14 +114,16 @@ def _matched(
     return list(stack[:, seeds][:, :, volumes]), _numbered(subjects, volumes)
 
 
-def _numbered(subjects: Sequence[str] | None, kept: np.ndarray) -> np.ndarray:
-    """Number the subjects of the columns in ``kept`` [volumes] in order of appearance."""
+def _numbered(subjects: Sequence[str] | None, present: np.ndarray) -> np.ndarray:
+    """Number the subjects of the columns that are ``present`` [volumes] in order of appearance."""
     if subjects is None:
-        return np.arange(np.count_nonzero(kept))
-    if len(subjects) != len(kept):
-        raise UserError(f"subjects: expected one for each of the {len(kept)} volumes of the table, got {len(subjects)}")
+        return np.arange(np.count_nonzero(present))
+    if len(subjects) != len(present):
+        raise UserError(
+            f"subjects: expected one for each of the {len(present)} volumes of the table, got {len(subjects)}"
+        )
     numbers: dict[str, int] = {}
-    columns = [numbers.setdefault(name, len(numbers)) for name, keep in zip(subjects, kept, strict=True) if keep]
+    columns = [numbers.setdefault(name, len(numbers)) for name, flag in zip(subjects, present, strict=True) if flag]
     return np.array(columns, np.intp)
 
 
@@ -226,7 +228,7 @@ def _signed_rank(differences: np.ndarray) -> float:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Correct p-values for their number (Holm 1979): family-wise, whatever their dependence.
+    """Correct p-values for their number (Holm 1979): family-wise, for any dependence between them.
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'b': 0.06, 'c': 0.06}
@@ -249,11 +251,11 @@ def gap_closed(
     level: float = 0.95,
     seed: int = 0,
 ) -> GapClosed:
-    """Return which share of the student-teacher gap an arm closes; all three are [seeds, volumes].
+    """Return the share of the student-teacher gap that an arm closes; all three are [seeds, volumes].
 
     Means are over the seeds and volumes that all three have, and the bootstrap draws the same seeds and subjects for
-    all three; ``interval`` describes the arguments. The gap itself is judged on what student and teacher have in
-    common.
+    all three; ``interval`` describes the arguments. The gap itself is computed on the seeds and volumes that
+    student and teacher have in common.
 
     Raises:
         UserError: the three have no seed and volume in common.

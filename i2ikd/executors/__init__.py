@@ -1,1 +1,1 @@
-"""Where the jobs of an experiment run: in this process, in local processes, on a Slurm cluster."""
+"""Execution of an experiment's jobs: in this process, in local processes, on a Slurm cluster."""

@@ -1,4 +1,4 @@
-"""Jobs, the executor interface, scheduling by what jobs need, and the executor that runs jobs in this process."""
+"""Jobs, the executor interface, scheduling by requirements, and the executor that runs jobs in this process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Job:
 
     Attributes:
         name: for messages, e.g. ``students/kd-mri/seed0``.
-        key: content address, under which a job of an earlier command is found again.
+        key: content address of the job, under which an earlier command registered it.
         payload: JSON from which another process makes the same job.
         affinity: jobs of equal affinity share state in a worker, e.g. the seed.
         run: trains it in this process; takes the callback.
         is_finished: whether its results exist.
         replay: passes the results of a job trained by another process to a callback.
         provides: digests of the runs it trains.
-        requires: digests of the runs it needs, whoever trains them.
+        requires: digests of the runs it needs, whichever job trains them.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Outcome(TypedDict):
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker process needs before its first job, as JSON.
+    """Setup of a worker process before its first job, as JSON.
 
     Attributes:
         entry: ``package.module:function``; called with ``arguments``, it returns a function that performs payloads.
@@ -95,7 +95,7 @@ class Executor(Protocol):
         """Wait until one of the submitted jobs is finished, and return it.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM, here or in the process of the job.
+            Interrupted: Ctrl-C or SIGTERM, in this process or in that of the job.
             UserError: a job failed; the message names it.
         """
 

@@ -34,8 +34,8 @@ def make_executor(
         callback: receives the events of training, and the histories of runs trained by other processes.
         log: prints the start and the end of jobs trained by other processes.
         folder: for workers' logs.
-        setup: returns what workers need, for a number of threads.
-        name: ``here``: this machine; ``slurm``: jobs of a cluster; ``submitit-local``: this machine in its manner.
+        setup: returns the setup of workers for a number of threads.
+        name: ``here``: this machine; ``slurm``: jobs of a cluster; ``submitit-local``: the same on this machine.
         processes: how many jobs at a time; ``None``: one, on a cluster all that can start.
         options: of the cluster's jobs, for submitit.
         label: name of the cluster's jobs.

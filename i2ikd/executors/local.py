@@ -27,11 +27,11 @@ _POLL_SECONDS = 0.5
 
 
 class ProcessExecutor:
-    """Trains several jobs at a time. A worker's output goes to a log of its own in ``folder``.
+    """Trains several jobs at a time. Each worker writes its output to a separate log in ``folder``.
 
     Args:
         slots: number of processes; each gets that part of torch's threads, and one GPU where there are several.
-        setup: returns what workers need, for a number of threads.
+        setup: returns the setup of workers for a number of threads.
         folder: for the logs.
         log: prints the start and the end of every job.
         callback: receives the history of a run when it is finished.
@@ -147,7 +147,7 @@ class _Worker:
         self.seconds = 0.0
         self.log = log
         with log.open("w", encoding="utf-8") as stream:
-            # A session of its own: Ctrl-C in the terminal reaches it through its parent alone, and once.
+            # A separate session: Ctrl-C in the terminal reaches the worker only through its parent, and once.
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "i2ikd.executors.worker"],
                 stdin=subprocess.PIPE,
@@ -175,7 +175,7 @@ class _Worker:
     def outcome(self) -> Outcome | None:
         """Read the outcome of its job; ``None`` where it died without one."""
         readable = select.select([self.outcomes], [], [], 0)[0]
-        line = self.outcomes.readline() if readable else ""  # not readable: dead, but a child of its own holds the pipe
+        line = self.outcomes.readline() if readable else ""  # not readable: dead, but a child process holds the pipe
         self.job, self.seconds = None, time.monotonic() - self._began
         return json.loads(line) if line.endswith("\n") else None
 

@@ -1,4 +1,4 @@
-"""Performing a job's payload in a process that did not make the job."""
+"""Training of a job's payload in a worker process."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from i2ikd.executors.worker_errors import crash, refusal
 _DEFAULTS: dict[str, Any] = {"timeout_min": 240}
 _SHARED = {"name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "stderr_to_stdout"}
 _REQUEUES = 100
-"""How often a job may reach its time limit."""
+"""Largest number of times that a job may reach its time limit."""
 _FILES_SECONDS = 60.0
 """How long a shared file system may take until a file written on a node is visible on this machine."""
 _CANCEL_SECONDS = 40.0
@@ -67,7 +67,7 @@ def _catch_signals() -> Callable[[], None]:
     Returns:
         A function to call then: it requeues the job and ends the process if a signal requested that, else nothing.
     """
-    wanted: list[Callable[[], object]] = []
+    requeues: list[Callable[[], object]] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -77,7 +77,7 @@ def _catch_signals() -> Callable[[], None]:
         if callable(requeue):
 
             def stop_then_requeue(number: int, frame: FrameType | None) -> None:
-                wanted.append(lambda: requeue(number, frame))
+                requeues.append(lambda: requeue(number, frame))
                 os.kill(os.getpid(), signal.SIGTERM)
 
             signal.signal(number, stop_then_requeue)
@@ -86,21 +86,21 @@ def _catch_signals() -> Callable[[], None]:
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         catch(number)
 
-    def requeue_if_wanted() -> None:
-        for requeue in wanted[:1]:
+    def requeue_if_requested() -> None:
+        for requeue in requeues[:1]:
             requeue()
 
-    return requeue_if_wanted
+    return requeue_if_requested
 
 
 class SlurmExecutor:
     """Trains jobs on a cluster; their logs are in ``folder``.
 
     Args:
-        cluster: ``slurm``, or ``local``: processes of this machine in the manner of a cluster, for trying out.
+        cluster: ``slurm``, or ``local``: processes of this machine through the same interface, for trials.
         options: submitit's parameters; those of Slurm alone (partition, qos, ...) by their plain names.
         slots: how many jobs at a time.
-        setup: returns what workers need, for a number of threads.
+        setup: returns the setup of workers for a number of threads.
         folder: for the logs, on a file system that the nodes share.
         log: prints the submission and the end of every job.
         callback: receives the history of a run when it is finished.
@@ -165,7 +165,7 @@ class SlurmExecutor:
         """Submit the job, or find the one that an earlier command submitted for it.
 
         Raises:
-            UserError: the cluster does not take it, or does not answer.
+            UserError: the cluster rejects it or does not respond.
         """
         handle = self._submitted_before(job)
         if handle is not None:
@@ -174,7 +174,7 @@ class SlurmExecutor:
             try:
                 self._executor.update_parameters(name=self._label)
                 handle = self._watched(self._executor.submit(RemoteJob(self._setup, job.payload)))
-            except Exception as error:  # submitit's own, and whatever sbatch makes of a wrong parameter
+            except Exception as error:  # submitit's errors, and any of sbatch for a wrong parameter
                 reason = " ".join(str(error).split())
                 raise UserError(f"{job.name} could not be submitted: {reason}") from error
             self._remember(job.key, str(handle.job_id))
@@ -220,7 +220,7 @@ class SlurmExecutor:
     def _finished_job(self, job: Job, handle: Any) -> Job:
         try:
             outcome: Outcome = handle.result()
-        except Exception as error:  # whatever a job without a result makes submitit raise
+        except Exception as error:  # submitit raises various errors for a job without a result
             if self._stop.requested:
                 raise Interrupted from None
             how = f"its job {handle.job_id} ended without a result ({handle.state})"

@@ -50,7 +50,7 @@ def check(graph: RunGraph, arms: Sequence[Arm]) -> None:
     """Build and run every network once, set up every objective and optimiser of the arms and of the teacher.
 
     Raises:
-        UserError: the first thing that cannot work.
+        UserError: the first check that fails.
     """
     context = graph.context
     for split in _SPLITS:

@@ -1,4 +1,4 @@
-"""One comparison from beginning to end: train what is missing, score, count costs, summarise, write."""
+"""A whole comparison: train the missing runs, score, count costs, summarise, write."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TableRow:
     combine: Mapping[str, Any] | None = field(default=None)
 
     def architecture(self, seed: int) -> str:
-        """Return a digest of what determines costs, whatever the weights."""
+        """Return a digest of what costs depend on: architecture, transforms and combination, without the weights."""
         specifications = [run.specification for run in self.runs[seed]]
         return digest([[(s.model, s.options) for s in specifications], list(self.transforms), self.combine])
 
@@ -62,25 +62,25 @@ def compare(
     lockstep: bool = False,
     executor: Executor | None = None,
 ) -> Comparison:
-    """Train what is missing, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
+    """Train the missing runs, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
 
     Args:
         graph: of the experiment's runs.
         arms: its arms, or some of them.
         seeds: its seeds, or others.
-        log: prints what is reused and what is trained.
+        log: prints which runs are reused and which are trained.
         lockstep: train the arms of a seed in one pass.
-        executor: trains what is missing; this process without callbacks, unless given.
+        executor: trains the missing runs; by default this process, without callbacks.
 
     Raises:
         Interrupted: after checkpoints were saved.
-        UserError: what cannot work; before any training where that can be known.
+        UserError: invalid settings, components or data, before any training where possible.
     """
     context = graph.context
     check(graph, arms)
     columns, metrics = table_metrics(context)
     scorer = Scorer(context, metrics, log)
-    scorer.baselines()  # reads the whole test split: what is wrong in it shows before training
+    scorer.baselines()  # reads the whole test split, so that its errors are raised before training
     for line in (*unequal_budgets(graph, arms, seeds[0]), *missing_levers(graph, arms)):
         log(line)
     wanted = plan(graph, arms, seeds, lockstep=lockstep)

@@ -1,4 +1,4 @@
-"""What a comparison shows, in plain words: whether the teacher is worth copying, and which arms beat the control."""
+"""Conclusions of a comparison as sentences: whether the teacher is above the control, and which arms are."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _mean(row: Row, column: str) -> float:
 
 def _relation(difference: Difference) -> str:
     if math.isnan(difference.low) or difference.low <= 0 <= difference.high:
-        return "cannot be told apart from"
+        return "is not distinguishable from"
     return "is above" if difference.mean > 0 else "is below"
 
 

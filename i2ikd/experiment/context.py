@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from i2ikd.config import Experiment
-from i2ikd.engine.batches import KeptBatches, ordered
+from i2ikd.engine.batches import CachedBatches, ordered
 from i2ikd.engine.device import keep_large_blocks, resolve_device
 from i2ikd.engine.precision import Precision, resolve_precision
 from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
@@ -22,12 +22,12 @@ from i2ikd.task import SampleDataset, Task
 
 
 class ExperimentContext:
-    """Everything the runs of one experiment share, whatever is trained.
+    """Shared state of the runs of one experiment: task, data, device, precision and store.
 
     Args:
         experiment: as read from TOML.
         registry: of all components.
-        out: output folder; runs are kept in its store.
+        out: output folder; runs are saved in its store.
         group: the processes that train together; each has a context, and the main one writes.
         remote: whether runs are trained on other machines, so that this one need not have their device.
 
@@ -57,7 +57,7 @@ class ExperimentContext:
         self._measured = RunFolder(out / "store")
         self.precision = self._resolve_precision()
         self._datasets: dict[str, SampleDataset] = {}
-        self._validation = KeptBatches(lambda: ordered(self.dataset("val"), self.training.batch))
+        self._validation = CachedBatches(lambda: ordered(self.dataset("val"), self.training.batch))
 
     def _create_task(self) -> Task:
         section = self.experiment.task

@@ -33,12 +33,12 @@ def refuse_foreign(out: Path, experiment: Experiment) -> None:
         owner = read_owner(out).get("name")
         if owner != experiment.name:
             raise UserError(
-                f"{out} belongs to the experiment {owner!r}, not to {experiment.name!r}; give another --out folder"
+                f"{out} belongs to the experiment {owner!r}, not to {experiment.name!r}; pass another --out folder"
             )
     elif out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; --out names a folder")
     elif out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
-        raise UserError(f"{out} holds something else than a comparison; give a new or empty --out folder")
+        raise UserError(f"{out} holds something else than a comparison; pass a new or empty --out folder")
 
 
 def claim(out: Path, experiment: Experiment) -> None:
@@ -81,7 +81,7 @@ def read_owner(out: Path) -> dict[str, Any]:
         raise UserError(f"{out} is no folder of a comparison: it has no {_MARK}")
     content = read_json(mark)
     if not isinstance(content, dict):
-        raise UserError(f"{mark} holds no experiment; put back the one that belongs there, or give another folder")
+        raise UserError(f"{mark} holds no experiment; put back the one that belongs there, or pass another folder")
     return content
 
 
@@ -100,7 +100,7 @@ def locked(out: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"another i2ikd works in {out}; wait for it, or give another --out folder") from None
+        raise UserError(f"another i2ikd works in {out}; wait for it, or pass another --out folder") from None
     try:
         yield
     finally:

@@ -52,7 +52,7 @@ def _name(runs: Sequence[Run]) -> str:
 
 
 def worker_setup(context: ExperimentContext, threads: int | None) -> WorkerSetup:
-    """Return what a worker needs; device and precision are passed on as resolved, so that nothing is measured again.
+    """Return the setup of a worker; device and precision are passed on as resolved, so that nothing is measured again.
 
     Args:
         context: the experiment.

@@ -1,4 +1,4 @@
-"""What exists of an experiment's runs, what has to be trained and why, and in which jobs."""
+"""Plan of an experiment: which runs exist, which have to be trained and why, and in which groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from i2ikd.experiment.graph import RunGraph
 
 @dataclass(frozen=True)
 class Decision:
-    """What is done about one run, and why."""
+    """Whether one run is reused, continued or trained, and why."""
 
     run: Run
     action: Literal["reuse", "go on", "train"]
@@ -100,7 +100,7 @@ class _Planner:
             self.groups.append((run,))
 
     def add_missing_inputs(self, run: Run) -> None:
-        """Plan the inputs of a run that is not finished, and theirs."""
+        """Plan the inputs of a run that is not finished, and the inputs of those."""
         if run.folder.finished:
             return
         for needed in run.required:

@@ -1,4 +1,4 @@
-"""Training what a plan misses, by an executor, each run after those it needs."""
+"""Training of a plan's missing runs by an executor, each after the runs it requires."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def train_arms(
         arms: which.
         seed: which.
         callback: receives the events of training.
-        log: prints what is reused and what is trained, and why.
+        log: prints which runs are reused and which are trained, and why.
         lockstep: train arms with the same inputs in one pass over the data; the numbers are the same.
     """
     wanted = plan(graph, arms, [seed], lockstep=lockstep, teachers=False)

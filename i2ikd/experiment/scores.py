@@ -1,4 +1,4 @@
-"""Scores of networks on the test split, from saved weights in a fresh build, kept beside the weights."""
+"""Scores of networks on the test split, from saved weights in a fresh build, stored beside the weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from i2ikd.metric import Metric
 
 _SPLIT = "test"
 _FORMAT = 2
-"""Of the kept records; raised when they change. 2: with the subject of every volume."""
+"""Version of the stored records, incremented when they change. 2: with the subject of every volume."""
 
 References = Sequence[Mapping[str, Any]]
 """Names and options of transforms."""
@@ -35,12 +35,12 @@ def network_of(
 
 
 class Scorer:
-    """Scores networks once, and returns the kept records while they are valid.
+    """Scores networks once, and returns the stored records while they are valid.
 
     Args:
         context: the experiment.
         metrics: by name in the records.
-        log: prints why kept scores are computed again.
+        log: prints why stored scores are computed again.
     """
 
     def __init__(self, context: ExperimentContext, metrics: Mapping[str, Metric], log: Log = print) -> None:
@@ -72,8 +72,8 @@ class Scorer:
             dataset = context.dataset(_SPLIT)
             return evaluate_network(network, context.task, dataset, self._metrics, arm, seed, context.device)
 
-        kept = self._kept_or(self._folder(runs, transforms, combine), score, runs[0].name)
-        return [replace(record, arm=arm, seed=seed) for record in kept]
+        records = self._stored_or(self._folder(runs, transforms, combine), score, runs[0].name)
+        return [replace(record, arm=arm, seed=seed) for record in records]
 
     def _folder(self, runs: Sequence[Run], transforms: References, combine: Mapping[str, Any] | None) -> RunFolder:
         if len(runs) == 1 and not transforms:
@@ -89,9 +89,9 @@ class Scorer:
         def score() -> list[Record]:
             return evaluate_baselines(context.task, context.dataset(_SPLIT), self._metrics)
 
-        return self._kept_or(folder, score, "baselines")
+        return self._stored_or(folder, score, "baselines")
 
-    def _kept_or(self, folder: RunFolder, score: Callable[[], list[Record]], name: str) -> list[Record]:
+    def _stored_or(self, folder: RunFolder, score: Callable[[], list[Record]], name: str) -> list[Record]:
         origin, before = self._origin(), folder.read("evaluation")
         if before == origin and (folder.path / "records.csv").is_file():
             return read_records(folder.path / "records.csv")
@@ -121,7 +121,7 @@ class Scorer:
 
 def _reason(before: dict[str, Any], origin: dict[str, Any]) -> str:
     if before.get("format") != _FORMAT:
-        return "the kept scores lack the subjects of the volumes"
+        return "the stored scores lack the subjects of the volumes"
     return "changed: " + "; ".join(differences(before, origin))
 
 

@@ -41,7 +41,7 @@ class RunTrainer:
 
         Raises:
             Interrupted: after checkpoints were saved.
-            UserError: what the loop refuses, or an input that is not finished.
+            UserError: an error of the loop, or an input that is not finished.
         """
         inputs = {role: found for run in runs for role, found in run.inputs.items()}
         combine = {role: reference for run in runs for role, reference in run.specification.combine.items()}

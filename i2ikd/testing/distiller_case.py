@@ -28,7 +28,7 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Situation:
-    """Shapes of what a distiller is shown.
+    """Shapes of the features and images of a check.
 
     Attributes:
         channels: of the teacher's and of the student's taps.
@@ -47,9 +47,9 @@ class Situation:
 
     @property
     def shapes(self) -> list[TapShapes]:
-        """What ``build`` is told."""
-        (teacher, student), (theirs, ours) = self.channels, self.sizes
-        return [TapShapes((teacher, *theirs), (student, *ours))] * self.pairs
+        """Shapes of the pairs of taps, the argument of ``Distiller.build``."""
+        (teacher, student), (teacher_size, student_size) = self.channels, self.sizes
+        return [TapShapes((teacher, *teacher_size), (student, *student_size))] * self.pairs
 
     def features(self, tap_kind: Literal["features", "preactivations", "images"]) -> tuple[Features, Features, Batch]:
         """Draw teacher and student features and the batch they belong to.
@@ -104,9 +104,9 @@ class Case:
         student = leaves(student)
         torch.manual_seed(SEED)
         knowledge = self.distiller.knowledge(teacher, batch)
-        return self.evaluate_run(student, knowledge, batch)
+        return self.backward(student, knowledge, batch)
 
-    def evaluate_run(self, student: Features, knowledge: Knowledge, batch: Batch) -> Loss:
+    def backward(self, student: Features, knowledge: Knowledge, batch: Batch) -> Loss:
         """Return loss and gradients; ``student`` holds leaves."""
         self.distiller.zero_grad(set_to_none=True)
         value = total(self.distiller(student, knowledge, batch))
@@ -123,12 +123,12 @@ class Case:
         )
 
 
-def total(answer: Tensor | dict[str, Tensor]) -> Tensor:
-    """Return what is minimised of a distiller's answer."""
-    if isinstance(answer, dict):
-        assert "loss" in answer, f"a dict of parts needs the key 'loss'; it has {sorted(answer)}"
-        return answer["loss"]
-    return answer
+def total(value: Tensor | dict[str, Tensor]) -> Tensor:
+    """Return the loss to be minimised from a distiller's return value."""
+    if isinstance(value, dict):
+        assert "loss" in value, f"a dict of parts needs the key 'loss'; it has {sorted(value)}"
+        return value["loss"]
+    return value
 
 
 def mapped(features: Features, function: Callable[[Tensor], Tensor]) -> Features:

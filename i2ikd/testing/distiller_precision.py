@@ -35,10 +35,10 @@ SCALE = 1e-2
 def _background(tensor: Tensor) -> Tensor:
     """Zero everything but the central half of each side: air around an object."""
     height, width = tensor.shape[-2:]
-    kept = torch.zeros_like(tensor)
+    result = torch.zeros_like(tensor)
     object_ = (..., slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
-    kept[object_] = tensor[object_]
-    return kept
+    result[object_] = tensor[object_]
+    return result
 
 
 SCENES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -120,7 +120,7 @@ def check_distiller_precision(
 
     Loss and gradients agree with float64 to 1e-3, with one thread and with two, for independent random features,
     features of zero background, and features of scale 1e-2; at the least batch that the method takes. Half-precision
-    features are to be converted by ``i2ikd.at_least_float32``, so that float64 ones stay what they are.
+    features are to be converted by ``i2ikd.at_least_float32``, so that float64 ones stay float64.
 
     Args:
         factory: makes a fresh distiller, always with the same options.
@@ -209,8 +209,8 @@ def _relative(found: Loss, exact: Loss) -> tuple[float, float, float]:
 
 
 def _ratio(found: Sequence[Tensor | None], exact: Sequence[Tensor | None]) -> float:
-    pairs = [(ours.double(), right) for ours, right in zip(found, exact) if ours is not None and right is not None]
-    wrong = sum(float((ours - right).abs().sum()) for ours, right in pairs)
+    pairs = [(own.double(), right) for own, right in zip(found, exact) if own is not None and right is not None]
+    wrong = sum(float((own - right).abs().sum()) for own, right in pairs)
     return wrong / scale if (scale := sum(float(right.abs().sum()) for _, right in pairs)) else wrong
 
 

@@ -1,4 +1,4 @@
-"""What every distiller must satisfy, checked on random features: ``check_distiller``."""
+"""Conformance checks of distillers on random features: ``check_distiller``."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def check_distiller(
         size: height and width of the taps and of the images.
         pairs: number of pairs of taps.
         image_channels: channels of input, target and output.
-        exact_at_teacher: whether the loss is least where a student of the teacher's shape gives what the teacher
-            gives. False for one that starts from random adapters, draws masks or has a margin; its
-            docstring says so.
-        reaches: where the gradient must arrive: every tap, or the output. By default what ``uses_taps`` says.
+        exact_at_teacher: whether the loss is least where the outputs of a student of the teacher's shape equal the
+            teacher's. False for a distiller that starts from random adapters, draws masks or has a margin, which
+            its docstring states.
+        reaches: where the gradient must arrive: every tap, or the output. By default as ``uses_taps`` states.
         enlarge: how features are made twice as high and wide without changing the loss: ``tile`` them 2 x 2, or
-            ``repeat`` each pixel (for those that look at an even grid of positions). ``None``: no such way.
+            ``repeat`` each pixel (for losses on an even grid of positions). ``None``: not checked.
         enlarge_tolerance: relative change that is allowed; large where convolutions see a border. A loss that was a
             sum, or a mean of unit vectors, changes by a factor of 2 or more.
         memory_ratio: at most how many feature maps may be allocated at the peak, per pair and beyond the features
@@ -57,7 +57,7 @@ def check_distiller(
         scale_free: see ``check_distiller_precision``.
 
     Raises:
-        AssertionError: with a sentence that says which rule is broken.
+        AssertionError: the message names the rule that is broken.
     """
     first = factory()
     batch = max(4, first.least_batch)
@@ -76,11 +76,11 @@ def check_distiller(
         _keeps_what_it_learnt_in_its_state(case)
         _computes_in_float32(case)
         if not case.distiller.relates_samples:
-            _judges_each_sample_alone(case)
+            _does_not_relate_samples(case)
         if enlarge is not None:
             _does_not_depend_on_the_image_size(case, enlarge, enlarge_tolerance)
-    _takes_one_sample_or_says_why_not(factory, unequal)
-    _takes_unequal_sizes_or_says_why_not(factory, unequal)
+    _takes_one_sample_or_refuses_it(factory, unequal)
+    _takes_unequal_sizes_or_refuses_them(factory, unequal)
     if memory_ratio is not None:
         width = 1 if first.tap_kind == "images" else 32
         roomy = Situation((width, width), ((64, 64), (64, 64)), max(2, first.least_batch), pairs, image_channels)
@@ -118,7 +118,7 @@ def _is_least_at_the_teacher(case: Case) -> None:
         )
     slope = _norm([*at.taps, at.output])
     assert slope <= 0.01 * steepest + 1e-7, (
-        f"{_name(case)}: the gradient is {slope:.3g} where the student equals the teacher (elsewhere up to "
+        f"{_name(case)}: the gradient is {slope:.3g} where the student equals the teacher (at other points up to "
         f"{steepest:.3g}): it must vanish there"
     )
 
@@ -129,9 +129,9 @@ def _displaced(features: Features, step: float, generator: torch.Generator) -> F
 
 def _gives_finite_gradients_on_an_empty_background(case: Case) -> None:
     def background(tensor: Tensor) -> Tensor:
-        kept = torch.zeros_like(tensor)
-        kept[..., 4:8, 4:8] = tensor[..., 4:8, 4:8]
-        return kept
+        result = torch.zeros_like(tensor)
+        result[..., 4:8, 4:8] = tensor[..., 4:8, 4:8]
+        return result
 
     scenes: dict[str, Callable[[Tensor], Tensor]] = {
         "zero but for a small object": background,
@@ -211,11 +211,11 @@ def _keeps_what_it_learnt_in_its_state(case: Case) -> None:
     fresh.build(case.situation.shapes)
     fresh.load_state_dict(case.distiller.state_dict())
     before = case.run(case.teacher, case.student).value
-    kept, case.distiller = case.distiller, fresh
+    original, case.distiller = case.distiller, fresh
     try:
         after = case.run(case.teacher, case.student).value
     finally:
-        case.distiller = kept
+        case.distiller = original
     assert torch.equal(before, after), (
         f"{_name(case)}: the loss is {float(before):.6g}, and {float(after):.6g} after its state was loaded into a "
         "fresh one: what build and prepare make must live in parameters or buffers"
@@ -237,7 +237,7 @@ def _computes_in_float32(case: Case) -> None:
     )
 
 
-def _judges_each_sample_alone(case: Case) -> None:
+def _does_not_relate_samples(case: Case) -> None:
     def with_other_mates(features: Features) -> Features:
         return mapped(features, lambda t: torch.cat([t[:1], t[1:].flip(0) * 1.7 + 0.1]))
 
@@ -272,7 +272,7 @@ def _does_not_depend_on_the_image_size(case: Case, way: str, tolerance: float) -
     )
 
 
-def _takes_one_sample_or_says_why_not(factory: Callable[[], Distiller], situation: Situation) -> None:
+def _takes_one_sample_or_refuses_it(factory: Callable[[], Distiller], situation: Situation) -> None:
     least = factory().least_batch
     case = Case(factory, replace(situation, batch=max(2, least)))
     for size in sorted({1, max(1, least - 1)}):
@@ -290,7 +290,7 @@ def _takes_one_sample_or_says_why_not(factory: Callable[[], Distiller], situatio
         assert torch.isfinite(loss.value), f"{_name(case)}: the loss of a batch of {size} is not finite"
 
 
-def _takes_unequal_sizes_or_says_why_not(factory: Callable[[], Distiller], situation: Situation) -> None:
+def _takes_unequal_sizes_or_refuses_them(factory: Callable[[], Distiller], situation: Situation) -> None:
     height, width = situation.sizes[0]
     for other in ((height // 2, width // 2), (height * 2, width * 2), (height + 3, width - 1)):
         try:
@@ -323,7 +323,7 @@ def _allocates_little(case: Case, ratio: float) -> None:
     ]
     with StorageMeter(excluded=[*own, *case.distiller.parameters(), *case.distiller.buffers()]) as memory:
         knowledge = case.distiller.knowledge(case.teacher, case.batch)
-        case.evaluate_run(student, knowledge, case.batch)
+        case.backward(student, knowledge, case.batch)
     maps = memory.peak / one_map / case.situation.pairs
     assert maps <= ratio + 0.1, (
         f"{_name(case)} allocates {maps:.2f} feature maps a pair at its peak, beyond the features themselves; "

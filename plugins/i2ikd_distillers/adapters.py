@@ -50,7 +50,7 @@ class VariationalInformation(PairedDistiller):
     Formula: ``gauss``: 1/2 mean [(mu(F_S) - F_T)^2 / s^2 + log s^2], s^2 = softplus(rho) + 1e-5;
     ``laplace``: mean [|mu(F_S) - F_T| / b + log b], b = softplus(rho) + 1e-5.
 
-    Needs: pairs of taps; mu = 1x1 convolution and rho = one number a channel, or a map that a 1x1 convolution gives
+    Needs: pairs of taps; mu = 1x1 convolution and rho = one number a channel, or a map computed by a 1x1 convolution
     (parameters). Works at batch 1. The loss may be negative.
 
     Differs from the authors' code: mu is one convolution, where VID has three with ReLU between them (as RepDistiller

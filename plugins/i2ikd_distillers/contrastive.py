@@ -28,12 +28,12 @@ class Contrastive(Distiller):
     difference; negatives = network inputs (zero-filled, upsampled), of other samples or of the sample itself.
 
     Needs: the output image, one pair of taps (an early one of the teacher; the student's is not used) and ``prepare``,
-    which fits phi, two 3x3 convolutions, to give the teacher's first tap from the input image through a 1x1
+    which fits phi, two 3x3 convolutions, to predict the teacher's first tap from the input image through a 1x1
     convolution, and freezes it. With negatives of ``others`` it relates samples and needs ``count`` + 1 of them.
     Knowledge, the teacher's image, is cacheable.
 
-    Differs from the papers: phi stands for the frozen teacher's early features and takes one channel, so that it can
-    look at any image; CSD's code takes five layers of a VGG-19, DCKD's the features of a VQGAN, each layer with a
+    Differs from the papers: phi approximates the frozen teacher's early features and takes one channel, so that it
+    applies to any image; CSD's code takes five layers of a VGG-19, DCKD's the features of a VQGAN, each layer with a
     weight. DCKD's negatives are images that an earlier state of the student makes from degraded inputs of the sample.
     Both divide a mean over the batch by another; here it is the mean of the samples' ratios. The sum over negatives
     has a floor of 1e-6 (a maximum, not an addition: above it the ratio is exact).

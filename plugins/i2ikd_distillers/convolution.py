@@ -32,7 +32,9 @@ class _Convolution(torch.autograd.Function):
         of_input, of_weight, of_bias = ctx.needs_input_grad
         reach = weight.shape[-1] // 2
         with full_precision(input):
-            weights = _weight_gradient(gradient, input, weight) if of_weight else None  # before a further map is there
+            weights = (
+                _weight_gradient(gradient, input, weight) if of_weight else None
+            )  # before a further map is allocated
             inputs = _gradients(gradient, input, weight, (reach, reach), of_weight=False) if of_input else None
             return inputs, weights, gradient.sum(dim=(0, 2, 3)) if of_bias else None
 

@@ -20,7 +20,7 @@ from i2ikd_distillers.standardise import unit_root_mean_square
 
 
 class Factor(PairedDistiller):
-    """Factors of the teacher's feature, found without supervision, that the student's translator must give.
+    """Factors of the teacher's feature, found without supervision, that the student's translator must return.
 
     Paper: Kim et al., "Paraphrasing Complex Network: Network Compression via Factor Transfer", arXiv:1802.04977.
 

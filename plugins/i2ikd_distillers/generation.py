@@ -46,8 +46,8 @@ class MaskedGeneration(PairedDistiller):
     def compare(self, index: int, student: Tensor, knowledge: Tensor) -> Tensor:
         """Return the mean squared error of the regenerated feature."""
         adapted = aligned(self.adapters[index], student, knowledge.shape[-2:])
-        kept = torch.rand_like(adapted[:, :1], dtype=torch.float32) >= self.masked
-        return F.mse_loss(self.generators[index](adapted * kept), knowledge)
+        unmasked = torch.rand_like(adapted[:, :1], dtype=torch.float32) >= self.masked
+        return F.mse_loss(self.generators[index](adapted * unmasked), knowledge)
 
 
 def _generator(channels: int) -> nn.Sequential:

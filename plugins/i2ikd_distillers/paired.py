@@ -15,7 +15,7 @@ class PairedDistiller(Distiller):
     """Mean over the pairs of a loss between one feature of each network; knowledge is named ``map0``, ``map1``, ..."""
 
     def build(self, pairs: Sequence[TapShapes]) -> None:
-        """Check the pairs and size what the method needs.
+        """Check the pairs and create layers of their sizes.
 
         Raises:
             UserError: no pairs, or taps that are not feature maps [C, H, W].
@@ -33,7 +33,7 @@ class PairedDistiller(Distiller):
         """Make the adapters, where the method has any."""
 
     def describe(self, index: int, teacher: Tensor) -> Tensor:
-        """Return what the teacher's feature [B, C, H, W], at least float32, has to say; itself unless overridden."""
+        """Return the knowledge of one teacher feature [B, C, H, W], at least float32; by default the feature."""
         return teacher
 
     @abstractmethod

@@ -23,7 +23,7 @@ class Overhaul(PairedDistiller):
     Paper: Heo et al., "A Comprehensive Overhaul of Feature Distillation", arXiv:1904.01866.
 
     Formula: t' = max(t, m_c), m_c = mean of the negative pre-activations of channel c; mean of (s - t')^2 where
-    s > t' or t > 0, and 0 elsewhere.
+    s > t' or t > 0, and 0 at all other positions.
 
     Needs: pairs of taps before the activation (kind ``preactivations``), one 1x1 convolution a pair on the student's
     side (parameters), and ``prepare``, which measures m_c on the teacher. Works at batch 1.
@@ -79,7 +79,7 @@ class ActivationBoundary(PairedDistiller):
     Paper: Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons",
     arXiv:1811.03233.
 
-    Formula: mean of max(0, margin - s)^2 where t > 0 and max(0, margin + s)^2 elsewhere.
+    Formula: mean of max(0, margin - s)^2 where t > 0 and max(0, margin + s)^2 otherwise.
 
     Needs: pairs of taps before the activation (kind ``preactivations``); one 1x1 convolution a pair on the student's
     side (parameters). Works at batch 1, knowledge is the sign of each value. Meant as a stage of its own that

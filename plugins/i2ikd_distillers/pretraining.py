@@ -13,7 +13,7 @@ from i2ikd import at_least_float32
 Example = TypeVar("Example")
 
 PATCH = 64
-"""Side of the central crop that is kept of a feature, so that many batches fit in memory."""
+"""Side of the central crop of a feature, so that many batches fit in memory."""
 
 
 def central(feature: Tensor) -> Tensor:

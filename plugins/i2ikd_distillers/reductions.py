@@ -1,7 +1,7 @@
 """Means over feature maps whose gradients take one further map, where autograd's own formulas take two to four.
 
 Sums are torch's ``sum``, which adds in pairs and is right to a few units of the last place of float32 over 30 million
-values. ``torch.linalg.vector_norm`` adds one by one, and loses up to a third there.
+values. ``torch.linalg.vector_norm`` adds one by one, and loses up to a third of such a sum.
 """
 
 from __future__ import annotations

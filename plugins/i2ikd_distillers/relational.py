@@ -78,7 +78,7 @@ class SimilarityPreserving(Relational):
 
     Needs: pairs of taps; no parameters. In batch mode it relates samples and needs 2 of them.
 
-    Differs from the paper: ``samples`` (its batch says little at batch 4).
+    Differs from the paper: ``samples`` (relations within a batch of 4 carry little information).
 
     Args:
         samples: ``pixel`` or ``patch`` (of one image), or ``batch`` as in the paper.
@@ -104,7 +104,7 @@ class CorrelationCongruence(Relational):
     Needs: pairs of taps; no parameters. In batch mode it relates samples and needs 2 of them.
 
     Differs from the paper: no learnt embedding before the kernel; ``samples``. The common re-implementation
-    (RepDistiller's, which says that it came from the authors) multiplies differences of neighbours in the batch, is
+    (RepDistiller's, attributed to the authors in its source) multiplies differences of neighbours in the batch, is
     another loss, and is NaN at batch 1: it is not offered.
 
     Args:
@@ -288,7 +288,7 @@ class KernelAlignment(Relational):
     computed as 1/2 || K_X / ||K_X||_F - K_Y / ||K_Y||_F ||_F^2, K = X^T X, which is the same number and no difference
     of two near 1. Mean over the images.
 
-    Needs: pairs of taps; no parameters and no adapter, whatever the channels. In batch mode it relates samples and
+    Needs: pairs of taps; no parameters and no adapter, for any channels. In batch mode it relates samples and
     needs 2 of them.
 
     Differs from the paper: it takes the positions of all images of a batch together; here they are those of an even

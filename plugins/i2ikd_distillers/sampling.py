@@ -38,7 +38,7 @@ def grid(height: int, width: int, count: int) -> tuple[int, int]:
 def take(feature: Tensor, kind: Literal["pixel", "patch"], shape: tuple[int, int]) -> Tensor:
     """Return [B, C, rows, columns]: the pixels at the centres of an even grid, or the means of its cells.
 
-    The grid is relative, so that networks whose features differ in size are looked at in the same places.
+    The grid is relative, so that networks whose features differ in size are sampled at the same places.
     """
     if kind == "patch":
         return F.adaptive_avg_pool2d(feature, shape)

@@ -12,12 +12,12 @@ from i2ikd_distillers.normalise import FLOOR, RELATIVE_FLOOR, SQUARED_FLOOR, lea
 
 
 class _Standardised(torch.autograd.Function):
-    """Its gradient takes one further map and a product; one map is kept."""
+    """Its gradient takes one further map and a product; one map is saved."""
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor, axes: tuple[int, ...]) -> Tensor:
         centred = feature - feature.mean(dim=axes, keepdim=True)
-        centred -= centred.mean(dim=axes, keepdim=True)  # what the rounding of a large mean left
+        centred -= centred.mean(dim=axes, keepdim=True)  # the residual of rounding a large mean
         variance = centred.square().mean(dim=axes, keepdim=True)
         floor = least(variance, axes=(1,), floor=SQUARED_FLOOR, share=RELATIVE_FLOOR**2)
         scale = torch.maximum(variance, floor).rsqrt()

@@ -36,7 +36,7 @@ def open_file(source: VolumeSource, path: Path) -> Volume:
 
 
 def is_volume(source: VolumeSource, path: Path) -> bool:
-    """Whether ``open_file`` accepts ``path``, judged by its suffix or, for a folder, by the files in it.
+    """Whether ``open_file`` accepts ``path``, by its suffix or, for a folder, by the files in it.
 
     Args:
         source: the dataset.

@@ -27,7 +27,7 @@ from benchmarks.operations import training_operations
 from benchmarks.plain_loop import PlainStage
 from benchmarks.setting import Setting
 from benchmarks.table import Row
-from benchmarks.turn import Finished, allocated_mb
+from benchmarks.turn import Finished, allocated_mib
 from benchmarks.worker import VARIANTS, Reply, Worker, variant
 
 TINY = Setting(size=24, batch=4, samples=12, cascades=2, channels=8)
@@ -160,7 +160,7 @@ class Epochs:
 
     def run_units(self, units: int = 1) -> Reply:
         resident, allocated = self._memory.pop(0)
-        return replace(reply(1.0), resident_mb=resident, allocated_mb=allocated)
+        return replace(reply(1.0), resident_mib=resident, allocated_mib=allocated)
 
     def close(self) -> None:
         pass
@@ -186,12 +186,12 @@ def test_growth_over_epochs_is_that_of_allocated_memory(
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 or newer")
 @pytest.mark.parametrize("large", [True, False], ids=["one block", "many blocks"])
 def test_allocated_memory_is_that_which_was_not_freed(large: bool) -> None:
-    """Tolerance 1 MB: other allocations of Python and torch in between are smaller."""
-    before = allocated_mb()
-    kept = [torch.ones(16_000_000 // count) for count in ([1] if large else [1000] * 1000)]
-    assert allocated_mb() - before == pytest.approx(64, abs=1)
+    """Tolerance 1 MiB: other allocations of Python and torch in between are smaller."""
+    before = allocated_mib()
+    kept = [torch.ones(2**24 // count) for count in ([1] if large else [1000] * 1000)]
+    assert allocated_mib() - before == pytest.approx(64, abs=1)
     kept.clear()
-    assert allocated_mb() - before == pytest.approx(0, abs=1)
+    assert allocated_mib() - before == pytest.approx(0, abs=1)
 
 
 class Threaded:
@@ -272,4 +272,4 @@ def test_a_worker_process_replies_with_its_measurements() -> None:
         worker.close()
     assert measured.notes["threads"] == 1
     assert 0 < measured.fastest <= measured.seconds
-    assert 10 < measured.base_mb <= measured.peak_mb
+    assert 10 < measured.base_mib <= measured.peak_mib

@@ -1,4 +1,4 @@
-"""Life-cycle hooks hear of everything, in order, also where a run fails or is interrupted."""
+"""Life-cycle hooks receive every event, in order, also where a run fails or is interrupted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from i2ikd.experiment.tracking import HookCallback
 
 
 class Diary:
-    """A plugin that writes down what it hears about students."""
+    """A plugin that records the events of students."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -115,7 +115,7 @@ class Explosive:
 
 
 @pytest.mark.parametrize("how", ["raise", "nan"])
-def test_a_failure_is_told_with_its_error(how: str, laboratory: Any) -> None:
+def test_a_failure_is_reported_with_its_error(how: str, laboratory: Any) -> None:
     diary = Diary()
     arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "bomb", "after": 3, "how": how}}]
     with pytest.raises(UserError):
@@ -124,7 +124,7 @@ def test_a_failure_is_told_with_its_error(how: str, laboratory: Any) -> None:
     assert isinstance(diary.last.error, UserError)
 
 
-def test_in_lockstep_every_run_hears_its_end(laboratory: Any) -> None:
+def test_in_lockstep_every_run_reports_its_end(laboratory: Any) -> None:
     diary = Diary()
     bomb = {"recipe": "joint", "distiller": {"name": "bomb", "after": 1, "how": "raise"}}
     graph = laboratory.graph(arms=[{"name": "plain"}, {"name": "bomb", **bomb}], plugins=(diary, Explosive()))
@@ -153,7 +153,7 @@ def test_a_distiller_that_raises_is_named_with_the_place_in_its_code(
         laboratory.train(laboratory.graph(arms=arms, out="strict", plugins=(Explosive(),)), "arm")
 
 
-def test_a_loss_that_is_not_finite_says_which_term_and_when(laboratory: Any) -> None:
+def test_a_loss_that_is_not_finite_names_the_term_and_the_step(laboratory: Any) -> None:
     arms = [{"name": "arm", "recipe": "joint", "distiller": {"name": "bomb", "after": 3, "how": "nan"}}]
     with pytest.raises(UserError, match=r"students/arm/seed0: the term 'bomb' became nan in epoch 1, step 1; lower "):
         laboratory.train(laboratory.graph(arms=arms, plugins=(Explosive(),)), "arm")

@@ -70,7 +70,7 @@ class TestAWriteThatFails:
         assert checkpoint.load(tmp_path / "c.pt")["step"] == 1
         assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
-    def test_a_part_that_a_killed_process_left_disturbs_nobody(self, tmp_path: Path) -> None:
+    def test_a_partial_file_of_a_killed_process_is_ignored(self, tmp_path: Path) -> None:
         checkpoint.save({"step": 1}, tmp_path / "c.pt")
         (tmp_path / ".c.pt.123.abcd.part").write_bytes((tmp_path / "c.pt").read_bytes()[:100])
         assert checkpoint.load(tmp_path / "c.pt")["step"] == 1

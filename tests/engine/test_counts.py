@@ -1,4 +1,4 @@
-"""Counts that do not depend on how fast a machine is: teacher forwards, file opens, tensors alive, looks at a value."""
+"""Counts that do not depend on how fast a machine is: teacher forwards, file opens, tensors alive, synchronisations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ARMS: list[dict[str, Any]] = [
 
 
 class Epochs(NullCallback):
-    """Says what ``probe`` returns at the end of every epoch."""
+    """Records what ``probe`` returns at the end of every epoch."""
 
     def __init__(self, probe: Any) -> None:
         self._probe = probe
@@ -47,7 +47,7 @@ class Epochs(NullCallback):
 
 def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mb: int) -> list[int]:
     """Train the arms together for 4 epochs and count the teacher's forward passes up to the end of each."""
-    # What is validated never asks the teacher; without a choice of the best weights nothing is copied either.
+    # Validation does not run the teacher; without a selection of the best weights nothing is copied either.
     graph = laboratory.graph("training.epochs=4", f"training.cache_mb={cache_mb}", "training.select=last", arms=arms)
     made = train_teacher(graph, 0, log=lambda _: None)
     teacher = load_network(graph.context.registry, made.folder)
@@ -62,19 +62,17 @@ def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mb: int)
 
 
 NO_STEP_COUNTER = ("training.optimizer=sgd", "training.select=last")
-"""Adam looks at its own count of steps, which lies on the CPU."""
+"""Adam reads its own count of steps, which is on the CPU."""
 CASES = [ARMS[:1], ARMS[1:2], ARMS[2:3], ARMS]
 
 
 @pytest.mark.parametrize("arms", CASES, ids=lambda arms: f"{len(arms)}-{arms[-1]['name']}")
-def test_a_live_teacher_runs_once_a_step_for_all_terms_of_all_trainees(
-    laboratory: Any, arms: list[dict[str, Any]]
-) -> None:
+def test_a_live_teacher_runs_once_a_step_for_all_terms_of_all_runs(laboratory: Any, arms: list[dict[str, Any]]) -> None:
     assert np.diff(teacher_forwards(laboratory, arms, cache_mb=0)).tolist() == [STEPS] * 3
 
 
 @pytest.mark.parametrize("arms", [ARMS[1:2], ARMS[:3]], ids=lambda arms: f"{len(arms)}-{arms[-1]['name']}")
-def test_a_teacher_whose_words_are_kept_runs_in_no_step(laboratory: Any, arms: list[dict[str, Any]]) -> None:
+def test_a_teacher_with_cached_outputs_runs_in_no_step(laboratory: Any, arms: list[dict[str, Any]]) -> None:
     first, *later = teacher_forwards(laboratory, arms, cache_mb=64)
     dry_run = sum(arm["recipe"] == "joint" for arm in arms)
     assert first == dry_run + STEPS, "one pass over the samples"
@@ -93,18 +91,18 @@ def files(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_what_a_live_teacher_gave_is_let_go_before_a_student_learns(
+def test_features_of_a_live_teacher_are_freed_before_the_student_step(
     laboratory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = laboratory.graph("training.cache_mb=0", arms=ARMS[:2])
-    shared, held, features = ground_of(graph), [], list[weakref.ref[Any]]()
+    shared, held, features = context_of(graph), [], list[weakref.ref[Any]]()
     for module in shared.inputs["teacher"].modules():
         module.register_forward_hook(lambda module, inputs, output: features.append(weakref.ref(output)))
     training_step = Trainer.training_step
 
-    def spy(trainer: Trainer, *told: Any) -> None:
+    def spy(trainer: Trainer, *arguments: Any) -> None:
         held.append(sum(feature() is not None for feature in features))
-        training_step(trainer, *told)
+        training_step(trainer, *arguments)
 
     monkeypatch.setattr(Trainer, "training_step", spy)
     train("arms", [student_of(graph, arm["name"], shared) for arm in ARMS[:2]], shared)
@@ -191,7 +189,7 @@ def student_of(graph: Any, arm: str, shared: Any) -> Trainer:
     return Trainer(RunContext(arm, 0, None, {}, network), network, run.stages, shared, run.specification.model)
 
 
-def ground_of(graph: Any, callback: Any = None) -> Any:
+def context_of(graph: Any, callback: Any = None) -> Any:
     made = train_teacher(graph, 0, log=lambda _: None)
     teacher = load_network(graph.context.registry, made.folder)
     return RunTrainer(graph).context(0, {"teacher": (made,)}, {"teacher": teacher}, callback)
@@ -210,7 +208,7 @@ def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mb: int) -> None
     overrides = ("training.epochs=6", f"training.cache_mb={cache_mb}", "training.ema=0.9")
     graph = laboratory.graph(*overrides, arms=[ARMS[2]])
     callback = Epochs(tensors_alive)
-    shared = ground_of(graph, callback)
+    shared = context_of(graph, callback)
     gc.collect()
     gc.freeze()  # what other tests left is not counted, and may go meanwhile
     try:
@@ -221,8 +219,8 @@ def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mb: int) -> None
     assert callback.seen[4][0] > 0
 
 
-class Looks(TorchDispatchMode):
-    """Counts how often the value of a tensor is looked at, which makes a GPU wait."""
+class ValueReads(TorchDispatchMode):
+    """Counts how often the value of a tensor is read, which synchronises with a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,13 +233,13 @@ class Looks(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(("arm", "terms"), [("two-terms", 2), ("three-terms", 3)])
-def test_a_step_looks_at_no_value_but_to_refuse_what_is_not_finite(laboratory: Any, arm: str, terms: int) -> None:
+def test_a_step_reads_no_value_except_to_refuse_one_that_is_not_finite(laboratory: Any, arm: str, terms: int) -> None:
     graph = laboratory.graph("training.epochs=4", "training.select=last", "training.optimizer=sgd", arms=ARMS)
-    looks = Looks()
-    callback = Epochs(lambda: looks.count)
-    shared = ground_of(graph, callback)
+    reads = ValueReads()
+    callback = Epochs(lambda: reads.count)
+    shared = context_of(graph, callback)
     shared.validation = None
-    with looks:
+    with reads:
         train(arm, [student_of(graph, arm, shared)], shared)
     mean_losses, loaders_seed = terms + 1, 1
     assert np.diff(callback.seen).tolist() == [STEPS * terms + mean_losses + loaders_seed] * 3

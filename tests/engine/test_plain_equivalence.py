@@ -68,7 +68,7 @@ def test_the_stages_of_kd_mri_are_features_then_output(laboratory: Any) -> None:
     history = laboratory.train(graph, "kd").folder.read("history")
     assert [row["stage"] for row in history] == ["features"] + ["output"] * 3
     assert history[0]["losses"].keys() == {"total", "attention"}
-    assert history[0]["validation"] is None, "a stage that never looks at the image has no validation loss"
+    assert history[0]["validation"] is None, "a stage that never uses the image has no validation loss"
     assert history[1]["losses"].keys() == {"total", "target", "imitation"}
     losses = history[1]["losses"]
     assert losses["total"] == pytest.approx(0.5 * losses["target"] + 0.5 * losses["imitation"], rel=1e-6)

@@ -1,4 +1,4 @@
-"""A batch divided among processes, seen from inside one of them: what is refused, and what is said."""
+"""A batch divided among processes, seen from inside one of them: errors and messages."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ class TestShares:
             assert batch.keys == left.keys + right.keys and len(left) == len(right) == 2
 
 
-def test_a_loader_of_ones_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loader_is_refused_in_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match=r"a loader of your own \(i2ikd\.distill\) works in one process"):
+    with pytest.raises(UserError, match=r"a loader that you pass \(i2ikd\.distill\) works in one process"):
         LoaderBatches([(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))], 0)
 
 
-def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[int] = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)

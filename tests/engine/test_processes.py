@@ -56,7 +56,7 @@ terms = [
 ]
 """
 
-DRIVER = Path(__file__).with_name("pairs_of_processes.py")
+DRIVER = Path(__file__).with_name("run_process_pairs.py")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def started(*command: object) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Return what the process says until it ends by itself."""
+    """Return stdout and stderr of a process that ends on its own."""
     try:
         return process.communicate(timeout=200)
     except subprocess.TimeoutExpired:
@@ -93,7 +93,7 @@ class Pairs:
     folder: Path
     codes: dict[str, list[int]]
 
-    def said(self, work: str) -> list[str]:
+    def output(self, work: str) -> list[str]:
         return [(self.folder / f"{work}{rank}").read_text() for rank in (0, 1)]
 
     def results(self, out: str) -> Results:
@@ -105,8 +105,8 @@ def pairs(file: Path, folder: Path, *overrides: str) -> Pairs:
     graph = graph_in(folder / "alone", file, *overrides)
     for arm in graph.context.experiment.arms:
         train_arms(graph, [arm], 0, log=lambda _: None)
-    printed, said = finished(process)
-    assert process.returncode == 0, said
+    printed, messages = finished(process)
+    assert process.returncode == 0, messages
     return Pairs(folder, json.loads(printed))
 
 
@@ -153,14 +153,14 @@ def assert_close(left: Results, right: Results, tolerance: float) -> None:
 class TestTraining:
     def test_two_processes_have_the_numbers_of_one(self, two: Pairs) -> None:
         alone, whole = two.results("alone"), two.results("whole")
-        assert two.codes["training"] == [0, 0], two.said("training")
+        assert two.codes["training"] == [0, 0], two.output("training")
         assert len(alone) == 3
         assert_close(alone, whole, tolerance=1e-5)
         manifests = [json.loads(path.read_text()) for path in (two.folder / "whole" / "store").glob("*/manifest.json")]
         assert {(m["processes"], m["effective_batch"]) for m in manifests} == {(2, 4)}
 
     def test_a_signal_to_one_stops_all_after_the_same_step(self, two: Pairs, identical: Any) -> None:
-        first, second = two.said("training")
+        first, second = two.output("training")
         assert first == second == "stops 5\n"
         whole = two.results("whole")
         for name, (history, weights) in two.results("parts").items():
@@ -183,27 +183,27 @@ class TestTraining:
     @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
     def test_two_gpus_have_the_numbers_of_one(self, file: Path, tmp_path: Path) -> None:
         two = pairs(file, tmp_path, "training.device=cuda")
-        assert two.codes["training"] == [0, 0], two.said("training")
+        assert two.codes["training"] == [0, 0], two.output("training")
         assert_close(two.results("alone"), two.results("whole"), tolerance=1e-2)
 
 
 class TestFailures:
     def test_a_failure_of_one_ends_all_with_one_line(self, two: Pairs) -> None:
         assert two.codes["not_finite"] == [2, 2]
-        first, second = two.said("not_finite")
+        first, second = two.output("not_finite")
         assert "error" not in first and "Error" not in first, "what the second says is enough"
         assert second.startswith("i2ikd: error: teacher/seed0: the term 'target' became nan in epoch 0, step 1; ")
         assert second.count("\n") == 1
 
     def test_a_process_that_is_killed_ends_the_other(self, two: Pairs) -> None:
         assert two.codes["killed"] == [2, -signal.SIGKILL]
-        first, _ = two.said("killed")
+        first, _ = two.output("killed")
         (error,) = [line for line in first.splitlines() if line.startswith("i2ikd: error: ")]
         assert "another process of this run ended without an error message" in error and "Traceback" not in first
 
-    def test_what_all_refuse_is_said_once(self, two: Pairs) -> None:
+    def test_an_error_of_all_processes_is_printed_once(self, two: Pairs) -> None:
         assert two.codes["uneven"] == [2, 2]
-        assert "".join(two.said("uneven")).count("training.batch = 3 cannot be divided among 2 processes") == 1
+        assert "".join(two.output("uneven")).count("training.batch = 3 cannot be divided among 2 processes") == 1
         assert not (two.folder / "uneven").exists()
 
 
@@ -219,9 +219,9 @@ class TestCommands:
         process = started(*torchrun, "-m", "i2ikd", "train", file, "--out", out, *options)
         wait_for(lambda: log.is_file() and log.read_text().count("\n") >= 3, process)
         process.send_signal(signal.SIGTERM)
-        printed, said = finished(process)
-        assert said.count("a checkpoint was saved. Continue with: torchrun --nproc-per-node 2 -m i2ikd train") == 1
-        assert printed.count("train  teacher/seed0") == 1, "one process speaks"
+        printed, messages = finished(process)
+        assert messages.count("a checkpoint was saved. Continue with: torchrun --nproc-per-node 2 -m i2ikd train") == 1
+        assert printed.count("train  teacher/seed0") == 1, "one process prints"
         assert printed.count("2 processes: each trains on 2 samples of a batch of 4") == 1
         logged = [json.loads(line)["step"] for line in log.read_text().splitlines()]
         assert logged == list(range(1, len(logged) + 1)), "one process logs"

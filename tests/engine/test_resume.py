@@ -120,7 +120,7 @@ def test_a_crash_goes_on_from_the_last_checkpoint(laboratory: Any, stop: Any, id
     assert identical(laboratory.weights(parts), laboratory.weights(whole))
 
 
-def test_what_a_plugin_says_at_random_goes_on_too(
+def test_random_outputs_of_a_plugin_continue_too(
     laboratory: Any, stop: Any, again_and_again: Any, identical: Any
 ) -> None:
     def work(out: str, callback: Any = None) -> Any:
@@ -135,7 +135,7 @@ NOISY = {"name": "noisy", "recipe": "joint", "distiller": "noisy"}
 
 
 class Noisy:
-    """A distiller whose teacher speaks with noise, and whose state has a moving average of it."""
+    """A distiller with noise in its knowledge, and a moving average of it in its state."""
 
     @i2ikd.hookimpl
     def register_distillers(self, register: Any) -> None:

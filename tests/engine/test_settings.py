@@ -116,7 +116,7 @@ class TestOptimisers:
         [
             ("adm", r"training\.optimizer = 'adm' is unknown; did you mean 'adam'\?"),
             ("adahessian", "needs second derivatives"),
-            ("fusedadam", "'fusedadam' cannot be used here: .*; try 'adamw'"),
+            ("fusedadam", "'fusedadam' cannot be constructed: .*; try 'adamw'"),
         ],
     )
     def test_one_that_cannot_work_is_refused(self, name: str, message: str) -> None:
@@ -250,7 +250,7 @@ def test_validation_comes_every_few_epochs_and_at_the_end(every: int, validated:
     assert [row["epoch"] for row in history if row["validation"] is not None] == validated
 
 
-def test_unless_told_validation_costs_at_most_a_tenth_of_the_training(laboratory: Any) -> None:
+def test_by_default_validation_costs_at_most_a_tenth_of_the_training(laboratory: Any) -> None:
     """Forward passes: one a validation slice, three a training slice (forward and backward)."""
     for train, val in ((4, 1), (1, 3), (20, 1)):
         graph = laboratory.graph(f"task.dataset.train={train}", f"task.dataset.val={val}")

@@ -47,7 +47,7 @@ def naive_laplacian(image: np.ndarray) -> np.ndarray:
     return neighbours - 4 * around[1:-1, 1:-1]
 
 
-def test_psnr_takes_its_peak_from_where_its_name_says(volume: tuple[np.ndarray, np.ndarray]) -> None:
+def test_psnr_takes_its_peak_as_its_name_states(volume: tuple[np.ndarray, np.ndarray]) -> None:
     prediction, target = (a.astype(np.float64) for a in volume)
     whole = np.mean((prediction - target) ** 2)
     assert metrics.PsnrVolumeMax()(*volume) == pytest.approx(10 * np.log10(target.max() ** 2 / whole), abs=1e-9)

@@ -44,7 +44,7 @@ def images(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return target + np.float32(0.05) * random.standard_normal(target.shape).astype(np.float32), target
 
 
-def test_a_slice_metric_differs_by_slice_and_a_volume_metric_stands_on_each() -> None:
+def test_a_slice_metric_differs_by_slice_and_a_volume_metric_is_repeated() -> None:
     predictions, targets = images(4)
     rows = score_volume(METRICS, predictions, targets)
     assert [list(row) for row in rows] == [["mae-slice", "largest", "psnr-slice-max"]] * 4
@@ -186,7 +186,7 @@ def test_tables_of_arms_share_seeds_and_volumes() -> None:
     np.testing.assert_array_equal(tables["zero-filled"], [[4.0, 5.0]])
 
 
-def test_volumes_of_one_name_are_told_apart_by_their_subjects() -> None:
+def test_volumes_of_one_name_are_distinguished_by_subject() -> None:
     records = [
         Record("a", 0, "tom", "session-2", 0, {"psnr": 1.0}),
         Record("a", 0, "tom", "session-1", 0, {"psnr": 2.0}),

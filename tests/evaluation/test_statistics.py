@@ -57,7 +57,7 @@ def test_the_interval_is_deterministic_and_follows_its_seed() -> None:
     assert interval(values, seed=1) != interval(values)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_truth_at_about_its_level() -> None:
     covered = 0
     for repetition in range(150):
         found = interval(scores(8, 25, mean=30.0, seed=repetition), resamples=400)
@@ -193,14 +193,14 @@ def test_a_gap_below_twice_its_deviation_over_seeds_is_too_small() -> None:
     assert gap_closed(student + 0.1, student, student + gaps + 0.11).gap_too_small is False
 
 
-def test_one_seed_does_not_tell_whether_the_gap_is_too_small() -> None:
+def test_with_one_seed_it_is_unknown_whether_the_gap_is_too_small() -> None:
     student = scores(1, 5)
     found = gap_closed(student + 0.1, student, student + 0.4)
     assert (found.mean, found.gap_too_small) == (pytest.approx(0.25), None)
 
 
 @pytest.mark.parametrize("shift", [0.0, -0.2])
-def test_without_a_better_teacher_there_is_no_closure(shift: float) -> None:
+def test_without_a_better_teacher_no_gap_is_closed(shift: float) -> None:
     student = scores(2, 5)
     found = gap_closed(student + 0.1, student, student + shift)
     assert found.gap == pytest.approx(shift)
@@ -221,7 +221,7 @@ def test_arms_whose_intervals_overlap_share_a_rank() -> None:
     assert ranks(estimates, higher_is_better=False) == {"worst": 1, "first": 3, "second": 2, "third": 2}
 
 
-def test_an_arm_without_an_interval_is_told_from_none() -> None:
+def test_an_arm_without_an_interval_ties_with_all() -> None:
     one = Estimate(5.0, NAN, NAN, 1)
     assert ranks({"a": estimate(10, 12), "one": one, "b": estimate(1, 2)}) == {"a": 1, "one": 1, "b": 2}
 

@@ -61,7 +61,7 @@ def test_the_interval_covers_the_truth_whatever_the_number_of_volumes_a_subject(
 
 @pytest.mark.parametrize("volumes", [2, 4])
 def test_an_interval_that_resamples_volumes_covers_the_truth_too_seldom(volumes: int) -> None:
-    """The simulation can tell: were volumes taken for subjects, the test above would fail."""
+    """The simulation distinguishes the two: with volumes as subjects, the test above would fail."""
     repetitions = 300
     expected = expected_coverage(SUBJECTS * volumes, volumes, by_subject=False)  # 83 and 68 %
     error = math.sqrt(expected * (1 - expected) / repetitions)

@@ -23,7 +23,7 @@ def made(laboratory: Any) -> Any:
 
 
 def test_what_a_comparison_leaves(made: Any, laboratory: Any) -> None:
-    """One comparison, looked at from all sides: it takes a second to make."""
+    """All outputs of one comparison, which takes a second."""
     graph, comparison = made
     out = laboratory.folder / "out"
     results = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
@@ -120,7 +120,7 @@ def test_some_arms_alone_have_a_table_too(laboratory: Any) -> None:
     assert comparison.rows[-1].gap_closed is None, "there is no plain student to count from"
 
 
-def test_latency_is_measured_where_it_is_asked_for(laboratory: Any) -> None:
+def test_latency_is_measured_if_requested(laboratory: Any) -> None:
     graph = laboratory.graph("comparison.latency=true", arms=[{"name": "student"}, {"name": "control", "stages": 2}])
     comparison = compare(graph, graph.context.experiment.arms, [0], log=lambda _: None)
     teacher, student, control = (comparison.row(name).costs for name in ("teacher", "student", "control"))  # type: ignore[union-attr]

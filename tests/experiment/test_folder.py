@@ -47,7 +47,7 @@ def test_a_damaged_mark_is_refused(content: str, tmp_path: Path) -> None:
         read_owner(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_said(laboratory: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(laboratory: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for work in (lambda out: claim(out, laboratory.experiment()), lambda out: locked(out).__enter__()):
         with pytest.raises(UserError, match=r"cannot make the folder .*: Not a directory"):

@@ -101,7 +101,7 @@ def test_only_the_teacher_that_an_arm_needs_is_planned(laboratory: Any) -> None:
 
 
 def test_names_point_to_the_old_run_until_the_new_one_starts(laboratory: Any) -> None:
-    """So that a comparison which is stopped before, and started again, still says what changed."""
+    """So that a comparison that is stopped before, and started again, still reports what changed."""
 
     class Failing(Recorder):
         def wait(self) -> Any:

@@ -1,4 +1,4 @@
-"""Scores by subject in a comparison: records, table, and why kept scores are made anew from the saved weights."""
+"""Scores by subject in a comparison: records, table, and why stored scores are computed again from the weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from i2ikd.experiment.evaluate_run import evaluate_run
 
 SESSIONS = {"train": ["dora_1"], "val": ["emil_1"], "test": ["anna_1", "anna_2", "ben_1", "ben_2", "cleo_1"]}
 TEST_SUBJECTS = ["anna", "anna", "ben", "ben", "cleo"]
-BY_PERSON = "[a-z]+"
+NAME_BEFORE_SESSION = "[a-z]+"
 
 
 class Sessions:
@@ -57,7 +57,7 @@ def sessions(laboratory: Any) -> Sessions:
 
 
 def test_records_and_table_are_by_subject(sessions: Sessions) -> None:
-    comparison, _ = sessions.compare(BY_PERSON)
+    comparison, _ = sessions.compare(NAME_BEFORE_SESSION)
     with (sessions.out / "records.csv").open() as stream:
         lines = list(csv.DictReader(stream))
     found = {(line["subject"], line["volume"]) for line in lines}
@@ -75,10 +75,10 @@ def test_records_and_table_are_by_subject(sessions: Sessions) -> None:
     assert {row["psnr"]["n"] for row in results["rows"]} == {3}
 
 
-def test_evaluate_judges_by_subject(sessions: Sessions, tiny_file: Path) -> None:
-    sessions.compare(BY_PERSON)
+def test_evaluate_resamples_subjects(sessions: Sessions, tiny_file: Path) -> None:
+    sessions.compare(NAME_BEFORE_SESSION)
     run = sessions.out / "students" / "kd-mri" / "seed0"
-    scores, records = evaluate_run(run, tiny_file, [sessions.dataset(BY_PERSON)], "test")
+    scores, records = evaluate_run(run, tiny_file, [sessions.dataset(NAME_BEFORE_SESSION)], "test")
     tables = pivot(records, "psnr-volume-max")
     assert scores["network"]["psnr"] == interval(tables.arms["network"], TEST_SUBJECTS)
     assert scores["network"]["psnr"].n == 3
@@ -88,27 +88,27 @@ def test_other_subjects_are_scored_again_and_nothing_is_trained(sessions: Sessio
     before, first = sessions.compare(None)
     assert first == []
     optimiser_steps.count = 0
-    after, lines = sessions.compare(BY_PERSON)
+    after, lines = sessions.compare(NAME_BEFORE_SESSION)
     assert optimiser_steps.count == 0
     assert len(lines) == 4 and all("scored again from its weights (changed: keys: " in line for line in lines)
     for old, new in zip(before.rows, after.rows, strict=True):
         assert (old.metrics["psnr"].n, new.metrics["psnr"].n) == (5, 3)
         assert new.metrics["psnr"].mean == pytest.approx(old.metrics["psnr"].mean, rel=1e-12)
-    assert sessions.compare(BY_PERSON)[1] == [], "kept from then on"
+    assert sessions.compare(NAME_BEFORE_SESSION)[1] == [], "stored from then on"
 
 
-def test_scores_of_the_former_format_are_made_anew(sessions: Sessions, optimiser_steps: Any) -> None:
+def test_scores_of_the_former_format_are_computed_again(sessions: Sessions, optimiser_steps: Any) -> None:
     """Former: no subject in the records, and another description of what they depend on."""
-    before, _ = sessions.compare(BY_PERSON)
+    before, _ = sessions.compare(NAME_BEFORE_SESSION)
     run = sessions.out / "students" / "kd-mri" / "seed0"
     records = (run / "records.csv").read_text().splitlines()
     former = [",".join(cell for place, cell in enumerate(line.split(",")) if place != 2) for line in records]
     (run / "records.csv").write_text("\n".join(former) + "\n")
     (run / "evaluation.json").write_text(json.dumps({"key": "0" * 64, "split": "test", "metrics": []}))
     optimiser_steps.count = 0
-    after, lines = sessions.compare(BY_PERSON)
+    after, lines = sessions.compare(NAME_BEFORE_SESSION)
     assert lines == [
-        "students/kd-mri/seed0: scored again from its weights (the kept scores lack the subjects of the volumes)"
+        "students/kd-mri/seed0: scored again from its weights (the stored scores lack the subjects of the volumes)"
     ]
     assert optimiser_steps.count == 0
     assert after.records == before.records == read_records(sessions.out / "records.csv")

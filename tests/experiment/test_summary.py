@@ -40,8 +40,8 @@ def test_an_arm_without_any_score_has_no_rank_and_no_difference(arm: str) -> Non
     assert arm not in comparison.references
     others = [other for other in comparison.rows if other.arm != arm]
     assert all(arm not in other.differences for other in others)
-    with_closure = {other.arm for other in comparison.rows if other.gap_closed is not None}
-    assert with_closure == {"kd": {"control"}, "control": {"kd"}, "student": set(), "teacher": set()}[arm]
+    with_gap = {other.arm for other in comparison.rows if other.gap_closed is not None}
+    assert with_gap == {"kd": {"control"}, "control": {"kd"}, "student": set(), "teacher": set()}[arm]
     json.dumps(comparison.as_json(), allow_nan=False)
 
 

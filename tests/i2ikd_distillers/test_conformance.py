@@ -1,4 +1,4 @@
-"""Every registered method satisfies what is asked of all distillers."""
+"""Every registered method passes the conformance checks of distillers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ for name in ("cka", "similarity-preserving", "correlation-congruence", "pkt", "r
 
 
 @pytest.mark.parametrize(("name", "options", "facts"), CASES, ids=lambda v: v if isinstance(v, str) else None)
-def test_a_method_satisfies_what_is_asked_of_all(name: str, options: dict[str, Any], facts: dict[str, Any]) -> None:
+def test_a_method_passes_the_conformance_checks(name: str, options: dict[str, Any], facts: dict[str, Any]) -> None:
     """Float32 at real sizes is checked in test_precision."""
     target = get("distiller", name)
     check_distiller(lambda: target(**options), precision_sizes=(), **{"pairs": 1, **facts})
@@ -75,6 +75,6 @@ def test_a_method_documents_paper_formula_needs_and_deviation(name: str) -> None
     assert "Differs from" in text or name == "cascade"
 
 
-def test_looking_at_the_plugin_imports_no_torch() -> None:
+def test_importing_the_plugin_imports_no_torch() -> None:
     code = "import i2ikd_distillers.plugin, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

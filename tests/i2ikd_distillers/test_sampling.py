@@ -1,4 +1,4 @@
-"""The even grid of positions: never more than asked for, in an image of any shape."""
+"""The even grid of positions: never more than requested, in an image of any shape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNTS = (1, 2, 7, 100, 512, 4096)
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((2000, 1), (512, 1)), ((1, 2000), (1, 512)), ((600, 1), (512, 1))])
-def test_an_image_of_one_line_has_as_many_positions_as_are_wanted(
+def test_an_image_of_one_line_has_as_many_positions_as_requested(
     shape: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert grid(*shape, 512) == expected

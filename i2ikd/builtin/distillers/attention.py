@@ -145,7 +145,7 @@ def _normalise_batch(maps: Tensor) -> Tensor:
 
 
 def _length(values: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return the L2 norm over the axes, with kept dimensions and the floor of an energy.
+    """Return the L2 norm over the axes, keeping the dimensions, with the floor of an energy.
 
     ``torch.sum`` adds pairwise; ``vector_norm`` adds sequentially and loses digits over an image.
     """

@@ -40,7 +40,7 @@ class ActiveTerm:
     shapes: list[TapShapes] = field(default_factory=list)
 
     def request(self) -> TeacherRequest:
-        """Return what the term needs of the teacher for every batch."""
+        """Return the request for the teacher outputs that the term uses in every batch."""
         return TeacherRequest(
             name=self.name,
             extract=partial(_extract, self),
@@ -88,7 +88,7 @@ def _select(student: Features, knowledge: Knowledge, batch: Batch, rows: Tensor)
 
 @contextmanager
 def attribute_errors(name: str, distiller: Distiller) -> Iterator[None]:
-    """Turn what a distiller raises into one line that names it and the place in its code.
+    """Convert an exception of a distiller into one line that names it and the place in its code.
 
     Raises:
         UserError: the distiller raised; with ``I2IKD_STRICT_PLUGINS=1`` its own exception is passed on instead.

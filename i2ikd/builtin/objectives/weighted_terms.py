@@ -53,7 +53,7 @@ class WeightedTerms(Objective):
 
     @cached_property
     def _unseeded(self) -> list[Distiller]:
-        """The distillers, for what is readable before ``setup``."""
+        """The distillers, whose attributes are readable before ``setup``."""
         return [self._create(term, f"the term {term.distiller.name!r}") for term in self._stated]
 
     @property

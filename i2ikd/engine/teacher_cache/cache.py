@@ -61,7 +61,7 @@ class TeacherCache:
         device: torch.device,
         precision: Precision,
     ) -> None:
-        """Read what the disk holds; compute all other requests in one pass of the network over the samples.
+        """Read the outputs that are on disk; compute all other requests in one pass of the network over the samples.
 
         A request whose outputs exceed all limits is left to be computed live.
         """

@@ -83,7 +83,7 @@ class DiskCache:
             return read_entry(entry, self.samples, memory)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
-            print(f"i2ikd: {entry}, of the teacher cache, is damaged and made anew: {reason}", file=sys.stderr)
+            print(f"i2ikd: {entry}, of the teacher cache, is damaged and computed again: {reason}", file=sys.stderr)
         _remove(entry)
         return None
 

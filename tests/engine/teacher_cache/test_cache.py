@@ -1,4 +1,4 @@
-"""What a teacher said is kept where that is right, and asked anew where it is not."""
+"""Teacher outputs are cached where they cannot change, and computed in every step otherwise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SGD = ("training.epochs=3", "training.optimizer=sgd", "training.select=last")
 
 
 class Heavy:
-    """A distiller with about 0.4 MB of knowledge a slice."""
+    """A distiller with about 0.4 MiB of knowledge per slice."""
 
     @i2ikd.hookimpl
     def register_distillers(self, register: Any) -> None:
@@ -37,8 +37,8 @@ class Heavy:
         register("heavy", Repeated)
 
 
-class Class:
-    """Teaches one arm and counts what its teacher is asked."""
+class Course:
+    """Trains one arm and records the batch sizes of its teacher's forward passes."""
 
     def __init__(self, laboratory: Any, arm: dict[str, Any], *overrides: str, plugins: tuple[object, ...] = ()) -> None:
         self.laboratory = laboratory
@@ -46,10 +46,10 @@ class Class:
         self.teacher_run = train_teacher(self.graph, 0, log=lambda _: None)
         self.trainer = RunTrainer(self.graph)
         self.slices: list[int] = []
-        """Of each batch that the teacher saw."""
+        """Number of slices of each batch that the teacher ran on."""
 
     @contextmanager
-    def _listened(self) -> Iterator[torch.nn.Module]:
+    def _counted_teacher(self) -> Iterator[torch.nn.Module]:
         teacher = load_network(self.graph.context.registry, self.teacher_run.folder)
         handle = teacher.register_forward_pre_hook(lambda _, args: self.slices.append(len(args[0])))
         yield teacher
@@ -58,85 +58,85 @@ class Class:
     def shared(self, teacher: torch.nn.Module) -> Any:
         return self.trainer.context(0, {"teacher": (self.teacher_run,)}, {"teacher": teacher})
 
-    def teach(self, arm: dict[str, Any] | None = None) -> Any:
+    def train(self, arm: dict[str, Any] | None = None) -> Any:
         chosen = self.graph.context.experiment.arms[0] if arm is None else Arm.model_validate({"name": "other", **arm})
         run = self.graph.arm_run(chosen, 0)
-        with self._listened() as teacher:
+        with self._counted_teacher() as teacher:
             train_runs([run], self.shared(teacher))
         return run
 
 
-def test_imitation_asks_once_about_every_slice(laboratory: Any) -> None:
-    course = Class(laboratory, {"recipe": "imitation"})
-    course.teach()
+def test_imitation_computes_every_slice_once(laboratory: Any) -> None:
+    course = Course(laboratory, {"recipe": "imitation"})
+    course.train()
     assert sum(course.slices) == SAMPLES
 
 
-def test_without_a_cache_every_step_asks(laboratory: Any) -> None:
-    course = Class(laboratory, {"recipe": "imitation"}, "training.cache_mb=0")
-    course.teach()
+def test_without_a_cache_the_teacher_runs_in_every_step(laboratory: Any) -> None:
+    course = Course(laboratory, {"recipe": "imitation"}, "training.cache_mb=0")
+    course.train()
     assert course.slices == [2] * (3 * STEPS)
 
 
-def test_all_terms_of_a_step_share_one_question(laboratory: Any) -> None:
+def test_all_terms_of_a_step_share_one_forward_pass(laboratory: Any) -> None:
     joint = {"recipe": "joint", "alpha": 0.5, "distiller": "fitnet"}
-    course = Class(laboratory, joint, "training.cache_mb=0")
-    course.teach()
+    course = Course(laboratory, joint, "training.cache_mb=0")
+    course.train()
     dry_run = 1
     assert len(course.slices) == dry_run + 3 * STEPS
 
 
-def test_both_stages_of_kd_mri_ask_once_each(laboratory: Any) -> None:
-    course = Class(laboratory, {"recipe": "kd-mri"})
-    course.teach()
+def test_both_stages_of_kd_mri_compute_every_slice_once(laboratory: Any) -> None:
+    course = Course(laboratory, {"recipe": "kd-mri"})
+    course.train()
     dry_run = 2
     assert sum(course.slices) == dry_run + 2 * SAMPLES
 
 
-def test_a_second_arm_takes_what_is_known(laboratory: Any) -> None:
-    course = Class(laboratory, {"recipe": "imitation"})
-    course.teach()
+def test_a_second_arm_uses_the_cached_outputs(laboratory: Any) -> None:
+    course = Course(laboratory, {"recipe": "imitation"})
+    course.train()
     course.slices.clear()
-    course.teach({"recipe": "joint", "alpha": 0.5})
+    course.train({"recipe": "joint", "alpha": 0.5})
     dry_run = 2
-    assert sum(course.slices) == dry_run + SAMPLES, "for the attention alone"
+    assert sum(course.slices) == dry_run + SAMPLES, "of the attention alone"
 
 
 @pytest.mark.parametrize("arm", [{"recipe": "imitation"}, {"recipe": "kd-mri"}], ids=lambda arm: arm["recipe"])
-def test_what_was_kept_teaches_as_the_living_teacher(arm: dict[str, Any], laboratory: Any) -> None:
-    kept = Class(laboratory, arm).teach()
-    history, weights = kept.folder.read("history"), laboratory.weights(kept)
-    kept.folder.weights.unlink()
-    live = Class(laboratory, arm, "training.cache_mb=0").teach()
-    assert live.folder == kept.folder, "the cache is no part of what a run is"
+def test_cached_outputs_train_as_live_ones(arm: dict[str, Any], laboratory: Any) -> None:
+    cached = Course(laboratory, arm).train()
+    history, weights = cached.folder.read("history"), laboratory.weights(cached)
+    cached.folder.weights.unlink()
+    live = Course(laboratory, arm, "training.cache_mb=0").train()
+    assert live.folder == cached.folder, "the cache is not part of a run's identity"
     for row, other in zip(history, live.folder.read("history"), strict=True):
         assert row["losses"] == pytest.approx(other["losses"], rel=1e-4)
     for name, tensor in laboratory.weights(live).items():
         assert torch.allclose(tensor, weights[name], rtol=1e-4, atol=1e-6)
 
 
-def test_over_the_limit_the_teacher_is_asked_live(laboratory: Any) -> None:
+def test_over_the_limit_the_teacher_runs_live(laboratory: Any) -> None:
     arm = {"recipe": "joint", "distiller": "heavy", "alpha": 0.5}
-    large = Class(laboratory, arm, "training.cache_mb=1", "training.cache_disk_mb=0", plugins=(Heavy(),))
-    run = large.teach()
-    assert large.slices[:2] == [2, 2], "one pass: what the imitation says is kept"
-    assert large.slices[2:] == [2] * (3 * STEPS), "what is too much is asked in every step"
+    large = Course(laboratory, arm, "training.cache_mb=1", "training.cache_disk_mb=0", plugins=(Heavy(),))
+    run = large.train()
+    assert large.slices[:2] == [2, 2], "one pass: the outputs for the imitation are cached"
+    assert large.slices[2:] == [2] * (3 * STEPS), "outputs over the limit are computed in every step"
     weights = laboratory.weights(run)
     run.folder.weights.unlink()
-    roomy = Class(laboratory, arm, "training.cache_mb=3", "training.cache_disk_mb=0", plugins=(Heavy(),))
-    again = roomy.teach()
+    roomy = Course(laboratory, arm, "training.cache_mb=3", "training.cache_disk_mb=0", plugins=(Heavy(),))
+    again = roomy.train()
     assert sum(roomy.slices) == SAMPLES
     assert all(torch.allclose(t, weights[name], rtol=1e-4, atol=1e-6) for name, t in laboratory.weights(again).items())
 
 
 @pytest.mark.parametrize("override", ['training.augmentations=["flip"]', "task.mask.fixed=false"])
-def test_a_slice_that_looks_different_each_time_is_asked_live(override: str, laboratory: Any) -> None:
-    course = Class(laboratory, {"recipe": "imitation"}, override)
-    course.teach()
+def test_outputs_for_slices_that_vary_are_not_cached(override: str, laboratory: Any) -> None:
+    course = Course(laboratory, {"recipe": "imitation"}, override)
+    course.train()
     assert course.slices == [2] * (3 * STEPS)
 
 
-def test_another_teacher_is_another_bank(laboratory: Any) -> None:
+def test_another_teacher_has_another_cache(laboratory: Any) -> None:
     graph = laboratory.graph("seeds=[0, 1]")
     trainer = RunTrainer(graph)
     inputs = [{"teacher": graph.teacher_runs(seed)} for seed in (0, 1, 0)]
@@ -145,7 +145,7 @@ def test_another_teacher_is_another_bank(laboratory: Any) -> None:
 
 
 def test_the_teacher_is_left_as_it_was(laboratory: Any, identical: Any) -> None:
-    course = Class(laboratory, {"recipe": "kd-mri"}, "training.cache_mb=0")
+    course = Course(laboratory, {"recipe": "kd-mri"}, "training.cache_mb=0")
     before = laboratory.weights(course.teacher_run)
     run = course.graph.arm_run(course.graph.context.experiment.arms[0], 0)
     teacher = load_network(course.graph.context.registry, course.teacher_run.folder)
@@ -157,8 +157,8 @@ def test_the_teacher_is_left_as_it_was(laboratory: Any, identical: Any) -> None:
 
 
 def test_two_slices_of_one_key_are_refused(laboratory: Any) -> None:
-    course = Class(laboratory, {"recipe": "imitation"}, "task.memory_mb=0")
+    course = Course(laboratory, {"recipe": "imitation"}, "task.memory_mb=0")
     keys = course.graph.context.dataset("train").keys
     keys[1] = keys[0]
     with pytest.raises(i2ikd.UserError, match="the training split has two samples of equal key"):
-        course.teach()
+        course.train()

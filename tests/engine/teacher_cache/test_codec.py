@@ -81,6 +81,6 @@ def test_other_shapes_types_and_names_do_not_fit() -> None:
 
 
 @pytest.mark.parametrize("strides", [(4, 2), (8, 1), (3, 1), (0, 1), (4, 1, 1)])
-def test_strides_that_reach_elsewhere_are_refused(strides: tuple[int, ...]) -> None:
+def test_strides_that_do_not_fit_the_shape_are_refused(strides: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="do not fit the shape"):
         TensorLayout("map", torch.float32, (3, 4), strides)

@@ -56,13 +56,13 @@ def knowledge(seed: int, kib: int = 300) -> dict[str, torch.Tensor]:
 
 
 def store(files: DiskCache, address: str, seed: int, kib: int = 300) -> bool:
-    told = knowledge(seed, kib)
-    form = RecordLayout.of(told)
+    written = knowledge(seed, kib)
+    form = RecordLayout.of(written)
     writer = files.writer(address, form)
     if writer is None:
         return False
     for start in range(0, COUNT, 2):
-        writer.add(form.pack({name: tensor[start : start + 2] for name, tensor in told.items()}, 2))
+        writer.add(form.pack({name: tensor[start : start + 2] for name, tensor in written.items()}, 2))
     return files.commit(writer)
 
 
@@ -183,7 +183,7 @@ DAMAGE = {
 class TestDamage:
     @pytest.mark.parametrize("memory", [0, 2**30], ids=["mapped", "in memory"])
     @pytest.mark.parametrize("damage", DAMAGE)
-    def test_what_is_damaged_is_dropped_and_said(
+    def test_a_damaged_entry_is_removed_with_a_message(
         self, damage: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -193,7 +193,7 @@ class TestDamage:
         DAMAGE[damage](folder / "a")
         assert files.read("a", memory) is None
         (line,) = capfd.readouterr().err.splitlines()
-        assert f"{folder / 'a'}, of the teacher cache, is damaged and made anew" in line
+        assert f"{folder / 'a'}, of the teacher cache, is damaged and computed again" in line
         assert {path.name for path in folder.iterdir()} == {".lock", "b"}
         assert not (tmp_path / "sprung").exists()
         assert store(files, "a", seed=3)
@@ -271,7 +271,7 @@ class TestLimit:
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            with contextlib.suppress(FileNotFoundError):  # removed while it was looked at
+            with contextlib.suppress(FileNotFoundError):  # removed while its size was read
                 largest = max(largest, size_of(tmp_path))
         assert not wrong and 0 < largest <= 2**20
         names = {path.name for path in tmp_path.iterdir()} - {".lock"}

@@ -1,4 +1,4 @@
-"""Numbers do not depend on where a teacher's words are kept, and no process asks what another has asked."""
+"""Results do not depend on where teacher outputs are cached; processes share cached outputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAPPED = ("training.cache_mb=1", "training.cache_disk_mb=64")
 
 
 class Heavy:
-    """A distiller whose knowledge is 96 maps a slice, 384 KiB, in the memory order that the teacher's have."""
+    """A distiller whose knowledge is 96 maps a slice, 384 KiB, in the memory order of the teacher's."""
 
     @i2ikd.hookimpl
     def register_distillers(self, register: Any) -> None:
@@ -43,8 +43,8 @@ class Heavy:
 
             def forward(self, student: Any, knowledge: Any, batch: Any) -> Any:
                 (feature,) = student.taps[:1]
-                told = knowledge["maps"].mean(1, keepdim=True) + knowledge["mean"][:, None, None, None]
-                return 1e-3 * (feature - told).square().mean()
+                expected = knowledge["maps"].mean(1, keepdim=True) + knowledge["mean"][:, None, None, None]
+                return 1e-3 * (feature - expected).square().mean()
 
         register("heavy", Widened)
 
@@ -57,32 +57,32 @@ ARMS: list[dict[str, Any]] = [
 
 
 class Course:
-    """Teaches arms as one process after another would, and counts the slices that the teacher is asked about."""
+    """Trains arms as one process after another would, and counts the slices that the teacher runs on."""
 
     def __init__(self, laboratory: Any) -> None:
         self.laboratory = laboratory
-        self.asked = 0
+        self.computed = 0
         self.graph: Any = None
 
     @contextmanager
-    def _listened(self, run: Any) -> Iterator[torch.nn.Module]:
+    def _counted_teacher(self, run: Any) -> Iterator[torch.nn.Module]:
         teacher = load_network(self.graph.context.registry, run.folder)
 
         def count(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            self.asked += len(args[0])
+            self.computed += len(args[0])
 
         with teacher.register_forward_pre_hook(count):
             yield teacher
 
-    def teach(self, arm: dict[str, Any], *overrides: str) -> Any:
+    def train(self, arm: dict[str, Any], *overrides: str) -> Any:
         """Train an arm in a process of its own, from the beginning."""
         training = ("training.epochs=3", "training.optimizer=sgd", "training.select=last", "training.lr=0.01")
         self.graph = self.laboratory.graph(*training, *overrides, arms=ARMS, plugins=(Heavy(),))
         teacher_run = train_teacher(self.graph, 0, log=lambda _: None)
         run = self.graph.arm_run(Arm.model_validate(arm), 0)
         shutil.rmtree(run.folder.path, ignore_errors=True)
-        self.asked = 0
-        with self._listened(teacher_run) as teacher:
+        self.computed = 0
+        with self._counted_teacher(teacher_run) as teacher:
             shared = RunTrainer(self.graph).context(0, {"teacher": (teacher_run,)}, {"teacher": teacher})
             train_runs([run], shared)
         return run.folder.read("history"), self.laboratory.weights(run)
@@ -93,8 +93,8 @@ class Course:
 
 
 @pytest.fixture(autouse=True)
-def code_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person may go on writing while the tests run; that code counts is tested elsewhere."""
+def unchanged_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Source files may be edited while the tests run; test_key tests that the key depends on them."""
     monkeypatch.setattr(key, "sources", lambda _: "as it was")
 
 
@@ -104,100 +104,102 @@ def course(laboratory: Any) -> Course:
 
 
 @pytest.mark.parametrize("arm", ARMS[1:], ids=lambda arm: str(arm["name"]))
-def test_every_way_of_keeping_gives_the_same_bits(course: Course, identical: Any, arm: dict[str, Any]) -> None:
-    history, weights = course.teach(arm, *LIVE)
+def test_memory_disk_and_mapping_return_the_same_bits(course: Course, identical: Any, arm: dict[str, Any]) -> None:
+    history, weights = course.train(arm, *LIVE)
     ways = [("memory", MEMORY), ("cold disk", DISK), ("warm disk", DISK), ("mapped", MAPPED)]
     for way, overrides in ways:
-        other_history, other_weights = course.teach(arm, *overrides)
+        other_history, other_weights = course.train(arm, *overrides)
         assert other_history == history, way
         assert identical(other_weights, weights), way
     shutil.rmtree(course.cache)
-    other_history, other_weights = course.teach(arm, *MAPPED)
+    other_history, other_weights = course.train(arm, *MAPPED)
     assert other_history == history and identical(other_weights, weights), "mapped right after it was written"
 
 
-def test_a_last_batch_that_is_not_full_is_asked_about_as_in_a_full_one(course: Course, identical: Any) -> None:
-    """Four slices in batches of three: a teacher may add up in another order when it is asked about one alone."""
-    history, weights = course.teach(ARMS[2], *LIVE, "training.batch=3")
+def test_an_incomplete_last_batch_is_padded_to_a_full_one(course: Course, identical: Any) -> None:
+    """Four slices in batches of three: a teacher may sum in another order over a batch of one."""
+    history, weights = course.train(ARMS[2], *LIVE, "training.batch=3")
     for overrides in (MEMORY, DISK, MAPPED):
-        other_history, other_weights = course.teach(ARMS[2], *overrides, "training.batch=3")
+        other_history, other_weights = course.train(ARMS[2], *overrides, "training.batch=3")
         assert other_history == history and identical(other_weights, weights)
-        assert course.asked == 3 + (0 if overrides == MAPPED else 2 * 3), "the dry run, and two full batches"
+        assert course.computed == 3 + (0 if overrides == MAPPED else 2 * 3), "the dry run, and two full batches"
 
 
-def test_another_process_does_not_ask(course: Course) -> None:
-    course.teach(ARMS[1], *DISK)
-    assert course.asked == 2 * SAMPLES + DRY_RUN
-    course.teach(ARMS[1], *DISK)
-    assert course.asked == DRY_RUN
-    course.teach({**ARMS[1], "alpha": 0.25}, *DISK)
-    assert course.asked == DRY_RUN, "another arm"
-    course.teach(ARMS[1], *MEMORY)
-    assert course.asked == 2 * SAMPLES + DRY_RUN, "the disk is switched off"
+def test_another_process_reads_the_cached_outputs(course: Course) -> None:
+    course.train(ARMS[1], *DISK)
+    assert course.computed == 2 * SAMPLES + DRY_RUN
+    course.train(ARMS[1], *DISK)
+    assert course.computed == DRY_RUN
+    course.train({**ARMS[1], "alpha": 0.25}, *DISK)
+    assert course.computed == DRY_RUN, "another arm"
+    course.train(ARMS[1], *MEMORY)
+    assert course.computed == 2 * SAMPLES + DRY_RUN, "the disk is switched off"
 
 
-def test_what_is_too_much_for_memory_is_mapped_instead_of_asked(course: Course) -> None:
-    course.teach(ARMS[2], *MAPPED, "training.cache_disk_mb=0")
-    assert course.asked == DRY_RUN + SAMPLES + 3 * SAMPLES, "once for what the imitation keeps, then in every epoch"
-    course.teach(ARMS[2], *MAPPED)
-    assert course.asked == DRY_RUN + SAMPLES
-    course.teach(ARMS[2], *MAPPED)
-    assert course.asked == DRY_RUN
-    course.teach(ARMS[2], *MAPPED, "training.cache_disk_mb=1")
-    assert course.asked == DRY_RUN, "a smaller limit is one for what is written"
+def test_outputs_too_large_for_memory_are_mapped(course: Course) -> None:
+    course.train(ARMS[2], *MAPPED, "training.cache_disk_mb=0")
+    assert course.computed == DRY_RUN + SAMPLES + 3 * SAMPLES, "once for the imitation, then in every epoch"
+    course.train(ARMS[2], *MAPPED)
+    assert course.computed == DRY_RUN + SAMPLES
+    course.train(ARMS[2], *MAPPED)
+    assert course.computed == DRY_RUN
+    course.train(ARMS[2], *MAPPED, "training.cache_disk_mb=1")
+    assert course.computed == DRY_RUN, "the limit applies to new entries"
 
 
 @pytest.mark.parametrize(
     "overrides", [LIVE, MEMORY, (*DISK, 'training.augmentations=["flip"]'), (*DISK, "task.mask.fixed=false")], ids=str
 )
-def test_nothing_is_written_where_nothing_may_be(course: Course, overrides: tuple[str, ...]) -> None:
-    course.teach(ARMS[1], *overrides)
+def test_nothing_is_written_without_a_disk_cache_or_with_varying_samples(
+    course: Course, overrides: tuple[str, ...]
+) -> None:
+    course.train(ARMS[1], *overrides)
     assert not course.cache.exists()
 
 
-def test_what_the_answers_depend_on_is_asked_anew(course: Course) -> None:
+def test_a_change_of_what_outputs_depend_on_computes_them_again(course: Course) -> None:
     arm = {"name": "kd-mri", "recipe": "imitation"}
-    course.teach(arm, *DISK, "training.epochs=1")
+    course.train(arm, *DISK, "training.epochs=1")
     for override in ("task.mask.acceleration=5", "teacher.channels=5", "training.batch=4", 'training.precision="bf16"'):
-        course.teach(arm, *DISK, "training.epochs=1", override)
-        assert course.asked == SAMPLES, override
-        course.teach(arm, *DISK, "training.epochs=1", override)
-        assert course.asked == 0, override
+        course.train(arm, *DISK, "training.epochs=1", override)
+        assert course.computed == SAMPLES, override
+        course.train(arm, *DISK, "training.epochs=1", override)
+        assert course.computed == 0, override
 
 
-def test_another_teacher_of_the_same_settings_is_asked_anew(course: Course) -> None:
+def test_another_teacher_of_the_same_settings_computes_its_own_outputs(course: Course) -> None:
     arm = {"name": "kd-mri", "recipe": "imitation"}
-    course.teach(arm, *DISK)
+    course.train(arm, *DISK)
     run = course.graph.teacher_run(0)
     content = torch.load(run.folder.weights, weights_only=True)
     name = next(iter(content["state"]))
     content["state"][name] *= 1.001
     torch.save(content, run.folder.weights)
-    course.teach(arm, *DISK)
-    assert course.asked == SAMPLES
+    course.train(arm, *DISK)
+    assert course.computed == SAMPLES
 
 
-def test_a_damaged_entry_is_asked_anew(course: Course, identical: Any, capfd: Any) -> None:
+def test_a_damaged_entry_is_computed_again(course: Course, identical: Any, capfd: Any) -> None:
     arm = {"name": "kd-mri", "recipe": "imitation"}
-    history, weights = course.teach(arm, *DISK)
+    history, weights = course.train(arm, *DISK)
     (rows,) = course.cache.glob("*/rows.npy")
     rows.write_bytes(rows.read_bytes()[:-7])
-    again_history, again_weights = course.teach(arm, *DISK)
-    assert course.asked == SAMPLES
+    again_history, again_weights = course.train(arm, *DISK)
+    assert course.computed == SAMPLES
     assert again_history == history and identical(again_weights, weights)
-    assert capfd.readouterr().err.count("is damaged and made anew") == 1
-    course.teach(arm, *DISK)
-    assert course.asked == 0
+    assert capfd.readouterr().err.count("is damaged and computed again") == 1
+    course.train(arm, *DISK)
+    assert course.computed == 0
 
 
-@pytest.mark.parametrize("way", ["kept in memory", "too much for memory"])
+@pytest.mark.parametrize("way", ["in memory", "too large for memory"])
 def test_a_disk_that_is_full_halfway_costs_one_line(course: Course, identical: Any, capfd: Any, way: str) -> None:
-    overrides = DISK if way == "kept in memory" else MAPPED
-    history, weights = course.teach(ARMS[2], *LIVE)
+    overrides = DISK if way == "in memory" else MAPPED
+    history, weights = course.train(ARMS[2], *LIVE)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (900 * 2**10, hard))  # a write beyond it fails, in the kernel
     try:
-        full_history, full_weights = course.teach(ARMS[2], *overrides)
+        full_history, full_weights = course.train(ARMS[2], *overrides)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert full_history == history and identical(full_weights, weights)

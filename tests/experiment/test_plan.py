@@ -1,4 +1,4 @@
-"""The store: what is there is reused, what changed is trained again and the reason is said."""
+"""The store: finished runs are reused; changed ones are trained again, with the reason printed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUIET: dict[str, Any] = {"log": lambda _: None}
 
 
 class Session:
-    """Trains the arms of an experiment and keeps what was said."""
+    """Trains the arms of an experiment; returns the printed lines and the number of steps."""
 
     def __init__(self, laboratory: Any, optimiser_steps: Any) -> None:
         self.laboratory = laboratory
@@ -60,7 +60,7 @@ def test_settings_that_no_number_depends_on_change_nothing(session: Session) -> 
     assert session("training.cache_mb=0", "training.workers=0", "comparison.latency=true")[1] == 0
 
 
-def test_an_option_of_one_arm_trains_that_arm_and_says_why(session: Session) -> None:
+def test_an_option_of_one_arm_trains_that_arm_and_prints_the_reason(session: Session) -> None:
     session()
     lines, steps = session("arms.kd-mri.alpha=0.25")
     assert steps == KD
@@ -92,9 +92,9 @@ def test_what_depends_on_a_change_is_trained_again(override: str, trained: int, 
     session()
     lines, steps = session(override)
     assert steps == trained
-    said = [line for line in lines if line.startswith("train")]
-    assert any(reason in line for line in said), said
-    assert all("changed:" in line for line in said)
+    printed = [line for line in lines if line.startswith("train")]
+    assert any(reason in line for line in printed), printed
+    assert all("changed:" in line for line in printed)
 
 
 def test_a_new_arm_is_trained_alone(session: Session) -> None:

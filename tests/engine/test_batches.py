@@ -1,7 +1,8 @@
-"""Batches from a person's own loader."""
+"""Sources of batches: loaders that the user passes, and validation batches that are collated once, within a limit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from i2ikd import Batch, UserError
-from i2ikd.engine.batches import LoaderBatches, as_batch
+from i2ikd.engine.batches import CachedBatches, LoaderBatches, as_batch
+
+MEBIBYTE = 2**18
+"""Float32 values."""
 
 
 def loader(shuffle: bool = True) -> DataLoader[Any]:
@@ -63,3 +67,40 @@ def test_a_loader_without_length_or_batches_is_refused() -> None:
         LoaderBatches(iter([]), 0)
     with pytest.raises(UserError, match="yields no batches"):
         LoaderBatches([], 0)
+
+
+class Maker:
+    """Makes three batches of 1 MiB and counts how often."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self) -> Iterator[Batch]:
+        for number in range(3):
+            self.made += 1
+            yield Batch(torch.full((1, 1, MEBIBYTE // 2, 1), float(number)), torch.zeros(1, 1, MEBIBYTE // 2, 1))
+
+
+def values(batches: CachedBatches) -> list[float]:
+    return [float(batch.input[0, 0, 0, 0]) for batch in batches]
+
+
+@pytest.mark.parametrize(("limit", "made"), [(3, 3), (2.9, 9), (0, 9)])
+def test_batches_within_the_limit_are_collated_once(limit: float, made: int) -> None:
+    maker = Maker()
+    batches = CachedBatches(maker, limit)
+    assert [values(batches) for _ in range(3)] == [[0, 1, 2]] * 3
+    assert maker.made == made
+
+
+def test_an_incomplete_pass_is_not_cached() -> None:
+    batches = CachedBatches(Maker(), 100)
+    next(iter(batches))
+    assert values(batches) == [0, 1, 2]
+
+
+def test_a_comparison_validates_on_the_same_batches_in_every_epoch(laboratory: Any) -> None:
+    graph = laboratory.graph()
+    first, second = list(graph.context.validation()), list(graph.context.validation())
+    assert all(a is b for a, b in zip(first, second, strict=True)) and first
+    assert [key for batch in first for key in batch.keys] == list(graph.context.dataset("val").keys)

@@ -1,6 +1,6 @@
-"""A stranger's plugin that breaks: one line that names it, exit code 2, and everything else still works.
+"""A faulty third-party plugin: one line that names it, exit code 2, and all other components work.
 
-All of the command line's answers are had from one process, in which two strangers' packages are installed.
+One process runs all commands, with two third-party packages installed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import i2ikd
 @i2ikd.hookimpl
 def register_models(register):
     for name in ("raising", "lost", "number", "flat", "enlarging", "narrow"):
-        target = "no_such_package:Net" if name == "lost" else f"strange_parts:{name}"
+        target = "no_such_package:Net" if name == "lost" else f"faulty_parts:{name}"
         register(f"{name}-net", target, summary="a network")
 
 @i2ikd.hookimpl
 def register_distillers(register):
     for name in ("nan", "vector", "number", "nothing", "nameless", "failing", "attention"):
-        register(name, f"strange_parts:{name}_loss", summary="a loss")
+        register(name, f"faulty_parts:{name}_loss", summary="a loss")
 
 @i2ikd.hookimpl
 def register_tasks(register):
     for name in ("flat", "larger", "uneven", "double", "pairs", "number"):
-        register(f"{name}-task", f"strange_parts:{name}_task", summary="a task")
+        register(f"{name}-task", f"faulty_parts:{name}_task", summary="a task")
 """
 PARTS = """
 from functools import partial
@@ -118,7 +118,7 @@ import i2ikd
 
 @i2ikd.hookimpl
 def register_distilers(register):
-    register("never", "strange_parts:nan_loss")
+    register("never", "faulty_parts:nan_loss")
 """
 EXPERIMENT = """
 name = "tiny"
@@ -133,7 +133,7 @@ task = { name = "mri-recon", dataset = { name = "phantom", train = 1, val = 1, t
 RUNNER = """
 import contextlib, io, json, sys
 from i2ikd.cli.main import run
-answers = {}
+results = {}
 for name, command in json.load(sys.stdin).items():
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -141,8 +141,8 @@ for name, command in json.load(sys.stdin).items():
             code = run(command)
         except Exception as error:
             code = repr(error)
-    answers[name] = [code, out.getvalue(), err.getvalue()]
-print("answers", json.dumps(answers))
+    results[name] = [code, out.getvalue(), err.getvalue()]
+print("results", json.dumps(results))
 """
 
 
@@ -158,9 +158,10 @@ def task(name: str) -> str:
     return f"task={{ name = '{name}' }}"
 
 
-OWNER = "of the plugin strange (strange-ones 0.3)"
+OWNER = "of the plugin faulty (faulty-plugin 0.3)"
 FAILING = PARTS[: PARTS.index("def failing_loss")].count("\n") + 1
 SCALAR = "expected the distiller Loss to return a scalar tensor, or a dict of them with the key 'loss', got"
+IMAGE = "train[0]: expected an input [C, H, W] of torch.float32 from the task, got"
 BREAKS = {
     student("raising-net"): f"'raising-net' {OWNER} failed to start: RuntimeError: no licence for this machine",
     student("lost-net"): f"'lost-net' {OWNER}: cannot import 'no_such_package:Net': ModuleNotFoundError",
@@ -173,31 +174,31 @@ BREAKS = {
     arm("number"): f"the term 'number': {SCALAR} a float",
     arm("nothing"): f"the term 'nothing': {SCALAR} a NoneType",
     arm("nameless"): f"the term 'nameless': {SCALAR} a dict of part",
-    arm("failing"): f"strange_parts.py, line {FAILING}: RuntimeError: shape '[7]' is invalid for input of size 640; ",
-    arm("attention"): "registered by builtin (i2ikd 0.1.0) and strange (strange-ones 0.3); write 'i2ikd:attention' or",
+    arm("failing"): f"faulty_parts.py, line {FAILING}: RuntimeError: shape '[7]' is invalid for input of size 640; ",
+    arm("attention"): "registered by builtin (i2ikd 0.1.0) and faulty (faulty-plugin 0.3); write 'i2ikd:attention' or",
     arm("never"): "unknown distiller 'never'",
-    task("flat-task"): "train[0]: the task gives an input of (8, 10), torch.float32, and must give [C, H, W]",
-    task("double-task"): "train[0]: the task gives an input of (1, 8, 10), torch.float64, and must give [C, H, W]",
+    task("flat-task"): f"{IMAGE} (8, 10), torch.float32",
+    task("double-task"): f"{IMAGE} (1, 8, 10), torch.float64",
     task("larger-task"): "PlainCNN returns (2, 1, 8, 10) for a target of (2, 1, 16, 10)",
     task("uneven-task"): "conditions of unequal shape in one batch: train[0] has {'mask': (1, 8, 1)}, train[1] has",
-    task("pairs-task"): "the task's dataset gives a tuple, and must give i2ikd.Sample",
+    task("pairs-task"): "the task's dataset: expected an i2ikd.Sample, got a tuple",
     task("number-task"): "task 'number-task': expected an i2ikd.Task, got int",
 }  # fmt: skip
 
 
-class Answer(NamedTuple):
+class Result(NamedTuple):
     code: int | str
     out: str
     err: str
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
-    """What every command says, in order; the last two come after all that broke."""
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """Results of all commands, in order; the last two run after all that fail."""
     site = tmp_path_factory.mktemp("site")
-    for module, source in {"strange_ones": PLUGIN, "strange_parts": PARTS, "clumsy_ones": MISSPELT}.items():
+    for module, source in {"faulty_plugin": PLUGIN, "faulty_parts": PARTS, "misspelt_plugin": MISSPELT}.items():
         (site / f"{module}.py").write_text(source, encoding="utf-8")
-    for name, module in {"strange": "strange_ones", "clumsy": "clumsy_ones"}.items():
+    for name, module in {"faulty": "faulty_plugin", "misspelt": "misspelt_plugin"}.items():
         information = site / f"{module}-0.3.dist-info"
         information.mkdir()
         (information / "METADATA").write_text(
@@ -222,32 +223,32 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {name: Answer(*answer) for name, answer in json.loads(done.stdout.removeprefix("answers ")).items()}
+    return {name: Result(*result) for name, result in json.loads(done.stdout.removeprefix("results ")).items()}
 
 
-def errors(answer: Answer) -> list[str]:
-    """The lines on stderr, without that of the other stranger, who is set aside at the start of the process."""
-    return [line for line in answer.err.splitlines() if "clumsy" not in line or line.startswith("i2ikd: error:")]
+def errors(result: Result) -> list[str]:
+    """The lines on stderr, without the one about the other package, which is disabled at the start of the process."""
+    return [line for line in result.err.splitlines() if "misspelt" not in line or line.startswith("i2ikd: error:")]
 
 
 @pytest.mark.parametrize("change", BREAKS)
-def test_what_breaks_is_named_in_one_line(change: str, answers: dict[str, Answer]) -> None:
-    answer = answers[change]
-    assert answer.code == 2, answer
-    (line,) = errors(answer)
+def test_a_fault_is_named_in_one_line(change: str, results: dict[str, Result]) -> None:
+    result = results[change]
+    assert result.code == 2, result
+    (line,) = errors(result)
     assert line.startswith("i2ikd: error: ") and BREAKS[change] in line
 
 
-def test_a_misspelt_hook_costs_one_line_and_is_told_by_later_errors(answers: dict[str, Answer]) -> None:
+def test_a_misspelt_hook_costs_one_line_and_is_named_by_later_errors(results: dict[str, Result]) -> None:
     problem = "there is no hook 'register_distilers'; did you mean 'register_distillers'?"
-    line = f"i2ikd: the plugin clumsy (clumsy-ones 0.3) is broken and not used: {problem}"
-    assert sum(answer.err.count(line) for answer in answers.values()) == 1
-    assert f"clumsy (clumsy-ones 0.3): {problem}" in answers[arm("never")].err
-    problems = {plugin["name"]: plugin["problem"] for plugin in json.loads(answers["plugins"].out)}
-    assert problems["clumsy"] == problem and problems["strange"] is None
+    line = f"i2ikd: the plugin misspelt (misspelt-plugin 0.3) is broken and not used: {problem}"
+    assert sum(result.err.count(line) for result in results.values()) == 1
+    assert f"misspelt (misspelt-plugin 0.3): {problem}" in results[arm("never")].err
+    problems = {plugin["name"]: plugin["problem"] for plugin in json.loads(results["plugins"].out)}
+    assert problems["misspelt"] == problem and problems["faulty"] is None
 
 
-def test_the_rest_works(answers: dict[str, Answer]) -> None:
-    answer = answers["works"]
-    assert answer.code == 0, answer
-    assert [run["name"] for run in json.loads(answer.out)] == ["students/arm/seed0"]
+def test_other_components_work(results: dict[str, Result]) -> None:
+    result = results["works"]
+    assert result.code == 0, result
+    assert [run["name"] for run in json.loads(result.out)] == ["students/arm/seed0"]

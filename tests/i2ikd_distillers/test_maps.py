@@ -79,7 +79,7 @@ def test_frequency_takes_the_haar_details_of_the_difference(make) -> None:
     assert image_loss(make, "frequency", *IMAGES, levels=2) == pytest.approx(np.mean(means), rel=1e-4)
 
 
-def test_frequency_takes_the_lines_of_k_space_that_it_was_told(make) -> None:
+def test_frequency_takes_the_chosen_lines_of_k_space(make) -> None:
     difference = (IMAGES[1] - IMAGES[0])[:, 0].double().numpy()
     spectrum = np.fft.fft2(difference, norm="ortho")
     frequencies = np.array([min(k, 12 - k) / 6 for k in range(12)])

@@ -121,7 +121,7 @@ def test_pkt_as_in_the_code_counts_the_sample_itself_and_takes_the_mean_of_all_e
     assert loss("pkt", TEACHER, STUDENT, samples="batch", mode="code") == pytest.approx(expected, rel=1e-2)
 
 
-def test_with_enough_positions_cka_looks_at_every_pixel(loss) -> None:
+def test_with_enough_positions_cka_uses_every_pixel(loss) -> None:
     expected = np.mean(
         [
             misalignment(t.flatten(1).double().numpy().T, s.flatten(1).double().numpy().T)
@@ -143,7 +143,7 @@ def test_centred_cka_is_blind_to_an_offset_and_the_plain_one_is_not(loss) -> Non
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_rkd_is_empty_for_two_samples_or_fewer_and_says_so(size: int, loss) -> None:
+def test_rkd_is_empty_for_two_samples_or_fewer_and_refuses_them(size: int, loss) -> None:
     with pytest.raises(UserError, match="at least 3"):
         loss("rkd", TEACHER[:size], STUDENT[:size], samples="batch")
     assert relational(rows_of(TEACHER[:2]), rows_of(STUDENT[:2])) == pytest.approx(0, abs=1e-12)
@@ -203,7 +203,7 @@ def test_positions_are_an_even_grid_and_not_drawn() -> None:
 
 
 @pytest.mark.parametrize("samples", ["pixel", "patch"])
-def test_a_student_of_another_size_is_looked_at_in_the_same_places(samples: str, loss) -> None:
+def test_a_student_of_another_size_is_sampled_at_the_same_places(samples: str, loss) -> None:
     finer = STUDENT.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     expected = loss("similarity-preserving", TEACHER, STUDENT, samples=samples, count=48)
     assert loss("similarity-preserving", TEACHER, finer, samples=samples, count=48) == pytest.approx(expected, rel=1e-4)
