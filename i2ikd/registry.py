@@ -85,7 +85,7 @@ class Registry:
         return MappingProxyType(self._kinds)
 
     def add(self, *plugins: Plugin) -> None:
-        """Register loaded plugins; whatever is wrong with one is kept as its ``problem``."""
+        """Register loaded plugins; the error of a faulty one is stored as its ``problem``."""
         sound = [plugin for plugin in plugins if self._attempt(plugin, self._register_kinds)]
         for plugin in sound:
             self._attempt(plugin, self._register_components)

@@ -109,7 +109,7 @@ class PsnrVolumeMax(Metric):
 
 
 class PsnrSliceMax(Metric):
-    """PSNR of a slice; the peak is the target slice's maximum, whatever its minimum.
+    """PSNR of a slice; the peak is the target slice's maximum and does not depend on its minimum.
 
     A constant slice therefore has a score if its value is positive. Where no value is positive it is NaN.
     """

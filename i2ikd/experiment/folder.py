@@ -38,7 +38,9 @@ def refuse_foreign(out: Path, experiment: Experiment) -> None:
     elif out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; --out names a folder")
     elif out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
-        raise UserError(f"{out} holds something else than a comparison; pass a new or empty --out folder")
+        raise UserError(
+            f"{out}: expected a comparison or an empty folder, got other files; pass a new or empty --out folder"
+        )
 
 
 def claim(out: Path, experiment: Experiment) -> None:

@@ -31,7 +31,7 @@ def test_what_belongs_to_others_is_left_alone(operation: Any, laboratory: Any, t
     (tmp_path / "file").write_text("x")
     for name, message in (
         ("theirs", "belongs to the experiment 'other', not to 'tiny'"),
-        ("full", "holds something else than a comparison; give a new or empty --out folder"),
+        ("full", "expected a comparison or an empty folder, got other files; pass a new or empty --out folder"),
         ("file", "is a file; --out names a folder"),
     ):
         with pytest.raises(UserError, match=message):
