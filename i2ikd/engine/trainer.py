@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from i2ikd.callback import EpochContext, RunContext, StageContext
 from i2ikd.engine.checkpoint import load_state
@@ -19,6 +18,7 @@ from i2ikd.engine.optimiser import make_optimiser, set_rate
 from i2ikd.engine.plan import PlannedStage
 from i2ikd.engine.start import frozen_parameters, trained_parameters
 from i2ikd.engine.start_weights import set_start_weights
+from i2ikd.engine.weight_selection import State, WeightSelection
 from i2ikd.errors import UserError
 from i2ikd.network import to_memory_format
 from i2ikd.objective import Objective, Side, TeacherOutputs
@@ -27,7 +27,6 @@ from i2ikd.seeds import seed_torch
 from i2ikd.transform import Transform
 
 History = list[dict[str, Any]]
-State = dict[str, Tensor]
 
 
 class Trainer:
@@ -72,8 +71,7 @@ class Trainer:
         self._model = model
         self._side: Side = side
         self._fresh = fresh
-        self._best: dict[str, Any] | None = None
-        self._ema: AveragedModel | None = None
+        self._selection: WeightSelection | None = None
         self._sums: dict[str, Tensor] = {}
         self._frozen: list[nn.Parameter] = []
 
@@ -130,17 +128,14 @@ class Trainer:
         self.objective = set_up_objective(shared, planned.stage, self.network, self._side, self._model, self.run.seed)
         if not restoring:
             self.objective.prepare()
-        self._ema = None
+        self._selection = None
         shared.group.broadcast_(self._tensors())
         self._freeze(planned)
         where = f"{self.run.name}, stage {planned.stage.name!r}"
         self._trained = trained_parameters(self.network, self.objective.trainable(), self._frozen, where)
         self._optimiser = make_optimiser(self._trained, planned.training)
         set_rate(self._optimiser, planned.training, planned.epochs, epoch=0)
-        if planned.training.ema is not None:
-            average = get_ema_multi_avg_fn(planned.training.ema)
-            self._ema = AveragedModel(self.objective.eval_network(), multi_avg_fn=average, use_buffers=True)
-        self._best = None
+        self._selection = WeightSelection(self.objective, planned.training)
         self.objective.in_training_mode()
         if not restoring:
             shared.events.on_stage_start(self._stage_context(index))
@@ -164,10 +159,12 @@ class Trainer:
 
     def _tensors(self) -> Iterator[Tensor]:
         """Yield all weights and buffers of the stage."""
-        modules = [self.network, self.objective, self._ema]
-        for module in (module for module in modules if module is not None):
-            yield from module.parameters()
-            yield from module.buffers()
+        for module in (self.network, self.objective):
+            if module is not None:
+                yield from module.parameters()
+                yield from module.buffers()
+        if self._selection is not None:
+            yield from self._selection.tensors()
 
     def training_step(self, batch: Batch, outputs: TeacherOutputs) -> None:
         """Make one optimiser step, with the gradients of all processes.
@@ -191,8 +188,7 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        if self._ema is not None:
-            self._ema.update_parameters(self.objective.eval_network())
+        self._selected.on_step_end()
         self.objective.on_step_end()
         for name, value in losses.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -218,7 +214,7 @@ class Trainer:
         self._shared.group.broadcast_(self._tensors())  # running statistics differ: each process has its own share
         if self._is_validated(planned, epoch):
             context.validation = self._validate()
-            self._keep_if_best(context.validation)
+            self._selected.on_validation_end(context.validation)
         row = {
             "stage": planned.stage.name,
             "epoch": epoch,
@@ -245,37 +241,20 @@ class Trainer:
         """Return the validation loss; hooks are removed meanwhile, or taps would keep the features of the split."""
         assert self.objective is not None
         self.objective.close()
-        loss = self._shared.validation_loss(self._eval_network())
+        loss = self._shared.validation_loss(self._selected.eval_network())
         self.objective.in_training_mode()
         self._refuse_not_finite({"validation": torch.tensor(loss)})
         return loss
 
-    def _keep_if_best(self, value: float) -> None:
-        assert self.objective is not None
-        if self._best is None or value < self._best["value"]:
-            left = {name: _copy(network) for name, network in self.objective.finish().items()}
-            self._best = {"value": value, "state": _copy(self._eval_network()), "left": left}
+    @property
+    def _selected(self) -> WeightSelection:
+        assert self._selection is not None, "a stage is open"
+        return self._selection
 
     def _close_stage(self, index: int) -> None:
-        assert self.objective is not None
-        training = self.stages[index].training
-        if training.select == "best" and self._best is not None:
-            self.network.load_state_dict(self._best["state"])
-            self.left |= self._best["left"]
-        else:
-            if self._ema is not None:
-                self.network.load_state_dict(self._ema.module.state_dict())
-            self.left |= {name: _copy(network) for name, network in self.objective.finish().items()}
+        self.left |= self._selected.finish(self.network)
         self.close()
         self._shared.events.on_stage_end(self._stage_context(index))
-
-    def _eval_network(self) -> nn.Module:
-        """Return the network that is validated and saved: the moving average if the stage has one."""
-        assert self.objective is not None
-        if self._ema is not None:
-            module: nn.Module = self._ema.module
-            return module
-        return self.objective.eval_network()
 
     def plain_network(self) -> nn.Module:
         """Return the trained network with its training transforms folded, as its model builds it."""
@@ -291,8 +270,7 @@ class Trainer:
         self._frozen = []
         if self.objective is not None:
             self.objective.close()
-            self.objective = None
-            self._best = None
+            self.objective = self._selection = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return all state that the next step depends on."""
@@ -309,8 +287,7 @@ class Trainer:
             state["stage"] = {
                 "objective": self.objective.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
-                "ema": None if self._ema is None else self._ema.state_dict(),
-                "best": self._best,
+                "selection": self._selected.state_dict(),
             }
         return state
 
@@ -330,10 +307,4 @@ class Trainer:
         assert self.objective is not None
         self.objective.load_state_dict(stage["objective"])
         self._optimiser.load_state_dict(stage["optimiser"])
-        if self._ema is not None:
-            self._ema.load_state_dict(stage["ema"])
-        self._best = stage["best"]
-
-
-def _copy(network: nn.Module) -> State:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        self._selected.load_state_dict(stage["selection"])
