@@ -11,7 +11,7 @@ from i2ikd.errors import UserError
 from i2ikd.evaluation.records import Record, read_records
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
 from i2ikd.experiment.folder import read_owner
-from i2ikd.experiment.summary import Comparison, Costs, Row
+from i2ikd.experiment.summary import Comparison, Conclusion, Costs, Row
 from i2ikd.files import read_json
 
 
@@ -44,6 +44,8 @@ def load_comparison(out: Path) -> Comparison:
             rows=[_row(row, content["metrics"]) for row in content["rows"]],
             records=read_records(scores),
             references=content["references"],
+            higher_is_better=content["higher_is_better"],
+            conclusions=[Conclusion(**conclusion) for conclusion in content["conclusions"]],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(

@@ -82,6 +82,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None, registry: Reg
             name=comparison.name,
             metadata=comparison.metadata,
             highlights=highlights(comparison),
+            conclusions=comparison.conclusions,
             columns=content.columns,
             tops=[line for line in content.lines if line.kind != "arm"],
             arms=[line for line in content.lines if line.kind == "arm"],

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
-from i2ikd.experiment.summary import Comparison
+from i2ikd.experiment.summary import Comparison, Conclusion
 from i2ikd.hookspecs import Register, hookimpl
 from i2ikd.registry import Plugin, Registry, default_registry
 from i2ikd.report.figures import quality_against_parameters
@@ -112,6 +113,14 @@ def test_the_page_contains_differences_to_every_reference(full: str, comparison:
         assert f"minus {reference}" in full
         assert f"{row.differences[reference].low:+.3f}".replace("-", "−") in full
         assert f"p {row.corrected[reference]:.3f}" in full
+
+
+def test_conclusions_are_on_top_and_warnings_are_marked(small: Comparison) -> None:
+    changed = replace(small, conclusions=[Conclusion("x < y", "kd-mri"), Conclusion("warning: z", warning=True)])
+    text = page(changed, None, Registry())
+    assert "<li>x &lt; y</li>" in text and '<li class="warning">warning: z</li>' in text
+    assert text.index('<ul class="conclusions">') < text.index('<section id="results">')
+    assert '<ul class="conclusions">' not in page(small, None, Registry())
 
 
 def test_names_and_metadata_are_escaped(small: Comparison) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from i2ikd.evaluation.statistics import Estimate
+from i2ikd.experiment.conclusions import conclusions
 from i2ikd.experiment.summary import Comparison
 from i2ikd.report.content import table_content
 from i2ikd.report.csv_table import csv_table
@@ -64,6 +66,27 @@ def test_on_a_wide_terminal_every_arm_has_one_line(comparison: Comparison) -> No
     assert f"{row.differences['student'].mean:+.3f}" in lines[0]
     assert f"p {row.corrected['student']:.3f}" in lines[0]
     assert "49.28 k" in lines[0] and "5.31" in lines[0]
+
+
+@pytest.fixture
+def concluded(make_comparison: Make) -> Comparison:
+    comparison = make_comparison(epochs=0)
+    comparison.conclusions = conclusions(comparison, "control", "student", "dB")
+    return comparison
+
+
+def test_conclusions_are_printed_below_the_table(concluded: Comparison) -> None:
+    text = printed(concluded, 220)
+    lines = [conclusion.text for conclusion in concluded.conclusions]
+    assert len(lines) == 1 + 8 - 2 and all(line in text for line in lines)
+    assert text.index("bold: best mean") < text.index(lines[0])
+
+
+def test_conclusions_precede_the_table_in_markdown(concluded: Comparison) -> None:
+    text = markdown(concluded)
+    assert text.index("- dataset:") < text.index("- channel-wise is better than control by ") < text.index("| arm |")
+    assert "- gram\\_fsp is worse than control by 0.0" in text
+    assert "Conclusions" not in markdown(dataclasses.replace(concluded, conclusions=[]))
 
 
 def test_metadata_precedes_the_table(comparison: Comparison) -> None:
