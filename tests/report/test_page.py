@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
@@ -21,7 +22,8 @@ from i2ikd.report.figures import quality_against_parameters
 from i2ikd.report.markdown import markdown
 from i2ikd.report.page import page
 from i2ikd.report.pictures import Picture, save_pictures
-from i2ikd.report.svg import inline
+from i2ikd.report.style import GRID, INK
+from i2ikd.report.svg import inline, standalone
 from i2ikd.report.write import write_report
 
 Make = Callable[..., Comparison]
@@ -210,6 +212,24 @@ def test_a_plugins_figure_is_included_and_an_exception_in_one_is_reported(
     assert Reader(text).open == []
 
 
+def test_a_figure_file_is_a_document_in_light_colours(comparison: Comparison) -> None:
+    figure = quality_against_parameters(comparison)
+    text = standalone(figure)
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.get("width") and root.get("height")
+    assert "#ffffff" in text and "#1b1f24" in text and "#dfe3e8" in text
+    assert INK not in text and GRID not in text and "<metadata" not in text
+    assert text == standalone(quality_against_parameters(comparison))
+
+
+def test_a_figure_that_can_no_longer_be_drawn_leaves_no_file(make_comparison: Make, tmp_path: Path) -> None:
+    write_report(make_comparison(epochs=2), tmp_path)
+    assert (tmp_path / "report" / "latency.svg").is_file()
+    write_report(make_comparison(epochs=2, latency=False), tmp_path)
+    assert not (tmp_path / "report" / "latency.svg").exists()
+    assert (tmp_path / "report" / "parameters.svg").is_file()
+
+
 def test_an_inline_figure_has_the_pages_colours(comparison: Comparison) -> None:
     text = inline(quality_against_parameters(comparison), "one", 'sizes "and" more')
     assert "currentColor" in text and "var(--grid)" in text and "#010203" not in text
@@ -222,7 +242,8 @@ def test_a_report_is_four_files_and_includes_the_stored_pictures(
 ) -> None:
     save_pictures(make_pictures(small, 32), tmp_path)
     files = write_report(small, tmp_path)
-    assert [file.name for file in files] == ["index.html", "table.md", "table.csv", "table.tex"]
+    figures = ["differences.svg", "latency.svg", "parameters.svg", "training.svg", "validation.svg"]
+    assert [file.name for file in files] == ["index.html", "table.md", "table.csv", "table.tex", *figures]
     assert files[0].read_text(encoding="utf-8").count('class="strip"') == 3
     assert files[1].read_text(encoding="utf-8") == markdown(small)
 
