@@ -101,6 +101,7 @@ def compare(
         settings.student,
         {name: metric.higher_is_better for name, metric in metrics.items()},
     )
+    comparison.control = settings.control
     unit = metrics[next(iter(columns.values()))].unit
     comparison.conclusions = conclusions(comparison, settings.control, settings.student, unit)
     for row in rows:

@@ -102,6 +102,7 @@ class Comparison:
         histories: rows of the training history by name of the run.
         references: arms to which differences are computed.
         higher_is_better: whether larger values of the first column are better.
+        control: name of the equal-budget control, whether it is among the references or not.
         conclusions: sentences on the teacher, on the arms against the control, and on the limits of the evidence.
     """
 
@@ -113,6 +114,7 @@ class Comparison:
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
     higher_is_better: bool = True
+    control: str = "control"
     conclusions: list[Conclusion] = field(default_factory=list)
 
     def row(self, arm: str) -> Row | None:
@@ -130,6 +132,7 @@ class Comparison:
             "metadata": self.metadata,
             "metrics": self.columns,
             "references": self.references,
+            "control": self.control,
             "higher_is_better": self.higher_is_better,
             "conclusions": [asdict(conclusion) for conclusion in self.conclusions],
             "rows": [row.as_json() for row in self.rows],

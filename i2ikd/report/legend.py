@@ -74,8 +74,7 @@ def reference_arms(comparison: Comparison) -> ReferenceArms:
     """
     references = comparison.references
     student = references[0] if references else None
-    control = next((name for name in references[1:] if name != "kd-mri"), None)
-    return ReferenceArms(student, control if control is not None or student != "control" else student)
+    return ReferenceArms(student, comparison.control if comparison.control in references else None)
 
 
 def metadata_line(comparison: Comparison) -> str:

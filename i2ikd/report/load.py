@@ -44,6 +44,7 @@ def load_comparison(out: Path) -> Comparison:
             rows=[_row(row, content["metrics"]) for row in content["rows"]],
             records=read_records(scores),
             references=content["references"],
+            control=content["control"],
             higher_is_better=content["higher_is_better"],
             conclusions=[Conclusion(**conclusion) for conclusion in content["conclusions"]],
         )

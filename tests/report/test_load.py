@@ -34,12 +34,14 @@ def store(comparison: Comparison, out: Path) -> None:
 def test_a_comparison_is_restored_from_its_folder(comparison: Comparison, tmp_path: Path) -> None:
     comparison = dataclasses.replace(
         comparison,
+        control="review",
         higher_is_better=False,
         conclusions=[Conclusion("review is better", "review"), Conclusion("one seed", warning=True)],
     )
     store(comparison, tmp_path / "out")
     loaded = load_comparison(tmp_path / "out")
-    assert (loaded.conclusions, loaded.higher_is_better) == (comparison.conclusions, False)
+    assert loaded.conclusions == comparison.conclusions
+    assert (loaded.control, loaded.higher_is_better) == ("review", False)
     assert loaded.as_json() == comparison.as_json()
     assert loaded.rows == comparison.rows
     assert loaded.records == comparison.records

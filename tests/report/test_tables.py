@@ -104,6 +104,26 @@ def test_the_legend_defines_metrics_intervals_gap_closed_control_and_correction(
     assert "with 6 subjects p is at least 0.0312 before correction" in found["Δ student"]
 
 
+@pytest.mark.parametrize(
+    ("references", "named", "control"),
+    [
+        (["student", "control", "kd-mri"], "control", "control"),
+        (["student", "kd-mri"], "control", None),
+        (["student", "review", "kd-mri"], "control", None),
+        (["student", "review", "kd-mri"], "kd-mri", "kd-mri"),
+        (["control"], "control", "control"),
+        ([], "control", None),
+    ],
+)
+def test_only_the_named_control_is_described_as_one(
+    comparison: Comparison, references: list[str], named: str, control: str | None
+) -> None:
+    changed = dataclasses.replace(comparison, references=references, control=named)
+    assert reference_arms(changed).control == control
+    described = [term for term, text in legend(changed) if text.startswith("equal-budget control")]
+    assert described == ([] if control is None else [control])
+
+
 def test_the_legend_names_subjects_with_several_volumes(comparison: Comparison, make_comparison: Make) -> None:
     grouped = make_comparison(of_a_subject=2)
     found = dict(legend(grouped))
