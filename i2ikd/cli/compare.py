@@ -125,6 +125,4 @@ def run(
             click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
         else:
             print_comparison(comparison, session.console)
-            for line in comparison.conclusions:
-                session.log(line)
         session.log("written: " + ", ".join(str(file) for file in files))

@@ -18,9 +18,10 @@ from i2ikd.config import apply_override, check_experiment
 @options.overrides
 @options.as_json
 def command(out: Path, task: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Train teacher, plain student, equal-budget control and distilled students on simulated data; print the table.
+    """Compare distilled students with equal-budget controls on simulated data; print the table and what beats what.
 
-    Takes a few minutes on two CPU cores. A repeated call prints the table without training.
+    A repeated call prints the table without training, and an interrupted one continues from its checkpoints.
+    `-o training.epochs=2` shortens every run except stages with epochs of their own.
     """
     name, text = packaged_experiment(task, "demo")
     document = tomllib.loads(text)

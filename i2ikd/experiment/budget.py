@@ -1,4 +1,7 @@
-"""Optimiser steps that an arm's graph spends on its student, against those of the control."""
+"""Training budgets: epochs that an arm's graph of runs spends on its student, against those of the control.
+
+All runs of an experiment share batch size and training split, so that equal epochs are equal optimiser steps.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,39 @@ from i2ikd.recipe import Start
 
 
 def student_epochs(run: Run) -> int:
-    """Return the epochs in which a run, or an input whose network it starts from, trains the student.
+    """Return the epochs in which a run, or an input whose weights it starts from, trains the student.
 
-    A teacher trained together with blocks of the student counts where the student starts from the blocks it left.
+    Two kinds of input train the student: a run that left the student's network behind, such as a teacher with branches
+    of student blocks, and a run of the same network. Layers copied from a network of another shape do not count.
+
+    Args:
+        run: of an arm.
     """
-    own = sum(stage.epochs for stage in run.stages)
+    epochs = sum(stage.epochs for stage in run.stages)
+    for needed in _starts(run):
+        epochs += student_epochs(needed)
+    return epochs
+
+
+def _starts(run: Run) -> list[Run]:
+    """Return the inputs that trained the student, each once; of several in one role, the first."""
+    found: dict[str, Run] = {}
     for stage in run.stages:
         start = stage.stage.start
-        if isinstance(start, Start) and start.network is not None and start.source in run.inputs:
-            own += sum(student_epochs(needed) for needed in run.inputs[start.source])
-    return own
+        if isinstance(start, Start) and run.inputs.get(start.source):
+            source = run.inputs[start.source][0]
+            if start.network is not None or _same_network(run, source):
+                found[source.specification.digest] = source
+    return list(found.values())
+
+
+def _same_network(run: Run, other: Run) -> bool:
+    own, others = run.specification, other.specification
+    return (own.model, own.options) == (others.model, others.options)
 
 
 def unequal_budgets(graph: RunGraph, arms: Sequence[Arm], seed: int) -> list[str]:
-    """Return a line per arm whose student is trained for more steps than the control's; none without a control.
+    """Return a line per arm whose student is trained for more epochs than the control's; none without a control.
 
     Args:
         graph: of the experiment's runs.

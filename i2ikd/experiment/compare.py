@@ -18,9 +18,10 @@ from i2ikd.evaluation.records import Record, write_records
 from i2ikd.executors.base import Executor, InProcessExecutor, Log
 from i2ikd.experiment.budget import unequal_budgets
 from i2ikd.experiment.checks import check
-from i2ikd.experiment.conclusions import conclusions, missing_levers
+from i2ikd.experiment.conclusions import conclusions
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.levers import missing_levers
 from i2ikd.experiment.metrics import table_metrics
 from i2ikd.experiment.plan import plan
 from i2ikd.experiment.schedule import train_plan
@@ -81,7 +82,7 @@ def compare(
     columns, metrics = table_metrics(context)
     scorer = Scorer(context, metrics, log)
     scorer.baselines()  # reads the whole test split, so that its errors are raised before training
-    for line in (*unequal_budgets(graph, arms, seeds[0]), *missing_levers(graph, arms)):
+    for line in (*unequal_budgets(graph, arms, seeds[0]), *missing_levers(graph, arms, seeds[0])):
         log(line)
     wanted = plan(graph, arms, seeds, lockstep=lockstep)
     train_plan(graph, wanted, executor or InProcessExecutor(NullCallback()), log)
@@ -100,10 +101,10 @@ def compare(
         settings.student,
         {name: metric.higher_is_better for name, metric in metrics.items()},
     )
-    comparison.student, comparison.control = (
-        name if name in kinds else None for name in (settings.student, settings.control)
-    )
-    comparison.conclusions = conclusions(comparison, settings.control)
+    comparison.student = settings.student if settings.student in kinds else None
+    comparison.control = settings.control
+    unit = metrics[next(iter(columns.values()))].unit
+    comparison.conclusions = conclusions(comparison, settings.control, settings.student, unit)
     for row in rows:
         for seed, runs in row.runs.items():
             comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.read("history") or []

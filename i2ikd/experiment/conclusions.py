@@ -1,91 +1,111 @@
-"""Conclusions of a comparison as sentences: whether the teacher is above the control, and which arms are."""
+"""Conclusions from a comparison: whether the teacher is above the control, and which arms beat the control."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from i2ikd.config import Arm, Network
-from i2ikd.evaluation.statistics import Difference
-from i2ikd.experiment.graph import RunGraph
-from i2ikd.experiment.summary import Comparison, Row
+import numpy as np
 
-_SIZE_OPTIONS = frozenset({"depth", "channels", "cascades", "kernel", "width", "blocks"})
+from i2ikd.evaluation.records import pivot
+from i2ikd.evaluation.statistics import Difference, paired
+from i2ikd.experiment.summary import Comparison, Conclusion, Row
 
-
-def missing_levers(graph: RunGraph, arms: Sequence[Arm]) -> list[str]:
-    """Return a line per arm whose student has levers that its teacher lacks; known before training.
-
-    A lever is a training transform, or an option that both networks have, that differs, and that is no size. A
-    teacher that is not above the student's control teaches nothing, so it should have the same levers.
-    """
-    experiment = graph.context.experiment
-    lines = []
-    for arm in arms:
-        if arm.of is not None or "teacher" not in graph.arm_run(arm, experiment.seeds[0]).inputs:
-            continue
-        teacher = experiment.teacher
-        if arm.teacher is not None and arm.teacher != "teacher":
-            teacher = experiment.student_of(experiment.arm(arm.teacher))
-        lacking = _levers(experiment.student_of(arm), arm) - _levers(teacher, None)
-        if lacking:
-            lines.append(
-                f"warning: arm {arm.name!r}: the student has {', '.join(sorted(lacking))}, its teacher has not; a "
-                "teacher that is not above the student's control teaches nothing: give it the same levers"
-            )
-    return lines
+_TEACHER = "teacher"
+_TESTABLE = 6
+"""Least number of subjects with which a two-sided signed-rank test can have p < 0.05: 2^(1 - n) for n subjects."""
 
 
-def _levers(network: Network, arm: Arm | None) -> set[str]:
-    transforms = [*network.transforms, *(arm.transforms if arm is not None else [])]
-    switched = {f"{name} = true" for name, value in network.options.items() if value is True}
-    return switched - {f"{name} = true" for name in _SIZE_OPTIONS} | {f"transform {t.name!r}" for t in transforms}
+def conclusions(comparison: Comparison, control: str, student: str = "", unit: str = "") -> list[Conclusion]:
+    """Return conclusions on the teacher and on every arm that was compared with the control.
 
-
-def conclusions(comparison: Comparison, control: str) -> list[str]:
-    """Return one line on the teacher and one per arm that was compared with the control.
+    An arm is better or worse than the control if the 95 % interval of the paired difference excludes 0. Differences
+    are stated in the first column; "better" follows the direction of its metric.
 
     Args:
         comparison: with differences to the control.
         control: name of the control's arm.
+        student: name of the plain student's arm, which is no method and has no line.
+        unit: of the first column; empty for a dimensionless metric.
+
+    Returns:
+        The teacher first, then the arms in the order of the rows, then the limits of the evidence; nothing without a
+        control that has a score.
     """
     column = next(iter(comparison.columns))
-    lines = [] if comparison.row(control) is None else _on_teacher(comparison, control, column)
+    reference = comparison.row(control)
+    if reference is None or math.isnan(reference.metrics[column].mean):
+        return []
+    quantity = f" {unit} in {column}" if unit else f" in {column}"
+    found = _on_teacher(comparison, control, quantity)
     for row in comparison.rows:
         difference = row.differences.get(control)
-        if difference is not None and not math.isnan(difference.mean):
-            lines.append(f"{row.arm} {_relation(difference)} {control} by {_amount(difference)} in {column}")
-    return lines
+        if row.arm != student and difference is not None and not math.isnan(difference.mean):
+            found.append(_on_arm(row, difference, control, quantity, comparison.higher_is_better))
+    return [*found, *_limits(comparison, reference.metrics[column].n)] if found else []
 
 
-def _on_teacher(comparison: Comparison, control: str, column: str) -> list[str]:
-    teacher, reference = comparison.row("teacher"), comparison.row(control)
-    if teacher is None or reference is None:
+def _on_teacher(comparison: Comparison, control: str, quantity: str) -> list[Conclusion]:
+    """Return the conclusion on the teacher; none without a score that it shares with the control."""
+    values = pivot(comparison.records, next(iter(comparison.columns.values())))
+    teacher, reference = values.arms.get(_TEACHER), values.arms.get(control)
+    if teacher is None or reference is None or np.isnan(teacher - reference).all():
         return []
-    above = _mean(teacher, column) - _mean(reference, column)
-    if not comparison.higher_is_better:
-        above = -above
-    if math.isnan(above):
-        return []
-    if above > 0:
-        return [f"the teacher is {above:.3f} above {control} in {column}: there is something to distil"]
-    return [
-        f"warning: the teacher is {-above:.3f} below {control} in {column}: it teaches nothing; train it longer, make "
-        "it larger, or give it the levers of the student (transforms, residual = true)"
-    ]
+    difference = paired(teacher, reference, values.subjects)
+    gain = _gain(difference, comparison.higher_is_better)
+    if gain.low > 0 or (math.isnan(gain.low) and gain.mean > 0):
+        return [Conclusion(f"the teacher is better than {control} by {_amount(gain)}{quantity}", _TEACHER)]
+    remedy = (
+        "a teacher that is not above the control teaches nothing: train it longer, make it larger, or set the levers "
+        "of the control (transforms, options such as residual = true) in [teacher]"
+    )
+    if gain.high < 0 or (math.isnan(gain.low) and gain.mean < 0):
+        text = f"the teacher is worse than {control} by {_amount(_negated(gain))}{quantity}"
+    else:
+        text = f"the teacher is not clearly better than {control}: {_amount(difference, signed=True)}{quantity}"
+    return [Conclusion(f"warning: {text}; {remedy}", _TEACHER, warning=True)]
 
 
-def _mean(row: Row, column: str) -> float:
-    return row.metrics[column].mean
+def _on_arm(row: Row, difference: Difference, control: str, quantity: str, upward: bool) -> Conclusion:
+    """Return the conclusion on one arm."""
+    gain, p = _gain(difference, upward), row.corrected.get(control, math.nan)
+    note = "" if math.isnan(p) else f" (p {'<0.001' if p < 0.001 else f'{p:.3f}'})"
+    if gain.low > 0:
+        return Conclusion(f"{row.arm} is better than {control} by {_amount(gain)}{quantity}{note}", row.arm)
+    if gain.high < 0:
+        return Conclusion(f"{row.arm} is worse than {control} by {_amount(_negated(gain))}{quantity}{note}", row.arm)
+    stated = f"{_amount(difference, signed=True)}{quantity}"
+    if math.isnan(gain.low):
+        return Conclusion(f"{row.arm} minus {control}: {stated}, without an interval", row.arm)
+    return Conclusion(f"{row.arm} and {control} are not distinguishable: {stated}{note}", row.arm)
 
 
-def _relation(difference: Difference) -> str:
-    if math.isnan(difference.low) or difference.low <= 0 <= difference.high:
-        return "is not distinguishable from"
-    return "is above" if difference.mean > 0 else "is below"
+def _limits(comparison: Comparison, subjects: int) -> list[Conclusion]:
+    """Return what the intervals do not include, and what the number of subjects does not permit."""
+    limits = []
+    if len({record.seed for record in comparison.records if record.seed >= 0}) == 1:
+        limits.append("one seed, so that no interval includes the variation between trainings")
+    if subjects == 1:
+        limits.append("one subject")
+    elif subjects < _TESTABLE:
+        limits.append(f"{subjects} subjects, so that p is at least {2 ** (1 - subjects):.3g}")
+    return [Conclusion(f"limits: {'; '.join(limits)}")] if limits else []
 
 
-def _amount(difference: Difference) -> str:
-    if math.isnan(difference.low):
-        return f"{difference.mean:+.3f}"
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+def _gain(difference: Difference, upward: bool) -> Difference:
+    """Return by how much the arm is better than the reference; negative if it is worse."""
+    return difference if upward else _negated(difference)
+
+
+def _negated(difference: Difference) -> Difference:
+    return Difference(-difference.mean, -difference.high, -difference.low, difference.p, difference.n)
+
+
+def _amount(difference: Difference, signed: bool = False) -> str:
+    """Format mean and interval with three significant digits of the mean or of the interval's width."""
+    spread = difference.high - difference.low
+    largest = max(abs(difference.mean), 0.0 if math.isnan(spread) else spread)
+    digits = 2 - math.floor(math.log10(largest)) if largest > 0 else 3
+    form = f"{'+' if signed else ''}.{min(max(digits, 0), 8)}f"
+    if math.isnan(spread):
+        return f"{difference.mean:{form}}"
+    return f"{difference.mean:{form}} [{difference.low:{form}}, {difference.high:{form}}]"

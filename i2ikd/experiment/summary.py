@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -74,6 +74,21 @@ class Row:
         }
 
 
+@dataclass(frozen=True)
+class Conclusion:
+    """Sentence on the rows of a comparison.
+
+    Attributes:
+        text: the sentence, with its numbers.
+        arm: row that it is about; empty if it is about all.
+        warning: whether it limits what the comparison can show.
+    """
+
+    text: str
+    arm: str = ""
+    warning: bool = False
+
+
 @dataclass
 class Comparison:
     """Results of a comparison, from which tables, figures and reports are generated.
@@ -87,9 +102,9 @@ class Comparison:
         histories: rows of the training history by name of the run.
         references: arms to which differences are computed.
         student: the arm at which the closed gap is 0, if it is among the rows.
-        control: the equal-budget control, if it is among the rows.
         higher_is_better: whether larger values of the first column are better.
-        conclusions: sentences on the rows.
+        control: name of the equal-budget control, whether it is among the references or not.
+        conclusions: sentences on the teacher, on the arms against the control, and on the limits of the evidence.
     """
 
     name: str
@@ -100,9 +115,9 @@ class Comparison:
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     references: list[str] = field(default_factory=list)
     student: str | None = None
-    control: str | None = None
     higher_is_better: bool = True
-    conclusions: list[str] = field(default_factory=list)
+    control: str = "control"
+    conclusions: list[Conclusion] = field(default_factory=list)
 
     def row(self, arm: str) -> Row | None:
         """Return the row of an arm; ``None`` if there is none.
@@ -121,7 +136,8 @@ class Comparison:
             "references": self.references,
             "student": self.student,
             "control": self.control,
-            "conclusions": self.conclusions,
+            "higher_is_better": self.higher_is_better,
+            "conclusions": [asdict(conclusion) for conclusion in self.conclusions],
             "rows": [row.as_json() for row in self.rows],
         }
 

@@ -72,8 +72,9 @@ def reference_arms(comparison: Comparison) -> ReferenceArms:
     Args:
         comparison: the results.
     """
-    first = next(iter(comparison.references), None)
-    return ReferenceArms(comparison.student or first, comparison.control)
+    references = comparison.references
+    student = comparison.student or next(iter(references), None)
+    return ReferenceArms(student, comparison.control if comparison.control in references else None)
 
 
 def metadata_line(comparison: Comparison) -> str:

@@ -11,7 +11,7 @@ from i2ikd.errors import UserError
 from i2ikd.evaluation.records import Record, read_records
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
 from i2ikd.experiment.folder import read_owner
-from i2ikd.experiment.summary import Comparison, Costs, Row
+from i2ikd.experiment.summary import Comparison, Conclusion, Costs, Row
 from i2ikd.files import read_json
 
 
@@ -46,7 +46,8 @@ def load_comparison(out: Path) -> Comparison:
             references=content["references"],
             student=content["student"],
             control=content["control"],
-            conclusions=content["conclusions"],
+            higher_is_better=content["higher_is_better"],
+            conclusions=[Conclusion(**conclusion) for conclusion in content["conclusions"]],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(

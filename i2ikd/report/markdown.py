@@ -9,7 +9,7 @@ from i2ikd.report.legend import legend
 
 
 def markdown(comparison: Comparison, registry: Registry | None = None) -> str:
-    """Format a comparison as a document with metadata, table and legend.
+    """Format a comparison as a document with metadata, conclusions, table and legend.
 
     Args:
         comparison: the results to write.
@@ -24,6 +24,9 @@ def markdown(comparison: Comparison, registry: Registry | None = None) -> str:
     body = [[_cell(line, column) for column in content.columns] for line in content.lines]
     lines = [f"# {_escaped(comparison.name)}", ""]
     lines += [f"- {_escaped(name)}: {_escaped(value)}" for name, value in comparison.metadata.items()]
+    if comparison.conclusions:
+        lines += ["", "**Conclusions**", ""]
+        lines += [f"- {_escaped(conclusion.text)}" for conclusion in comparison.conclusions]
     lines += ["", *(f"| {' | '.join(row)} |" for row in (header, rule, *body)), ""]
     lines += [f"- **{_escaped(term)}**: {_escaped(text)}" for term, text in legend(comparison, registry)]
     return "\n".join(lines) + "\n"

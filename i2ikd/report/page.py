@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from i2ikd.report.gallery import Gallery, gallery
 from i2ikd.report.highlights import highlights
 from i2ikd.report.legend import describe_metric, legend, reference_arms
 from i2ikd.report.pictures import Pictures
-from i2ikd.report.svg import follows_page, inline
+from i2ikd.report.svg import follows_page, inline, standalone
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE = 8.0
@@ -36,6 +37,7 @@ class RenderedFigure:
         svg: the ``<svg>`` element; empty after an error.
         wide: whether the figure spans both columns of the page.
         own_background: whether the figure has a background instead of the page's.
+        document: the figure as an SVG file; empty after an error.
         problem: the error's message; empty without one.
     """
 
@@ -44,6 +46,7 @@ class RenderedFigure:
     svg: str = ""
     wide: bool = False
     own_background: bool = False
+    document: str = ""
     problem: str = ""
 
 
@@ -60,14 +63,19 @@ class DifferenceRow:
     cells: list[Cell]
 
 
-def page(comparison: Comparison, pictures: Pictures | None = None, registry: Registry | None = None) -> str:
+def page(
+    comparison: Comparison,
+    pictures: Pictures | None = None,
+    registry: Registry | None = None,
+    figures: Sequence[RenderedFigure] | None = None,
+) -> str:
     """Format a comparison as an HTML page.
 
     Args:
         comparison: the results to write.
         pictures: images of the gallery; none when ``None``.
-        registry: source of metrics and figures; ``default_registry()`` when ``None``. An exception in a figure is
-            reported in the page and on stderr.
+        registry: source of metrics and figures; ``default_registry()`` when ``None``.
+        figures: the registered figures; rendered when ``None``.
 
     Returns:
         The HTML document.
@@ -82,6 +90,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None, registry: Reg
             name=comparison.name,
             metadata=comparison.metadata,
             highlights=highlights(comparison),
+            conclusions=comparison.conclusions,
             columns=content.columns,
             tops=[line for line in content.lines if line.kind != "arm"],
             arms=[line for line in content.lines if line.kind == "arm"],
@@ -91,13 +100,21 @@ def page(comparison: Comparison, pictures: Pictures | None = None, registry: Reg
             references=comparison.references,
             differences=_differences(comparison, first),
             control=reference_arms(comparison).control,
-            figures=[
-                _draw(component, index, comparison) for index, component in enumerate(registry.components("figure"))
-            ],
+            figures=render_figures(comparison, registry) if figures is None else figures,
             gallery=_gallery(comparison, pictures or [], first, registry),
             spread=_latency_spreads(comparison),
         )
     )
+
+
+def render_figures(comparison: Comparison, registry: Registry) -> list[RenderedFigure]:
+    """Render the registered figures; an exception in one is reported in its place and on stderr.
+
+    Args:
+        comparison: the results to draw.
+        registry: source of the figures.
+    """
+    return [_draw(component, index, comparison) for index, component in enumerate(registry.components("figure"))]
 
 
 @cache
@@ -125,13 +142,13 @@ def _draw(component: Component, index: int, comparison: Comparison) -> RenderedF
         figure = component.resolve()(comparison)
         if not isinstance(figure, Figure):
             raise TypeError(f"expected a matplotlib Figure, got a {type(figure).__name__}")
-        svg = Markup(inline(figure, f"figure{index}", title))
+        svg, document = Markup(inline(figure, f"figure{index}", title)), standalone(figure)
         wide = float(figure.get_size_inches()[0]) >= _WIDE
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
         print(f"i2ikd: figure {component.name!r} of {component.plugin.label}: {problem}", file=sys.stderr)
         return RenderedFigure(component.name, title, problem=problem)
-    return RenderedFigure(component.name, title, svg, wide, own_background=not follows_page(figure))
+    return RenderedFigure(component.name, title, svg, wide, not follows_page(figure), document)
 
 
 def _gallery(comparison: Comparison, pictures: Pictures, first: str, registry: Registry) -> Gallery | None:

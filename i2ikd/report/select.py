@@ -16,7 +16,7 @@ _SMALL_FIRST = (*_COSTS, "rank")
 
 
 def only(comparison: Comparison, arms: Sequence[str]) -> Comparison:
-    """Return the comparison with the rows of baselines, teacher and the given arms.
+    """Return the comparison with the rows of baselines, teacher and the given arms, and the conclusions on them.
 
     Ranks and Holm-corrected p-values remain those among all arms.
 
@@ -34,7 +34,9 @@ def only(comparison: Comparison, arms: Sequence[str]) -> Comparison:
     if not arms:
         raise UserError(f"--arms names no arm; known: {', '.join(known)}")
     rows = [row for row in comparison.rows if row.kind != "arm" or row.arm in arms]
-    return dataclasses.replace(comparison, rows=rows)
+    shown = {"", *(row.arm for row in rows)}
+    conclusions = [conclusion for conclusion in comparison.conclusions if conclusion.arm in shown]
+    return dataclasses.replace(comparison, rows=rows, conclusions=conclusions)
 
 
 def sort_keys(comparison: Comparison) -> list[str]:

@@ -1,4 +1,4 @@
-"""Conversion of matplotlib figures to inline SVG: deterministic, self-contained, in the page's colours."""
+"""Conversion of matplotlib figures to SVG, deterministic and self-contained: inline in a page's colours, or a file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from i2ikd.report.style import GRID, INK
 
 _SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "i2ikd", "axes.unicode_minus": True}
 
+_LIGHT_INK, _LIGHT_GRID = "#1b1f24", "#dfe3e8"
+"""Colours of ``--ink`` and ``--grid`` in ``templates/page.css``."""
+
 
 def inline(figure: Figure, prefix: str, title: str) -> str:
     """Convert a figure to an ``<svg>`` element.
@@ -27,11 +30,31 @@ def inline(figure: Figure, prefix: str, title: str) -> str:
     Returns:
         The element, the same for equal figures.
     """
+    return _embedded(_rendered(figure, figure.get_facecolor()), prefix, title)
+
+
+def standalone(figure: Figure) -> str:
+    """Convert a figure to an SVG document for papers and pages, in the colours of the page's light scheme.
+
+    Args:
+        figure: the figure; a transparent background becomes white.
+
+    Returns:
+        The document, the same for equal figures.
+    """
+    background = "#ffffff" if follows_page(figure) else figure.get_facecolor()
+    text = _rendered(figure, background)
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    return text[text.index("<svg") :].replace(INK, _LIGHT_INK).replace(GRID, _LIGHT_GRID)
+
+
+def _rendered(figure: Figure, background: Any) -> str:
+    """Return matplotlib's SVG document of a figure."""
     stream = io.StringIO()
     FigureCanvasSVG(figure)
     with matplotlib.rc_context(_SETTINGS):
-        figure.savefig(stream, format="svg", facecolor=figure.get_facecolor(), metadata={"Date": None})
-    return _embedded(stream.getvalue(), prefix, title)
+        figure.savefig(stream, format="svg", facecolor=background, metadata={"Date": None})
+    return stream.getvalue()
 
 
 def follows_page(figure: Figure) -> bool:

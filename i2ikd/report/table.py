@@ -25,7 +25,7 @@ _ORDER = ("metric", "gap_closed", "difference", "rank", "cost")
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print metadata, table and legend of a comparison.
+    """Print metadata, table, legend and conclusions of a comparison.
 
     Args:
         comparison: the results to print.
@@ -38,6 +38,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         for table in _fitting(content, console):
             console.print(table)
         console.print(_legend(comparison))
+        for conclusion in comparison.conclusions:
+            console.print(Text(conclusion.text, style="bold yellow" if conclusion.warning else ""))
 
 
 def print_scores(scores: Mapping[str, Mapping[str, Estimate]], split: str, console: Console | None = None) -> None:

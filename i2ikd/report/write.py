@@ -1,4 +1,4 @@
-"""Write all forms of a comparison's report: HTML, Markdown, CSV, LaTeX."""
+"""Write all forms of a comparison's report: HTML, Markdown, CSV, LaTeX, and the figures as SVG."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison
 from i2ikd.files import write_atomically
-from i2ikd.registry import Registry
+from i2ikd.registry import Registry, default_registry
 from i2ikd.report.csv_table import csv_table
 from i2ikd.report.latex import latex
 from i2ikd.report.markdown import markdown
-from i2ikd.report.page import page
+from i2ikd.report.page import page, render_figures
 from i2ikd.report.pictures import load_pictures
 
 
 def write_report(comparison: Comparison, out: Path, registry: Registry | None = None) -> list[Path]:
-    """Write the HTML page and the table as Markdown, CSV and LaTeX to ``out``/report.
+    """Write the HTML page, the table as Markdown, CSV and LaTeX, and each figure as SVG to ``out``/report.
 
     The page includes the images of ``out``/pictures.npz (``pictures.save_pictures``), if the file exists.
 
@@ -31,17 +31,22 @@ def write_report(comparison: Comparison, out: Path, registry: Registry | None = 
     Raises:
         UserError: a file cannot be written, or the pictures are damaged.
     """
+    figures = render_figures(comparison, registry or default_registry())
     forms = {
-        "index.html": page(comparison, load_pictures(out), registry),
+        "index.html": page(comparison, load_pictures(out), registry, figures),
         "table.md": markdown(comparison, registry),
         "table.csv": csv_table(comparison),
         "table.tex": latex(comparison, registry),
+        **{f"{figure.name}.svg": figure.document for figure in figures if figure.document},
     }
     folder = out / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create the folder {folder}: {error.strerror}") from None
+    for figure in figures:
+        if not figure.document:  # of an earlier report
+            (folder / f"{figure.name}.svg").unlink(missing_ok=True)
     for name, text in forms.items():
         write_atomically(folder / name, text)
     return [folder / name for name in forms]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
@@ -159,6 +160,7 @@ class TestTraining:
         assert student["name"] == "students/kd-mri/seed0" and (Path(student["folder"]) / "weights.pt").is_file()
         assert "reuse  teacher/seed0" in answer.err and optimiser_steps.count == 12
         self.compares(i2ikd("compare", tiny_file, "--out", out, "--json"), out)
+        self.concludes(i2ikd, tiny_file, out)
         assert optimiser_steps.count == 24
         self.evaluates(i2ikd, out, tmp_path)
 
@@ -169,6 +171,17 @@ class TestTraining:
         assert [row["arm"] for row in result["rows"]][-3:] == ["student", "control", "kd-mri"]
         assert "Traceback" not in answer.err and "reuse  students/kd-mri/seed0" in answer.err
         assert (out / "report" / "index.html").is_file()
+
+    def concludes(self, i2ikd: Any, tiny_file: Path, out: Path) -> None:
+        lines = [entry["text"] for entry in json.loads((out / "results.json").read_text())["conclusions"]]
+        assert len(lines) == 3 and "teacher" in lines[0] and "kd-mri" in lines[1] and "one seed" in lines[2]
+        page = (out / "report" / "index.html").read_text("utf-8")
+        table = (out / "report" / "table.md").read_text("utf-8")
+        assert all(html.escape(line, quote=False) in page for line in lines) and "**Conclusions**" in table
+        for answer in (i2ikd("compare", tiny_file, "--out", out), i2ikd("report", out)):
+            words = " ".join(answer.out.split())
+            assert answer.code == 0 and all(line in words for line in lines)
+            assert words.index("bold: best mean") < words.index(lines[0])
 
     def evaluates(self, i2ikd: Any, out: Path, tmp_path: Path) -> None:
         run, records = out / "students" / "kd-mri" / "seed0", tmp_path / "records.csv"

@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 
 import i2ikd
-from i2ikd.config import read_experiment
+from i2ikd.config import Network, read_experiment
+from i2ikd.experiment.budget import student_epochs, unequal_budgets
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.levers import missing_levers
 
 FOLDER = Path(__file__).parents[2] / "examples" / "experiments"
 EXPERIMENTS = sorted(FOLDER.glob("*.toml"))
 FAMILIES = {
     "brain-4x": {"brain-4x-quick", "cardiac-4x", "cardiac-4x-quick", "knee-4x", "knee-4x-quick", "phantom-4x-quick",
-                 "distillers-4x", "distillers-4x-quick"},
+                 "distillers-4x", "distillers-4x-quick", "schemes-brain-4x", "schemes-cardiac-4x", "schemes-knee-4x"},
     "sr-4x": {"sr-4x-quick", "sr-2x-quick"},
 }  # fmt: skip
+
+ARMS = ["student", "plain-teacher", "kd-mri", "imitation", "grafting", "collapsible", "control", "recommended"]
+"""Of the schemes."""
 
 
 def bases(path: Path) -> list[str]:
@@ -36,6 +43,8 @@ def test_each_family_has_one_base() -> None:
     roots = {path.stem: (bases(path) or [path.stem])[-1] for path in EXPERIMENTS}
     assert roots == {name: base for base, family in FAMILIES.items() for name in {base, *family}}
     assert bases(FOLDER / "distillers-4x-quick.toml") == ["distillers-4x", "brain-4x"]
+    for anatomy in ("cardiac", "knee"):
+        assert bases(FOLDER / f"schemes-{anatomy}-4x.toml") == ["schemes-brain-4x", "brain-4x"]
 
 
 @pytest.mark.parametrize("anatomy", ["brain", "cardiac", "knee"])
@@ -59,6 +68,42 @@ def test_the_table_of_the_paper_has_full_and_quick_experiments(anatomy: str, acc
         distiller = experiment.arm("kd-mri").options["distiller"]
         assert distiller == ({"name": "attention", "mode": mode} if mode else "attention")
         assert (experiment.teacher.options["depth"], experiment.student.options["depth"]) == (5, 3)
+
+
+@pytest.mark.parametrize(("anatomy", "epochs"), [("brain", 120), ("cardiac", 120), ("knee", 1200)])
+def test_the_schemes_are_compared_at_equal_budgets_with_two_controls(anatomy: str, epochs: int, tmp_path: Path) -> None:
+    path = FOLDER / f"schemes-{anatomy}-4x.toml"
+    assert anatomy in path.read_text("utf-8").splitlines()[0]
+    root = "task.dataset={name='phantom', train=1, val=1, test=1, slices=1, size=[32, 32]}"
+    experiment = read_experiment(path, [root, "training.precision=fp32", "training.device=cpu"])
+    assert experiment.training.epochs == epochs
+    graph = RunGraph(ExperimentContext(experiment, i2ikd.default_registry(), tmp_path))
+    assert {arm.name: student_epochs(graph.arm_run(arm, 0)) for arm in experiment.arms} == dict.fromkeys(ARMS, epochs)
+    assert unequal_budgets(graph, experiment.arms, 0) == missing_levers(graph, experiment.arms, 0) == []
+
+
+@pytest.mark.parametrize("anatomy", ["brain", "cardiac", "knee"])
+def test_each_group_of_arms_has_a_teacher_and_a_control_with_its_levers(anatomy: str) -> None:
+    experiment = read_experiment(FOLDER / f"schemes-{anatomy}-4x.toml")
+    assert [arm.name for arm in experiment.arms] == ARMS
+    assert experiment.task.options["dataset"] == {"root": f"data/{anatomy}", "size": [128, 128]}
+
+    def levers(network: Network) -> tuple[bool, list[str]]:
+        return network.options.get("residual", False), [transform.name for transform in network.transforms]
+
+    students = {arm.name: experiment.student_of(arm) for arm in experiment.arms}
+    plain, both = (False, []), (True, ["collapsible"])
+    assert levers(experiment.teacher) == both
+    assert {name: levers(student) for name, student in students.items()} == {
+        **dict.fromkeys(["student", "plain-teacher", "kd-mri", "imitation", "grafting"], plain),
+        "collapsible": (False, ["collapsible"]),
+        **dict.fromkeys(["control", "recommended"], both),
+    }
+    assert {arm.name: arm.teacher for arm in experiment.arms if arm.teacher} == dict.fromkeys(
+        ["kd-mri", "imitation", "grafting"], "plain-teacher"
+    )
+    depths = {name: student.options["depth"] for name, student in students.items()}
+    assert depths == {**dict.fromkeys(ARMS, 3), "plain-teacher": experiment.teacher.options["depth"]}
 
 
 def test_the_simulated_heads_need_no_folder() -> None:

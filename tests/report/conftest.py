@@ -103,7 +103,7 @@ def make(
     upward = {COLUMNS["psnr"]: True, COLUMNS["ssim"]: True, COLUMNS["nmse"]: False, COLUMNS["hfn"]: False}
     references = [name for name in ("student", "control", "kd-mri") if name in arms]
     comparison = summarise("brain-4x", FACTS, COLUMNS, records, kinds, costs, references, "student", upward)
-    comparison.student, comparison.control = (name if name in arms else None for name in ("student", "control"))
+    comparison.student = "student" if "student" in arms else None
     comparison.histories.update(histories)
     return comparison
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import write_records
-from i2ikd.experiment.summary import Comparison
+from i2ikd.experiment.summary import Comparison, Conclusion
 from i2ikd.report.load import load_comparison
 from i2ikd.report.select import only, sort_keys, sorted_by
 
@@ -31,8 +32,16 @@ def store(comparison: Comparison, out: Path) -> None:
 
 
 def test_a_comparison_is_restored_from_its_folder(comparison: Comparison, tmp_path: Path) -> None:
+    comparison = dataclasses.replace(
+        comparison,
+        control="review",
+        higher_is_better=False,
+        conclusions=[Conclusion("review is better", "review"), Conclusion("one seed", warning=True)],
+    )
     store(comparison, tmp_path / "out")
     loaded = load_comparison(tmp_path / "out")
+    assert loaded.conclusions == comparison.conclusions
+    assert (loaded.control, loaded.higher_is_better) == ("review", False)
     assert loaded.as_json() == comparison.as_json()
     assert loaded.rows == comparison.rows
     assert loaded.records == comparison.records
@@ -80,6 +89,12 @@ def test_selected_arms_are_kept_with_baseline_and_teacher(comparison: Comparison
     assert [row.arm for row in few.rows] == ["zero-filled", "teacher", "kd-mri", "review"]
     assert few.rows[2] is comparison.row("kd-mri")
     assert len(comparison.rows) == 10
+
+
+def test_conclusions_on_arms_that_are_left_out_are_left_out(comparison: Comparison) -> None:
+    arms = ("teacher", "review", "kd-mri", "")
+    whole = dataclasses.replace(comparison, conclusions=[Conclusion(f"on {arm}", arm) for arm in arms])
+    assert [conclusion.arm for conclusion in only(whole, ["review"]).conclusions] == ["teacher", "review", ""]
 
 
 def test_an_unknown_arm_and_an_empty_selection_are_refused(comparison: Comparison) -> None:

@@ -7,20 +7,23 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
 
-from i2ikd.experiment.summary import Comparison
+from i2ikd.experiment.summary import Comparison, Conclusion
 from i2ikd.hookspecs import Register, hookimpl
 from i2ikd.registry import Plugin, Registry, default_registry
 from i2ikd.report.figures import quality_against_parameters
 from i2ikd.report.markdown import markdown
 from i2ikd.report.page import page
 from i2ikd.report.pictures import Picture, save_pictures
-from i2ikd.report.svg import inline
+from i2ikd.report.style import GRID, INK
+from i2ikd.report.svg import inline, standalone
 from i2ikd.report.write import write_report
 
 Make = Callable[..., Comparison]
@@ -114,6 +117,14 @@ def test_the_page_contains_differences_to_every_reference(full: str, comparison:
         assert f"p {row.corrected[reference]:.3f}" in full
 
 
+def test_conclusions_are_on_top_and_warnings_are_marked(small: Comparison) -> None:
+    changed = replace(small, conclusions=[Conclusion("x < y", "kd-mri"), Conclusion("warning: z", warning=True)])
+    text = page(changed, None, Registry())
+    assert "<li>x &lt; y</li>" in text and '<li class="warning">warning: z</li>' in text
+    assert text.index('<ul class="conclusions">') < text.index('<section id="results">')
+    assert '<ul class="conclusions">' not in page(small, None, Registry())
+
+
 def test_names_and_metadata_are_escaped(small: Comparison) -> None:
     small.name = "<script>alert(1)</script>"
     text = page(small, None, Registry())
@@ -201,6 +212,24 @@ def test_a_plugins_figure_is_included_and_an_exception_in_one_is_reported(
     assert Reader(text).open == []
 
 
+def test_a_figure_file_is_a_document_in_light_colours(comparison: Comparison) -> None:
+    figure = quality_against_parameters(comparison)
+    text = standalone(figure)
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.get("width") and root.get("height")
+    assert "#ffffff" in text and "#1b1f24" in text and "#dfe3e8" in text
+    assert INK not in text and GRID not in text and "<metadata" not in text
+    assert text == standalone(quality_against_parameters(comparison))
+
+
+def test_a_figure_that_can_no_longer_be_drawn_leaves_no_file(make_comparison: Make, tmp_path: Path) -> None:
+    write_report(make_comparison(epochs=2), tmp_path)
+    assert (tmp_path / "report" / "latency.svg").is_file()
+    write_report(make_comparison(epochs=2, latency=False), tmp_path)
+    assert not (tmp_path / "report" / "latency.svg").exists()
+    assert (tmp_path / "report" / "parameters.svg").is_file()
+
+
 def test_an_inline_figure_has_the_pages_colours(comparison: Comparison) -> None:
     text = inline(quality_against_parameters(comparison), "one", 'sizes "and" more')
     assert "currentColor" in text and "var(--grid)" in text and "#010203" not in text
@@ -213,7 +242,8 @@ def test_a_report_is_four_files_and_includes_the_stored_pictures(
 ) -> None:
     save_pictures(make_pictures(small, 32), tmp_path)
     files = write_report(small, tmp_path)
-    assert [file.name for file in files] == ["index.html", "table.md", "table.csv", "table.tex"]
+    figures = ["differences.svg", "latency.svg", "parameters.svg", "training.svg", "validation.svg"]
+    assert [file.name for file in files] == ["index.html", "table.md", "table.csv", "table.tex", *figures]
     assert files[0].read_text(encoding="utf-8").count('class="strip"') == 3
     assert files[1].read_text(encoding="utf-8") == markdown(small)
 

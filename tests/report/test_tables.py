@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from i2ikd.evaluation.statistics import Estimate
+from i2ikd.experiment.conclusions import conclusions
 from i2ikd.experiment.summary import Comparison
 from i2ikd.report.content import table_content
 from i2ikd.report.csv_table import csv_table
@@ -66,6 +68,27 @@ def test_on_a_wide_terminal_every_arm_has_one_line(comparison: Comparison) -> No
     assert "49.28 k" in lines[0] and "5.31" in lines[0]
 
 
+@pytest.fixture
+def concluded(make_comparison: Make) -> Comparison:
+    comparison = make_comparison(epochs=0)
+    comparison.conclusions = conclusions(comparison, "control", "student", "dB")
+    return comparison
+
+
+def test_conclusions_are_printed_below_the_table(concluded: Comparison) -> None:
+    text = printed(concluded, 220)
+    lines = [conclusion.text for conclusion in concluded.conclusions]
+    assert len(lines) == 1 + 8 - 2 and all(line in text for line in lines)
+    assert text.index("bold: best mean") < text.index(lines[0])
+
+
+def test_conclusions_precede_the_table_in_markdown(concluded: Comparison) -> None:
+    text = markdown(concluded)
+    assert text.index("- dataset:") < text.index("- channel-wise is better than control by ") < text.index("| arm |")
+    assert "- gram\\_fsp " in text and "- gram_fsp " not in text
+    assert "Conclusions" not in markdown(dataclasses.replace(concluded, conclusions=[]))
+
+
 def test_metadata_precedes_the_table(comparison: Comparison) -> None:
     head = printed(comparison, 220).splitlines()[1]
     assert "measured acceleration 4.05" in head and "seeds 0, 1" in head
@@ -79,6 +102,26 @@ def test_the_legend_defines_metrics_intervals_gap_closed_control_and_correction(
     assert "gap too small" in found["gap closed"] and "equal-budget" in found["control"]
     assert "Holm" in found["Δ student"]
     assert "with 6 subjects p is at least 0.0312 before correction" in found["Δ student"]
+
+
+@pytest.mark.parametrize(
+    ("references", "named", "control"),
+    [
+        (["student", "control", "kd-mri"], "control", "control"),
+        (["student", "kd-mri"], "control", None),
+        (["student", "review", "kd-mri"], "control", None),
+        (["student", "review", "kd-mri"], "kd-mri", "kd-mri"),
+        (["control"], "control", "control"),
+        ([], "control", None),
+    ],
+)
+def test_only_the_named_control_is_described_as_one(
+    comparison: Comparison, references: list[str], named: str, control: str | None
+) -> None:
+    changed = dataclasses.replace(comparison, references=references, control=named)
+    assert reference_arms(changed).control == control
+    described = [term for term, text in legend(changed) if text.startswith("equal-budget control")]
+    assert described == ([] if control is None else [control])
 
 
 def test_the_legend_names_subjects_with_several_volumes(comparison: Comparison, make_comparison: Make) -> None:
