@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-import i2ikd
-from i2ikd import UserError
+from i2ikd import Registry, UserError, default_registry
 from i2ikd.errors import nearest
 from i2ikd.natural_order import natural_key
 from i2ikd.source import Reader
@@ -53,6 +52,7 @@ class FolderDataset:
         include: glob pattern of files below a split's folder (``acc_4x/*``).
         slices: selection of slices of each volume.
         volumes: greatest number of volumes of a split, the first by name, for quick runs.
+        registry: contains the readers; ``None``: the default registry of the process.
 
     Raises:
         UserError: ``subject`` is no regular expression, or ``include`` leaves the folder.
@@ -72,7 +72,9 @@ class FolderDataset:
         include: str = "**/*",
         slices: SliceChoice | None = None,
         volumes: dict[Split, PositiveInt] | None = None,
+        registry: Registry | None = None,
     ) -> None:
+        self._registry = default_registry() if registry is None else registry
         self.root = Path(root).expanduser()
         self._reader = {"name": reader} if isinstance(reader, str) else reader
         self._size = size
@@ -124,9 +126,9 @@ class FolderDataset:
             UserError: no reader has the suffix of the file, or none can read it.
         """
         path = Path(path)
-        if self._reader is None and not path.is_dir() and not candidates(path.name):
+        if self._reader is None and not path.is_dir() and not candidates(path.name, self._registry):
             raise UserError(f"{path}: no reader for this suffix; installed readers read {' '.join(self._suffixes())}")
-        name = path.name if path.is_dir() else stem(path.name)
+        name = path.name if path.is_dir() else stem(path.name, self._registry)
         return PreparedVolume(self._reader_of(path)(path), name, self._size, self._normalise)
 
     def identity(self) -> dict[str, object]:
@@ -213,14 +215,16 @@ class FolderDataset:
 
     def _name(self, path: Path, folder: Path) -> str:
         below = path.relative_to(folder)
-        return (below if path.is_dir() else below.with_name(stem(below.name))).as_posix()
+        return (below if path.is_dir() else below.with_name(stem(below.name, self._registry))).as_posix()
 
     def _stacks_pictures(self) -> bool:
         return self._reader is None or self._reader.get("name") == "image"
 
     def _suffixes(self) -> tuple[str, ...]:
         if self._reader is None:
-            return tuple(dict.fromkeys(suffix for suffixes in known_suffixes().values() for suffix in suffixes))
+            return tuple(
+                dict.fromkeys(suffix for suffixes in known_suffixes(self._registry).values() for suffix in suffixes)
+            )
         return tuple(getattr(self._named_reader(self._reader), "suffixes", ()))
 
     def _prepare(self, entry: Entry) -> PreparedVolume:
@@ -240,10 +244,10 @@ class FolderDataset:
             raise UserError(f"reader = {table}: the table has no name; set reader = {{ name = 'nifti', axis = 2 }}")
         if name not in self._readers:
             options = {key: value for key, value in table.items() if key != "name"}
-            target = i2ikd.get("reader", name)
+            target = self._registry.get("reader", name).resolve()
             accepted = inspect.signature(target).parameters
             if "path" not in accepted:
-                self._readers[name] = i2ikd.create("reader", name, **options)
+                self._readers[name] = self._registry.create("reader", name, options)
             elif unknown := sorted(set(options) - set(accepted)):
                 raise UserError(f"reader {name!r}: unknown option {unknown[0]!r}; {nearest(unknown[0], accepted)}")
             else:
@@ -252,8 +256,8 @@ class FolderDataset:
 
     def _fitting_reader(self, path: Path) -> Reader:
         """Select one reader for each suffix: of several, the first that can read this file."""
-        names = ["image"] if path.is_dir() else candidates(path.name)
-        suffix = path.name[len(stem(path.name)) :].lower()
+        names = ["image"] if path.is_dir() else candidates(path.name, self._registry)
+        suffix = path.name[len(stem(path.name, self._registry)) :].lower()
         if suffix not in self._readers:
             self._readers[suffix] = self._first_that_reads(names, path)
         return self._readers[suffix]

@@ -12,16 +12,17 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from i2ikd import UserError, Volume, VolumeSource, create
+from i2ikd import Registry, UserError, Volume, VolumeSource, default_registry
 from i2ikd_mri.volumes import PreparedVolume
 
 
-def open_file(source: VolumeSource, path: Path) -> Volume:
+def open_file(source: VolumeSource, path: Path, registry: Registry | None = None) -> Volume:
     """Open a file with the reader, size and scale of a dataset.
 
     Args:
         source: the dataset; for one that reads no files (``phantom``), the defaults of ``folder`` are used.
         path: the file, or a folder whose PNG and TIFF files are the slices of one volume.
+        registry: contains ``folder`` and the readers; ``None``: the default registry of the process.
 
     Returns:
         The volume, with all of its slices.
@@ -31,24 +32,27 @@ def open_file(source: VolumeSource, path: Path) -> Volume:
     """
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    opener: Callable[[Path], Volume] = _opening(source, path).open
+    opener: Callable[[Path], Volume] = _opening(source, path, registry).open
     return opener(path)
 
 
-def is_volume(source: VolumeSource, path: Path) -> bool:
+def is_volume(source: VolumeSource, path: Path, registry: Registry | None = None) -> bool:
     """Whether ``open_file`` accepts ``path``, judged by its suffix or, for a folder, by the files in it.
 
     Args:
         source: the dataset.
         path: a file or folder.
+        registry: contains ``folder`` and the readers; ``None``: the default registry of the process.
     """
-    accepts: Callable[[Path], bool] = _opening(source, path).accepts
+    accepts: Callable[[Path], bool] = _opening(source, path, registry).accepts
     return accepts(path)
 
 
-def _opening(source: VolumeSource, path: Path) -> Any:
+def _opening(source: VolumeSource, path: Path, registry: Registry | None) -> Any:
     """Return the dataset if it opens single files, otherwise a ``folder`` dataset."""
-    return source if hasattr(source, "open") and hasattr(source, "accepts") else create("dataset", "folder", root=path)
+    if hasattr(source, "open") and hasattr(source, "accepts"):
+        return source
+    return (default_registry() if registry is None else registry).create("dataset", "folder", {"root": path})
 
 
 def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import types
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from i2ikd_mri.volumes import SliceChoice
 from PIL import Image
 
 import i2ikd
-from i2ikd import SampleKey, UserError
+from i2ikd import Registry, SampleKey, UserError, hookimpl
+from i2ikd.component import Plugin
 
 RNG = np.random.default_rng(5)
 STACK = RNG.random((6, 9, 5), dtype=np.float32) * 7
@@ -268,19 +270,23 @@ class TestReaders:
         same = FolderDataset(tmp_path, reader={"name": "kdmri-hdf5", "acceleration": 4}, size=(6, 9))
         np.testing.assert_array_equal(same.volumes("train")[0][2]["kspace"], fields["kspace"])
 
-    def test_a_reader_may_be_a_plain_function_of_the_path(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_reader_may_be_a_plain_function_of_the_path(self, root: Path) -> None:
         calls: list[tuple[str, int]] = []
 
         def read(path: Path, offset: int = 0) -> Any:
             calls.append((path.name, offset))
             return [{"image": np.ones((2, 3), np.float32)}]
 
-        monkeypatch.setattr("i2ikd.get", lambda kind, name: read, raising=False)
-        source = FolderDataset(root, reader={"name": "mine", "offset": 3})
+        module = types.ModuleType("mine")
+        module.register_readers = hookimpl(  # type: ignore[attr-defined]
+            lambda register: register("mine", read), specname="register_readers"
+        )
+        registry = Registry([Plugin("mine", module=module)])
+        source = FolderDataset(root, reader={"name": "mine", "offset": 3}, registry=registry)
         assert [len(v) for v in source.volumes("test")] == [1, 1]
         assert calls == [("s4.h5", 3), ("s5.h5", 3)]
         with pytest.raises(UserError, match="unknown option 'ofset'; did you mean 'offset'"):
-            FolderDataset(root, reader={"name": "mine", "ofset": 3}).volumes("test")
+            FolderDataset(root, reader={"name": "mine", "ofset": 3}, registry=registry).volumes("test")
 
 
 class TestOpen:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
@@ -45,7 +45,7 @@ class ComplexHdf5Volume:
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        self.name = stem(path.name)
+        self.name = without_suffix(path.name, SUFFIXES["complex-hdf5"])
         self.file = Hdf5File(path)
         self._stack = Hdf5Stack(self.file, key, 0, kinds="c")
 

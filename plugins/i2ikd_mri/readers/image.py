@@ -13,7 +13,7 @@ from skimage.color import rgb2gray
 from i2ikd import UserError
 from i2ikd.natural_order import natural_key
 from i2ikd.source import Volume
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 STACKED = (".png", ".tif", ".tiff")
@@ -61,7 +61,7 @@ class PngVolume:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = stem(path.name)
+        self.name = without_suffix(path.name, SUFFIXES["image"])
         self.path = path
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class TiffVolume:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = stem(path.name)
+        self.name = without_suffix(path.name, SUFFIXES["image"])
         self.path = path
         self._length = 0
 
@@ -141,7 +141,7 @@ class NumpyVolume:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = stem(path.name)
+        self.name = without_suffix(path.name, SUFFIXES["image"])
         self.path = path
         self._stack: np.ndarray | None = None
 

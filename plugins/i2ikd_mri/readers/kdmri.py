@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from i2ikd import UserError
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
@@ -50,7 +50,7 @@ class KdMriVolume:
     """
 
     def __init__(self, path: Path, acceleration: int | None = None) -> None:
-        self.name = stem(path.name)
+        self.name = without_suffix(path.name, SUFFIXES["kdmri-hdf5"])
         self.file = Hdf5File(path)
         self._stacks = {"image": Hdf5Stack(self.file, "volfs", 2, kinds="biuf")}
         if acceleration is not None:

@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from pydantic import Field
 
 from i2ikd import UserError
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
@@ -63,7 +63,7 @@ class NiftiVolume:
     """
 
     def __init__(self, path: Path, axis: int, frame: int | None) -> None:
-        self.name = stem(path.name)
+        self.name = without_suffix(path.name, SUFFIXES["nifti"])
         self.path = path
         self.axis = axis
         self._frame = frame
