@@ -40,8 +40,8 @@ def register_readers(register: Register) -> None:
     register(
         "nifti",
         "i2ikd_mri.readers.nifti:NiftiReader",
-        summary="NIfTI volumes, slices along the last axis",
-        suffixes=".nii .nii.gz",
+        summary="NIfTI, MGH, MINC and PAR/REC volumes, sliced along an axis or an anatomical plane",
+        suffixes=".nii .nii.gz .mgh .mgz .mnc .par .hdr",
     )
     register(
         "image",

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from i2ikd import Registry, UserError, Volume, VolumeSource, default_registry
-from i2ikd_mri.volumes import PreparedVolume
+from i2ikd_mri.nifti_output import nibabel_image
 
 
 def open_file(source: VolumeSource, path: Path, registry: Registry | None = None) -> Volume:
@@ -60,10 +60,11 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -
 
     Args:
         volume: float32 [H, W, slices].
-        path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.npy``
-            [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one slice, or no suffix: a
-            folder of PNGs ``slice-000.png``. PNGs have 8 bits and are scaled by the maximum of the volume.
-        source: the input volume; a NIfTI output takes the slice axis and the affine of a NIfTI input.
+        path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.mgh`` or
+            ``.mgz``, ``.npy`` [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one
+            slice, or no suffix: a folder of PNGs ``slice-000.png``. PNGs have 8 bits and are scaled by the maximum of
+            the volume.
+        source: the input volume; a NIfTI or MGH output has slice axis, affine and units of an input that has them.
 
     Raises:
         UserError: the suffix is not supported, a PNG is requested for more than one slice, or ``path`` cannot be
@@ -76,7 +77,9 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -
             with h5py.File(path, "w") as file:
                 file.create_dataset("reconstruction", data=volume, compression="gzip")
         elif path.name.lower().endswith((".nii", ".nii.gz")):
-            nibabel.save(_nifti(volume, source), path)
+            nibabel.save(nibabel_image(volume, source), path)
+        elif suffix in (".mgh", ".mgz"):
+            nibabel.save(nibabel_image(volume, source, mgh=True), path)
         elif suffix == ".npy":
             np.save(path, np.moveaxis(volume, -1, 0), allow_pickle=False)
         elif suffix in (".tif", ".tiff"):
@@ -87,33 +90,11 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -
             _write_pictures(volume, path)
         else:
             raise UserError(
-                f"{path}: expected a suffix of .h5, .nii, .nii.gz, .npy, .tif, .png (one slice), or none for a folder "
-                f"of PNGs, got {suffix!r}"
+                f"{path}: expected a suffix of .h5, .nii, .nii.gz, .mgz, .npy, .tif, .png (one slice), or none for a "
+                f"folder of PNGs, got {suffix!r}"
             )
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
-
-
-def _nifti(volume: np.ndarray, source: Volume | None) -> nibabel.Nifti1Image:
-    """Build a NIfTI image with slice axis and affine of the input, or the identity."""
-    stored = source.stored if isinstance(source, PreparedVolume) else source
-    affine = getattr(stored, "affine", None)
-    if stored is None or affine is None:
-        return nibabel.Nifti1Image(volume, np.eye(4))
-    axis = int(getattr(stored, "axis", 2))
-    oriented = np.moveaxis(volume, -1, axis)
-    old = [*stored[0]["image"].shape]
-    old.insert(axis, oriented.shape[axis])
-    return nibabel.Nifti1Image(oriented, np.asarray(affine) @ _regridded(old, oriented.shape))
-
-
-def _regridded(old: list[int], new: tuple[int, ...]) -> np.ndarray:
-    """Return the affine from voxels of a resampled grid to those of the old one; voxels n // 2 coincide."""
-    matrix = np.eye(4)
-    for axis, (before, after) in enumerate(zip(old, new)):
-        matrix[axis, axis] = before / after
-        matrix[axis, 3] = before // 2 - (after // 2) * before / after
-    return matrix
 
 
 def _write_picture(volume: np.ndarray, path: Path) -> None:

@@ -230,7 +230,7 @@ class TestErrors:
         assert "unknown option 'axes'" in self.error_of(root, reader={"name": "nifti", "axes": 1})
         assert "expected a regular expression" in self.error_of(root, subject="(")
         assert "pattern below" in self.error_of(root, include="/etc/*")
-        assert "expected a suffix of .nii .nii.gz and" in self.error_of(root, reader="nifti")
+        assert "expected a suffix of .nii .nii.gz .mgh .mgz .mnc .par .hdr and" in self.error_of(root, reader="nifti")
 
     @pytest.mark.parametrize(
         "wrong",

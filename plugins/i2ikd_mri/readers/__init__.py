@@ -9,7 +9,7 @@ from i2ikd import Registry, default_registry
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "kdmri-hdf5": (".h5", ".hdf5"),
     "complex-hdf5": (".h5", ".hdf5"),
-    "nifti": (".nii", ".nii.gz"),
+    "nifti": (".nii", ".nii.gz", ".mgh", ".mgz", ".mnc", ".par", ".hdr"),
     "image": (".png", ".tif", ".tiff", ".npy"),
 }
 """Suffixes of the bundled readers by name, in the order in which readers are tried."""
