@@ -16,7 +16,7 @@ from i2ikd import Registry, UserError, default_registry
 from i2ikd.errors import nearest
 from i2ikd.natural_order import natural_key
 from i2ikd.source import Reader
-from i2ikd_mri.readers import candidates, known_suffixes, stem
+from i2ikd_mri.readers import candidates, known_suffixes, refused_by_all, stem
 from i2ikd_mri.readers.image import STACKED
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
@@ -264,16 +264,16 @@ class FolderDataset:
 
     def _first_that_reads(self, names: list[str], path: Path) -> Reader:
         readers = [self._named_reader({"name": name}) for name in names]
-        problems = []
-        for reader in readers if len(readers) > 1 else []:
+        problems: dict[str, UserError] = {}
+        for name, reader in zip(names, readers) if len(readers) > 1 else ():
             try:
                 len(reader(path))
             except UserError as error:
-                problems.append(error)
+                problems[name] = error
             else:
                 return reader
         if problems:
-            raise problems[0]
+            raise refused_by_all(path, problems)
         return readers[0]
 
 

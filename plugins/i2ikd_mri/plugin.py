@@ -55,6 +55,12 @@ def register_readers(register: Register) -> None:
         summary="complex images [slices, H, W] in HDF5 (`image`)",
         suffixes=".h5 .hdf5",
     )
+    register(
+        "hdf5",
+        "i2ikd_mri.readers.named_hdf5:NamedHdf5Reader",
+        summary="HDF5 and MATLAB 7.3 files: names of the datasets and order of their axes are options",
+        suffixes=".h5 .hdf5 .mat",
+    )
 
 
 @i2ikd.hookimpl

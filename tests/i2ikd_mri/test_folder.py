@@ -199,8 +199,8 @@ class TestErrors:
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         assert "no file for the reader" in self.error_of(tmp_path)
         (tmp_path / "train").mkdir()
-        (tmp_path / "train" / "v.mat").write_text("")
-        assert "got 'v.mat'" in self.error_of(tmp_path)
+        (tmp_path / "train" / "v.dat").write_text("")
+        assert "got 'v.dat'" in self.error_of(tmp_path)
 
     def test_an_unknown_split(self, root: Path) -> None:
         assert "did you mean 'train'?" in self.error_of(root, "trian")

@@ -22,7 +22,7 @@ from i2ikd.hookspecs import Register
 def test_a_stem_has_no_part_of_the_suffix() -> None:
     assert stem("a.b.NII.GZ") == "a.b"
     assert stem("volume.mha") == "volume"
-    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5"]
+    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5", "hdf5"]
     assert candidates("x.mha") == []
 
 
@@ -30,7 +30,7 @@ def test_a_stem_has_no_part_of_the_suffix() -> None:
 def test_every_bundled_reader_is_registered(name: str) -> None:
     assert i2ikd.create("reader", name).suffixes == SUFFIXES[name]
     with pytest.raises(UserError, match="unknown option"):
-        i2ikd.create("reader", name, axes=1)
+        i2ikd.create("reader", name, colour=1)
 
 
 def test_a_reader_of_another_plugin_is_selected_by_its_registered_suffixes() -> None:

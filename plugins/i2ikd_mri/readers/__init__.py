@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from i2ikd import Registry, default_registry
+from i2ikd import Registry, UserError, default_registry
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "kdmri-hdf5": (".h5", ".hdf5"),
     "complex-hdf5": (".h5", ".hdf5"),
+    "hdf5": (".h5", ".hdf5", ".mat"),
     "nifti": (".nii", ".nii.gz", ".mgh", ".mgz", ".mnc", ".par", ".hdr"),
     "image": (".png", ".tif", ".tiff", ".npy"),
 }
@@ -70,3 +72,19 @@ def without_suffix(file_name: str, suffixes: Iterable[str]) -> str:
         if file_name.lower().endswith(suffix):
             return file_name[: -len(suffix)]
     return file_name.rpartition(".")[0] or file_name
+
+
+def refused_by_all(path: Path, reasons: Mapping[str, UserError]) -> UserError:
+    """Return the error for a file that no reader reads.
+
+    Args:
+        path: the file.
+        reasons: error of each reader, by name.
+
+    Returns:
+        The error of the only reader, or one that names every reader with its reason.
+    """
+    if len(reasons) == 1:
+        return next(iter(reasons.values()))
+    listed = "; ".join(f"{name}: {str(error).removeprefix(str(path)).lstrip(':, ')}" for name, error in reasons.items())
+    return UserError(f"{path}: no reader reads this file ({listed}); name one with the dataset option reader")
