@@ -56,6 +56,12 @@ def register_readers(register: Register) -> None:
         suffixes=".h5 .hdf5",
     )
     register(
+        "fastmri",
+        "i2ikd_mri.readers.fastmri:FastMriReader",
+        summary="fastMRI's layout: single-coil k-space, or stored reconstructions",
+        suffixes=".h5 .hdf5",
+    )
+    register(
         "hdf5",
         "i2ikd_mri.readers.named_hdf5:NamedHdf5Reader",
         summary="HDF5 and MATLAB 7.3 files: names of the datasets and order of their axes are options",

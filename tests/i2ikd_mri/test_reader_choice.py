@@ -22,7 +22,7 @@ from i2ikd.hookspecs import Register
 def test_a_stem_has_no_part_of_the_suffix() -> None:
     assert stem("a.b.NII.GZ") == "a.b"
     assert stem("volume.mha") == "volume"
-    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5", "hdf5"]
+    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5", "fastmri", "hdf5"]
     assert candidates("x.mha") == []
 
 

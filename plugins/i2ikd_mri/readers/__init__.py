@@ -10,6 +10,7 @@ from i2ikd import Registry, UserError, default_registry
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "kdmri-hdf5": (".h5", ".hdf5"),
     "complex-hdf5": (".h5", ".hdf5"),
+    "fastmri": (".h5", ".hdf5"),
     "hdf5": (".h5", ".hdf5", ".mat"),
     "nifti": (".nii", ".nii.gz", ".mgh", ".mgz", ".mnc", ".par", ".hdr"),
     "image": (".png", ".tif", ".tiff", ".npy"),

@@ -204,7 +204,7 @@ class Hdf5Stack:
         if cached is None or cached[0] != first:
             cached = (first, self._read(self._select(slice(first, first + self._chunk), axis)))
             DECODED.put(id(self), cached, cached[1].nbytes, owner=self)
-        return self._order().arranged(cached[1], index - first)
+        return self._order().arranged(cached[1], index - first).copy()  # a view would keep the cached slices alive
 
     def _select(self, which: int | slice, axis: int) -> tuple[int | slice, ...]:
         selection: list[int | slice] = [slice(None)] * len(self.shape)
