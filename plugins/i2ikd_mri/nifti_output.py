@@ -24,7 +24,7 @@ def nibabel_image(volume: np.ndarray, source: Volume | None, mgh: bool = False) 
         ``Nifti1Image`` or ``MGHImage``, [x, y, z] or, for an input of several frames, [x, y, z, t].
     """
     kind = nibabel.MGHImage if mgh else nibabel.Nifti1Image
-    stored = source.stored if isinstance(source, PreparedVolume) else source
+    stored = stored_volume(source)
     affine = getattr(stored, "affine", None)
     if stored is None or affine is None:
         return kind(volume, np.eye(4))
@@ -37,6 +37,15 @@ def nibabel_image(volume: np.ndarray, source: Volume | None, mgh: bool = False) 
     if isinstance(header, nibabel.Nifti1Header) and not mgh:
         _copy_header(image, header)
     return image
+
+
+def stored_volume(source: Volume | None) -> Volume | None:
+    """Return the volume of the file, without the scale and size of a dataset.
+
+    Args:
+        source: a volume, as a reader or a dataset opened it; ``None`` is returned unchanged.
+    """
+    return source.stored if isinstance(source, PreparedVolume) else source
 
 
 def _oriented(volume: np.ndarray, axis: int, frames: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from i2ikd import Registry, UserError, Volume, VolumeSource, default_registry
-from i2ikd_mri.nifti_output import nibabel_image
+from i2ikd_mri.nifti_output import nibabel_image, stored_volume
 
 
 def open_file(source: VolumeSource, path: Path, registry: Registry | None = None) -> Volume:
@@ -55,24 +55,28 @@ def _opening(source: VolumeSource, path: Path, registry: Registry | None) -> Any
     return (default_registry() if registry is None else registry).create("dataset", "folder", {"root": path})
 
 
-def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -> None:
+def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None, in_source_units: bool = False) -> None:
     """Write a volume in the format of the suffix of ``path``.
 
     Args:
-        volume: float32 [H, W, slices].
+        volume: float32 or complex64 [H, W, slices].
         path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.mgh`` or
             ``.mgz``, ``.npy`` [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one
-            slice, or no suffix: a folder of PNGs ``slice-000.png``. PNGs have 8 bits and are scaled by the maximum of
-            the volume.
+            slice, or no suffix: a folder of PNGs ``slice-000.png``. PNGs hold magnitudes: with the depth and the
+            values of an input of PNGs, otherwise with 8 bits, scaled by the maximum of the volume.
         source: the input volume; a NIfTI or MGH output has slice axis, affine and units of an input that has them.
+        in_source_units: whether the values have the units of ``source``.
 
     Raises:
-        UserError: the suffix is not supported, a PNG is requested for more than one slice, or ``path`` cannot be
-            written.
+        UserError: the suffix is not supported, complex values would be written to MGH, a PNG is requested for more
+            than one slice, or ``path`` cannot be written.
     """
+    suffix = path.suffix.lower()
+    if suffix in (".mgh", ".mgz") and np.iscomplexobj(volume):
+        raise UserError(f"{path}: MGH stores no complex values; write .nii.gz, .h5 or .npy")
+    levels = getattr(stored_volume(source), "levels", None) if in_source_units else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        suffix = path.suffix.lower()
         if suffix in (".h5", ".hdf5"):
             with h5py.File(path, "w") as file:
                 file.create_dataset("reconstruction", data=volume, compression="gzip")
@@ -85,9 +89,9 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -
         elif suffix in (".tif", ".tiff"):
             tifffile.imwrite(path, np.ascontiguousarray(np.moveaxis(volume, -1, 0)), photometric="minisblack")
         elif suffix == ".png":
-            _write_picture(volume, path)
+            _write_picture(volume, path, levels)
         elif not suffix:
-            _write_pictures(volume, path)
+            _write_pictures(volume, path, levels)
         else:
             raise UserError(
                 f"{path}: expected a suffix of .h5, .nii, .nii.gz, .mgz, .npy, .tif, .png (one slice), or none for a "
@@ -97,23 +101,31 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -
         raise UserError(f"{path}: cannot be written: {error}") from error
 
 
-def _write_picture(volume: np.ndarray, path: Path) -> None:
+def _write_picture(volume: np.ndarray, path: Path, levels: int | None) -> None:
     if volume.shape[-1] != 1:
         raise UserError(
             f"{path}: expected a volume of 1 slice for a PNG, got {volume.shape[-1]} slices; write to "
             f"{path.with_suffix('')} for a folder of PNGs"
         )
-    Image.fromarray(_eight_bits(volume)[..., 0]).save(path)
+    Image.fromarray(_grey_levels(volume, levels)[..., 0]).save(path)
 
 
-def _write_pictures(volume: np.ndarray, folder: Path) -> None:
+def _write_pictures(volume: np.ndarray, folder: Path, levels: int | None) -> None:
     folder.mkdir(exist_ok=True)
-    pictures = _eight_bits(volume)
+    pictures = _grey_levels(volume, levels)
     for number in range(volume.shape[-1]):
         Image.fromarray(pictures[..., number]).save(folder / f"slice-{number:03d}.png")
 
 
-def _eight_bits(volume: np.ndarray) -> np.ndarray:
-    """Scale by the maximum of the volume and convert to uint8."""
-    peak = float(volume.max()) or 1.0
-    return np.round(np.clip(volume / peak, 0, 1) * 255).astype(np.uint8)
+def _grey_levels(volume: np.ndarray, levels: int | None) -> np.ndarray:
+    """Convert magnitudes to unsigned integers.
+
+    Args:
+        volume: [H, W, slices].
+        levels: highest value of the input's pictures, in whose units the values are; ``None``: values are scaled by the
+            maximum of the volume to 8 bits.
+    """
+    values = np.abs(volume) if np.iscomplexobj(volume) else volume
+    if levels is None:
+        values, levels = values / (float(values.max()) or 1.0) * 255, 255
+    return np.round(np.clip(values, 0, levels)).astype(np.uint8 if levels < 256 else np.uint16)

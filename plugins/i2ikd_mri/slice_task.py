@@ -150,16 +150,29 @@ class SliceTask(Task):
         )
         return self.samples(slices, (), memory, "file")
 
-    def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
-        """Write magnitudes to HDF5 (``reconstruction`` [H, W, slices]), NIfTI, NumPy, TIFF, PNG, or a folder of PNGs.
+    def write(
+        self, outputs: Sequence[Tensor], source: Path, path: Path, scale: Literal["source", "unit"] = "source"
+    ) -> None:
+        """Write images to HDF5 (``reconstruction`` [H, W, slices]), NIfTI, MGH, NumPy, TIFF, PNG, or a folder of PNGs.
 
         Args:
-            outputs: one image [C, H, W] for each slice.
-            source: the input file, whose affine a NIfTI output takes.
+            outputs: one image [C, H, W] for each slice; two channels in complex mode are written as complex values.
+            source: the input file, with the affine and the header of a NIfTI output.
             path: the output file; see ``write_volume``.
+            scale: ``source``: values in the units of the input, multiplied by the scale of the dataset's
+                ``normalise``; ``unit``: values of the network.
 
         Raises:
             UserError: the suffix of ``path`` is not supported, or it cannot be written.
         """
-        volume = np.stack([self.to_display(output) for output in outputs], -1)
-        write_volume(volume, path, open_file(self._source, source, self._registry))
+        opened = open_file(self._source, source, self._registry)
+        volume = np.stack([self._values(output) for output in outputs], -1)
+        if scale == "source":
+            volume = volume * np.float32(getattr(opened, "scale", 1.0))
+        write_volume(volume, path, opened, in_source_units=scale == "source")
+
+    def _values(self, output: Tensor) -> np.ndarray:
+        """Return the values to write [H, W]: complex64 for two channels in complex mode, float32 otherwise."""
+        if self.mode == "complex" and output.shape[0] == 2:
+            return torch.view_as_complex(output.detach().float().cpu().movedim(0, -1).contiguous()).numpy()
+        return self.to_display(output)

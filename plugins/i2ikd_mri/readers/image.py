@@ -96,8 +96,7 @@ class PngVolume:
         """
         position(index, 1)
         try:
-            with self.path.open("rb") as file:
-                depth, colour = file.read(26)[24:26]
+            depth, colour = self._format()
             if depth == 16 and colour != 0:
                 values, alpha = _deep_colours(self.path), colour in (4, 6)
             else:
@@ -109,6 +108,19 @@ class PngVolume:
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise UserError(f"{self.path}: not a PNG file, or damaged") from error
         return {"image": checked_slice(luminance(values, alpha), str(self.path))}
+
+    @property
+    def levels(self) -> int | None:
+        """Highest value of the file, 255 or 65535; ``None`` for pictures of 1 bit."""
+        return {16: 65535, 1: None}.get(self._format()[0], 255)
+
+    def _format(self) -> tuple[int, int]:
+        """Return the bits of a channel and the colour type, bytes 24 and 25 of a PNG file."""
+        with self.path.open("rb") as file:
+            head = file.read(26)
+        if len(head) < 26:
+            raise ValueError("the file has no PNG header")
+        return head[24], head[25]
 
 
 def _deep_colours(path: Path) -> np.ndarray:
@@ -200,6 +212,12 @@ class FolderVolume:
                 raise UserError(f"{self.path}: expected a folder with files {' '.join(STACKED)}, got none")
             self._files = sorted(files, key=lambda p: natural_key(p.name))
         return self._files
+
+    @property
+    def levels(self) -> int | None:
+        """Highest value of the first file, 255 or 65535; ``None`` for TIFF files."""
+        first = self.files()[0]
+        return PngVolume(first).levels if first.suffix.lower() == ".png" else None
 
     def __len__(self) -> int:
         return len(self.files())
