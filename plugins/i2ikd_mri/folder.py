@@ -16,7 +16,7 @@ from i2ikd import Registry, UserError, default_registry
 from i2ikd.errors import nearest
 from i2ikd.natural_order import natural_key
 from i2ikd.source import Reader
-from i2ikd_mri.readers import candidates, known_suffixes, refused_by_all, stem
+from i2ikd_mri.readers import SUFFIXES, candidates, known_suffixes, refused_by_all, stem
 from i2ikd_mri.readers.image import STACKED
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
@@ -112,8 +112,8 @@ class FolderDataset:
         """
         if path.is_dir():
             files = [file for file in path.iterdir() if not file.name.startswith(".")]
-            pictures = [file for file in files if file.is_file() and file.suffix.lower() in STACKED]
-            return self._stacks_pictures() and 0 < len(pictures) == len(files)
+            pictures = [file for file in files if file.is_file() and file.suffix.lower() in self._stacked()]
+            return 0 < len(pictures) == len(files)
         return path.is_file() and path.name.lower().endswith(self._suffixes())
 
     def open(self, path: Path) -> PreparedVolume:
@@ -200,7 +200,7 @@ class FolderDataset:
                 continue
             if suffixes and not path.name.lower().endswith(suffixes):
                 ignored.append(path)
-            elif self._stacks_pictures() and len(below.parts) > 1 and path.suffix.lower() in STACKED:
+            elif len(below.parts) > 1 and path.suffix.lower() in self._stacked():
                 paths.add(path.parent)
             else:
                 paths.add(path)
@@ -217,8 +217,12 @@ class FolderDataset:
         below = path.relative_to(folder)
         return (below if path.is_dir() else below.with_name(stem(below.name, self._registry))).as_posix()
 
-    def _stacks_pictures(self) -> bool:
-        return self._reader is None or self._reader.get("name") == "image"
+    def _stacked(self) -> tuple[str, ...]:
+        """Return the suffixes of files that are slices of one volume if they are in a subfolder."""
+        by_reader = {"image": STACKED, "dicom": SUFFIXES["dicom"]}
+        if self._reader is None:
+            return tuple(suffix for suffixes in by_reader.values() for suffix in suffixes)
+        return by_reader.get(str(self._reader.get("name")), ())
 
     def _suffixes(self) -> tuple[str, ...]:
         if self._reader is None:
@@ -256,7 +260,10 @@ class FolderDataset:
 
     def _fitting_reader(self, path: Path) -> Reader:
         """Select one reader for each suffix: of several, the first that can read this file."""
-        names = ["image"] if path.is_dir() else candidates(path.name, self._registry)
+        if path.is_dir():
+            dicom = any(file.suffix.lower() in SUFFIXES["dicom"] for file in path.iterdir())
+            return self._named_reader({"name": "dicom" if dicom else "image"})
+        names = candidates(path.name, self._registry)
         suffix = path.name[len(stem(path.name, self._registry)) :].lower()
         if suffix not in self._readers:
             self._readers[suffix] = self._first_that_reads(names, path)

@@ -50,6 +50,12 @@ def register_readers(register: Register) -> None:
         suffixes=".png .tif .tiff .npy",
     )
     register(
+        "dicom",
+        "i2ikd_mri.readers.dicom:DicomReader",
+        summary="DICOM series: a folder of files, or a multi-frame file (needs pydicom)",
+        suffixes=".dcm .ima",
+    )
+    register(
         "complex-hdf5",
         "i2ikd_mri.readers.complex_hdf5:ComplexHdf5Reader",
         summary="complex images [slices, H, W] in HDF5 (`image`)",

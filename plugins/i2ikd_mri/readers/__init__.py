@@ -13,6 +13,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "fastmri": (".h5", ".hdf5"),
     "hdf5": (".h5", ".hdf5", ".mat"),
     "nifti": (".nii", ".nii.gz", ".mgh", ".mgz", ".mnc", ".par", ".hdr"),
+    "dicom": (".dcm", ".ima"),
     "image": (".png", ".tif", ".tiff", ".npy"),
 }
 """Suffixes of the bundled readers by name, in the order in which readers are tried."""
@@ -83,9 +84,9 @@ def refused_by_all(path: Path, reasons: Mapping[str, UserError]) -> UserError:
         reasons: error of each reader, by name.
 
     Returns:
-        The error of the only reader, or one that names every reader with its reason.
+        The error itself where all readers have the same, otherwise one that names every reader with its reason.
     """
-    if len(reasons) == 1:
+    if len({str(error) for error in reasons.values()}) == 1:
         return next(iter(reasons.values()))
     listed = "; ".join(f"{name}: {str(error).removeprefix(str(path)).lstrip(':, ')}" for name, error in reasons.items())
     return UserError(f"{path}: no reader reads this file ({listed}); name one with the dataset option reader")
