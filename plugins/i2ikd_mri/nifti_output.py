@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import nibabel
@@ -32,7 +33,7 @@ def nibabel_image(volume: np.ndarray, source: Volume | None, mgh: bool = False) 
     oriented = _oriented(volume, axis, frames)
     old = [*stored[0]["image"].shape]
     old.insert(axis, oriented.shape[axis])
-    image = kind(oriented, np.asarray(affine) @ _regridded(old, oriented.shape[:3]))
+    image = kind(oriented, np.asarray(affine) @ regridded(old, oriented.shape[:3]))
     header = getattr(stored, "header", None)
     if isinstance(header, nibabel.Nifti1Header) and not mgh:
         _copy_header(image, header)
@@ -68,8 +69,13 @@ def _copy_header(image: Any, header: nibabel.Nifti1Header) -> None:
         image.set_sform(image.affine, sform)
 
 
-def _regridded(old: list[int], new: tuple[int, ...]) -> np.ndarray:
-    """Return the affine from voxels of a resampled grid to those of the old one; voxels n // 2 coincide."""
+def regridded(old: Sequence[int], new: Sequence[int]) -> np.ndarray:
+    """Return the affine [4, 4] from voxels of a resampled grid to those of the old one; voxels n // 2 coincide.
+
+    Args:
+        old: lengths of the old axes, at most three.
+        new: lengths of the new axes.
+    """
     matrix = np.eye(4)
     for axis, (before, after) in enumerate(zip(old, new)):
         matrix[axis, axis] = before / after

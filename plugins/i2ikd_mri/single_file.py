@@ -13,7 +13,11 @@ import tifffile
 from PIL import Image
 
 from i2ikd import Registry, UserError, Volume, VolumeSource, default_registry
+from i2ikd_mri.dicom_output import write_series
 from i2ikd_mri.nifti_output import nibabel_image, stored_volume
+from i2ikd_mri.readers.dicom import DicomVolume
+
+_SUFFIXES = (".h5", ".hdf5", ".nii", ".nii.gz", ".mgh", ".mgz", ".npy", ".tif", ".tiff", ".png")
 
 
 def open_file(source: VolumeSource, path: Path, registry: Registry | None = None) -> Volume:
@@ -62,8 +66,9 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None, i
         volume: float32 or complex64 [H, W, slices].
         path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.mgh`` or
             ``.mgz``, ``.npy`` [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one
-            slice, or no suffix: a folder of PNGs ``slice-000.png``. PNGs hold magnitudes: with the depth and the
-            values of an input of PNGs, otherwise with 8 bits, scaled by the maximum of the volume.
+            slice, or no suffix: a DICOM series for an input of one, otherwise a folder of PNGs ``slice-000.png``.
+            PNGs hold magnitudes: with the depth and the values of an input of PNGs, otherwise with 8 bits, scaled by
+            the maximum of the volume.
         source: the input volume; a NIfTI or MGH output has slice axis, affine and units of an input that has them.
         in_source_units: whether the values have the units of ``source``.
 
@@ -74,10 +79,13 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None, i
     suffix = path.suffix.lower()
     if suffix in (".mgh", ".mgz") and np.iscomplexobj(volume):
         raise UserError(f"{path}: MGH stores no complex values; write .nii.gz, .h5 or .npy")
-    levels = getattr(stored_volume(source), "levels", None) if in_source_units else None
+    stored = stored_volume(source)
+    levels = getattr(stored, "levels", None) if in_source_units else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix in (".h5", ".hdf5"):
+        if isinstance(stored, DicomVolume) and stored.path.is_dir() and not path.name.lower().endswith(_SUFFIXES):
+            write_series(volume, path, stored)
+        elif suffix in (".h5", ".hdf5"):
             with h5py.File(path, "w") as file:
                 file.create_dataset("reconstruction", data=volume, compression="gzip")
         elif path.name.lower().endswith((".nii", ".nii.gz")):

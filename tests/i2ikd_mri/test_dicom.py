@@ -181,3 +181,36 @@ def test_a_file_of_a_scanner_equals_the_array_of_pydicom(tmp_path: Path) -> None
     if not path.is_file():
         pytest.skip("pydicom is installed without MR_small.dcm")
     np.testing.assert_array_equal(images(path)[0], pydicom.dcmread(path).pixel_array)
+
+
+class TestWritten:
+    """A volume written for a series is a new series of the same study."""
+
+    def written(self, tmp_path: Path, values: np.ndarray, name: str = "out") -> list[Dataset]:
+        source = DicomReader()(series(tmp_path / "s", RescaleSlope=2, PatientID="p1", StudyInstanceUID="1.2.3"))
+        write_volume(values, tmp_path / name, source)
+        return [pydicom.dcmread(path) for path in sorted((tmp_path / name).iterdir())]
+
+    @pytest.mark.parametrize("name", ["out", "1.2.840.10008"])
+    def test_values_positions_and_study_survive(self, tmp_path: Path, name: str) -> None:
+        values = (RNG.standard_normal((6, 9, 4)) * 500).astype(np.float32)
+        files = self.written(tmp_path, values, name)
+        step = (values.max() - values.min()) / 65535
+        result = DicomReader()(tmp_path / name)
+        np.testing.assert_allclose([f["image"] for f in result], np.moveaxis(values, -1, 0), atol=0.51 * step)
+        np.testing.assert_allclose(result.affine, DicomReader()(tmp_path / "s").affine, atol=1e-9)
+        uids = {str(file.SeriesInstanceUID) for file in files}
+        assert len(uids) == 1 and SERIES not in uids
+        assert len({str(file.SOPInstanceUID) for file in files}) == 4
+        assert {(file.PatientID, file.StudyInstanceUID) for file in files} == {("p1", "1.2.3")}
+
+    def test_a_resampled_volume_has_the_same_centre_voxel_and_field_of_view(self, tmp_path: Path) -> None:
+        self.written(tmp_path, np.ones((8, 12, 4), np.float32))
+        old, new = (DicomReader()(tmp_path / name).affine for name in ("s", "out"))
+        assert old is not None and new is not None
+        np.testing.assert_allclose(new @ [4, 6, 1, 1], old @ [3, 4, 1, 1], atol=1e-6)
+        np.testing.assert_allclose(new[:3, :2] * [8, 12], old[:3, :2] * [6, 9], atol=1e-6)
+
+    def test_complex_values_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="DICOM stores no complex values"):
+            self.written(tmp_path, np.ones((6, 9, 4), np.complex64))

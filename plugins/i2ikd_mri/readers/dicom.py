@@ -68,7 +68,7 @@ class DicomVolume:
         self._frames: list[Frame] = []
 
     def __len__(self) -> int:
-        return len(self._sorted())
+        return len(self.sorted_frames())
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return ``image`` [H, W] float32.
@@ -79,7 +79,7 @@ class DicomVolume:
         Raises:
             UserError: the file is missing or damaged, or its values cannot be decoded.
         """
-        frame = self._sorted()[position(index, len(self))]
+        frame = self.sorted_frames()[position(index, len(self))]
         where = f"{frame.path}, frame {frame.number}"
         try:
             stored = _pydicom("pixels").pixel_array(frame.path, index=frame.number)
@@ -93,7 +93,7 @@ class DicomVolume:
     @property
     def affine(self) -> np.ndarray | None:
         """Affine [4, 4] from (row, column, slice) to millimetres in the axes of NIfTI; ``None`` without positions."""
-        frames = self._sorted()
+        frames = self.sorted_frames()
         first = frames[0]
         if first.origin is None or first.orientation is None or first.spacing is None:
             return None
@@ -109,7 +109,12 @@ class DicomVolume:
         matrix[:3, 3] = first.origin
         return np.diag([-1.0, -1, 1, 1]) @ matrix  # DICOM's axes point to left and posterior, those of NIfTI opposite
 
-    def _sorted(self) -> list[Frame]:
+    def sorted_frames(self) -> list[Frame]:
+        """Return the slices in the order of their positions.
+
+        Raises:
+            UserError: a file is missing or damaged, or the slices are no even stack of one series.
+        """
         if not self._frames:
             frames = [frame for path in self._files() for frame in self._read(path)]
             series = {frame.series: frame.description for frame in frames}
