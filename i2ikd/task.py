@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -159,13 +159,17 @@ class Task(ABC):
         """
         raise UserError(f"the task {type(self).__name__} does not read single files ({path})")
 
-    def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
+    def write(
+        self, outputs: Sequence[Tensor], source: Path, path: Path, scale: Literal["source", "unit"] = "source"
+    ) -> None:
         """Write the outputs of one volume to a file.
 
         Args:
             outputs: [C, H, W] per slice, in order.
             source: path that the volume was read from.
             path: to write to.
+            scale: ``source``: in the units of the source, with the scale of the samples undone; ``unit``: as the
+                network returned them. A task whose method lacks the argument supports ``source`` only.
 
         Raises:
             UserError: the path cannot be written, or the task does not write files.

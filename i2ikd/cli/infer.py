@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     metavar="M",
     help="Overlap of neighbouring tiles in pixels; default: N / 4.",
 )
+@click.option(
+    "--scale",
+    type=click.Choice(["source", "unit"]),
+    default="source",
+    show_default=True,
+    help="Write the units of the input, or the values of the network.",
+)
 @click.option("--force", is_flag=True, help="Overwrite existing results.")
 @click.option(
     "--experiment",
@@ -45,6 +52,7 @@ def command(
     output: Path,
     tile: int | None,
     overlap: int | None,
+    scale: Literal["source", "unit"],
     force: bool,
     experiment: Path | None,
     overrides: tuple[str, ...],
@@ -67,7 +75,7 @@ def command(
     tiling = None if tile is None else Tiling(tile, overlap)
     context = context_of(run, experiment, overrides)
     jobs = plan(context.task, reader_suffixes(context.registry), source, output, force)
-    infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling)
+    infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling, scale)
     console = Console(stderr=as_json)
     rows: list[dict[str, Any]] = []
     for job in jobs:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -91,9 +93,26 @@ class Inference:
         task: reads the inputs and writes the results.
         device: device of the network; outputs are kept on the CPU.
         tiling: division of slices into tiles; ``None`` for whole slices.
+        scale: of the written values: units of the ``source``, or ``unit``, as the network returns them.
+
+    Raises:
+        UserError: ``scale`` is ``unit`` and the task writes units of the source only.
     """
 
-    def __init__(self, network: nn.Module, task: Task, device: torch.device, tiling: Tiling | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        device: torch.device,
+        tiling: Tiling | None = None,
+        scale: Literal["source", "unit"] = "source",
+    ) -> None:
+        if scale != "source" and "scale" not in inspect.signature(task.write).parameters:
+            raise UserError(
+                f"the task {type(task).__name__} writes the units of the source only: its method write has no argument "
+                "scale; omit --scale"
+            )
+        self._write_options: dict[str, Any] = {} if scale == "source" else {"scale": scale}
         self._network = to_memory_format(network, device).eval()
         self._task = task
         self._device = device
@@ -123,7 +142,7 @@ class Inference:
             item.target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".i2ikd-", dir=item.target.parent) as folder:
                 temporary = Path(folder) / item.target.name
-                self._task.write(outputs, item.source, temporary)
+                self._task.write(outputs, item.source, temporary, **self._write_options)
                 _move(temporary, item.target)
         except OSError as error:
             raise UserError(f"cannot write {item.target}: {error.strerror or error}") from error

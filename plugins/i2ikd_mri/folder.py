@@ -12,12 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-import i2ikd
-from i2ikd import UserError
+from i2ikd import Registry, UserError, default_registry
 from i2ikd.errors import nearest
 from i2ikd.natural_order import natural_key
 from i2ikd.source import Reader
-from i2ikd_mri.readers import candidates, known_suffixes, stem
+from i2ikd_mri.readers import SUFFIXES, candidates, known_suffixes, refused_by_all, stem
 from i2ikd_mri.readers.image import STACKED
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
@@ -53,6 +52,7 @@ class FolderDataset:
         include: glob pattern of files below a split's folder (``acc_4x/*``).
         slices: selection of slices of each volume.
         volumes: greatest number of volumes of a split, the first by name, for quick runs.
+        registry: contains the readers; ``None``: the default registry of the process.
 
     Raises:
         UserError: ``subject`` is no regular expression, or ``include`` leaves the folder.
@@ -72,7 +72,9 @@ class FolderDataset:
         include: str = "**/*",
         slices: SliceChoice | None = None,
         volumes: dict[Split, PositiveInt] | None = None,
+        registry: Registry | None = None,
     ) -> None:
+        self._registry = default_registry() if registry is None else registry
         self.root = Path(root).expanduser()
         self._reader = {"name": reader} if isinstance(reader, str) else reader
         self._size = size
@@ -110,8 +112,8 @@ class FolderDataset:
         """
         if path.is_dir():
             files = [file for file in path.iterdir() if not file.name.startswith(".")]
-            pictures = [file for file in files if file.is_file() and file.suffix.lower() in STACKED]
-            return self._stacks_pictures() and 0 < len(pictures) == len(files)
+            pictures = [file for file in files if file.is_file() and file.suffix.lower() in self._stacked()]
+            return 0 < len(pictures) == len(files)
         return path.is_file() and path.name.lower().endswith(self._suffixes())
 
     def open(self, path: Path) -> PreparedVolume:
@@ -124,9 +126,9 @@ class FolderDataset:
             UserError: no reader has the suffix of the file, or none can read it.
         """
         path = Path(path)
-        if self._reader is None and not path.is_dir() and not candidates(path.name):
+        if self._reader is None and not path.is_dir() and not candidates(path.name, self._registry):
             raise UserError(f"{path}: no reader for this suffix; installed readers read {' '.join(self._suffixes())}")
-        name = path.name if path.is_dir() else stem(path.name)
+        name = path.name if path.is_dir() else stem(path.name, self._registry)
         return PreparedVolume(self._reader_of(path)(path), name, self._size, self._normalise)
 
     def identity(self) -> dict[str, object]:
@@ -198,7 +200,7 @@ class FolderDataset:
                 continue
             if suffixes and not path.name.lower().endswith(suffixes):
                 ignored.append(path)
-            elif self._stacks_pictures() and len(below.parts) > 1 and path.suffix.lower() in STACKED:
+            elif len(below.parts) > 1 and path.suffix.lower() in self._stacked():
                 paths.add(path.parent)
             else:
                 paths.add(path)
@@ -213,14 +215,20 @@ class FolderDataset:
 
     def _name(self, path: Path, folder: Path) -> str:
         below = path.relative_to(folder)
-        return (below if path.is_dir() else below.with_name(stem(below.name))).as_posix()
+        return (below if path.is_dir() else below.with_name(stem(below.name, self._registry))).as_posix()
 
-    def _stacks_pictures(self) -> bool:
-        return self._reader is None or self._reader.get("name") == "image"
+    def _stacked(self) -> tuple[str, ...]:
+        """Return the suffixes of files that are slices of one volume if they are in a subfolder."""
+        by_reader = {"image": STACKED, "dicom": SUFFIXES["dicom"]}
+        if self._reader is None:
+            return tuple(suffix for suffixes in by_reader.values() for suffix in suffixes)
+        return by_reader.get(str(self._reader.get("name")), ())
 
     def _suffixes(self) -> tuple[str, ...]:
         if self._reader is None:
-            return tuple(dict.fromkeys(suffix for suffixes in known_suffixes().values() for suffix in suffixes))
+            return tuple(
+                dict.fromkeys(suffix for suffixes in known_suffixes(self._registry).values() for suffix in suffixes)
+            )
         return tuple(getattr(self._named_reader(self._reader), "suffixes", ()))
 
     def _prepare(self, entry: Entry) -> PreparedVolume:
@@ -240,10 +248,10 @@ class FolderDataset:
             raise UserError(f"reader = {table}: the table has no name; set reader = {{ name = 'nifti', axis = 2 }}")
         if name not in self._readers:
             options = {key: value for key, value in table.items() if key != "name"}
-            target = i2ikd.get("reader", name)
+            target = self._registry.get("reader", name).resolve()
             accepted = inspect.signature(target).parameters
             if "path" not in accepted:
-                self._readers[name] = i2ikd.create("reader", name, **options)
+                self._readers[name] = self._registry.create("reader", name, options)
             elif unknown := sorted(set(options) - set(accepted)):
                 raise UserError(f"reader {name!r}: unknown option {unknown[0]!r}; {nearest(unknown[0], accepted)}")
             else:
@@ -252,24 +260,27 @@ class FolderDataset:
 
     def _fitting_reader(self, path: Path) -> Reader:
         """Select one reader for each suffix: of several, the first that can read this file."""
-        names = ["image"] if path.is_dir() else candidates(path.name)
-        suffix = path.name[len(stem(path.name)) :].lower()
+        if path.is_dir():
+            dicom = any(file.suffix.lower() in SUFFIXES["dicom"] for file in path.iterdir())
+            return self._named_reader({"name": "dicom" if dicom else "image"})
+        names = candidates(path.name, self._registry)
+        suffix = path.name[len(stem(path.name, self._registry)) :].lower()
         if suffix not in self._readers:
             self._readers[suffix] = self._first_that_reads(names, path)
         return self._readers[suffix]
 
     def _first_that_reads(self, names: list[str], path: Path) -> Reader:
         readers = [self._named_reader({"name": name}) for name in names]
-        problems = []
-        for reader in readers if len(readers) > 1 else []:
+        problems: dict[str, UserError] = {}
+        for name, reader in zip(names, readers) if len(readers) > 1 else ():
             try:
                 len(reader(path))
             except UserError as error:
-                problems.append(error)
+                problems[name] = error
             else:
                 return reader
         if problems:
-            raise problems[0]
+            raise refused_by_all(path, problems)
         return readers[0]
 
 

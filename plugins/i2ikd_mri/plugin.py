@@ -40,8 +40,8 @@ def register_readers(register: Register) -> None:
     register(
         "nifti",
         "i2ikd_mri.readers.nifti:NiftiReader",
-        summary="NIfTI volumes, slices along the last axis",
-        suffixes=".nii .nii.gz",
+        summary="NIfTI, MGH, MINC and PAR/REC volumes, sliced along an axis or an anatomical plane",
+        suffixes=".nii .nii.gz .mgh .mgz .mnc .par .hdr",
     )
     register(
         "image",
@@ -50,10 +50,28 @@ def register_readers(register: Register) -> None:
         suffixes=".png .tif .tiff .npy",
     )
     register(
+        "dicom",
+        "i2ikd_mri.readers.dicom:DicomReader",
+        summary="DICOM series: a folder of files, or a multi-frame file (needs pydicom)",
+        suffixes=".dcm .ima",
+    )
+    register(
         "complex-hdf5",
         "i2ikd_mri.readers.complex_hdf5:ComplexHdf5Reader",
         summary="complex images [slices, H, W] in HDF5 (`image`)",
         suffixes=".h5 .hdf5",
+    )
+    register(
+        "fastmri",
+        "i2ikd_mri.readers.fastmri:FastMriReader",
+        summary="fastMRI's layout: single-coil k-space, or stored reconstructions",
+        suffixes=".h5 .hdf5",
+    )
+    register(
+        "hdf5",
+        "i2ikd_mri.readers.named_hdf5:NamedHdf5Reader",
+        summary="HDF5 and MATLAB 7.3 files: names of the datasets and order of their axes are options",
+        suffixes=".h5 .hdf5 .mat",
     )
 
 

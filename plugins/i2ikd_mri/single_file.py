@@ -12,16 +12,21 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from i2ikd import UserError, Volume, VolumeSource, create
-from i2ikd_mri.volumes import PreparedVolume
+from i2ikd import Registry, UserError, Volume, VolumeSource, default_registry
+from i2ikd_mri.dicom_output import write_series
+from i2ikd_mri.nifti_output import nibabel_image, stored_volume
+from i2ikd_mri.readers.dicom import DicomVolume
+
+_SUFFIXES = (".h5", ".hdf5", ".nii", ".nii.gz", ".mgh", ".mgz", ".npy", ".tif", ".tiff", ".png")
 
 
-def open_file(source: VolumeSource, path: Path) -> Volume:
+def open_file(source: VolumeSource, path: Path, registry: Registry | None = None) -> Volume:
     """Open a file with the reader, size and scale of a dataset.
 
     Args:
         source: the dataset; for one that reads no files (``phantom``), the defaults of ``folder`` are used.
         path: the file, or a folder whose PNG and TIFF files are the slices of one volume.
+        registry: contains ``folder`` and the readers; ``None``: the default registry of the process.
 
     Returns:
         The volume, with all of its slices.
@@ -31,104 +36,104 @@ def open_file(source: VolumeSource, path: Path) -> Volume:
     """
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    opener: Callable[[Path], Volume] = _opening(source, path).open
+    opener: Callable[[Path], Volume] = _opening(source, path, registry).open
     return opener(path)
 
 
-def is_volume(source: VolumeSource, path: Path) -> bool:
+def is_volume(source: VolumeSource, path: Path, registry: Registry | None = None) -> bool:
     """Whether ``open_file`` accepts ``path``, by its suffix or, for a folder, by the files in it.
 
     Args:
         source: the dataset.
         path: a file or folder.
+        registry: contains ``folder`` and the readers; ``None``: the default registry of the process.
     """
-    accepts: Callable[[Path], bool] = _opening(source, path).accepts
+    accepts: Callable[[Path], bool] = _opening(source, path, registry).accepts
     return accepts(path)
 
 
-def _opening(source: VolumeSource, path: Path) -> Any:
+def _opening(source: VolumeSource, path: Path, registry: Registry | None) -> Any:
     """Return the dataset if it opens single files, otherwise a ``folder`` dataset."""
-    return source if hasattr(source, "open") and hasattr(source, "accepts") else create("dataset", "folder", root=path)
+    if hasattr(source, "open") and hasattr(source, "accepts"):
+        return source
+    return (default_registry() if registry is None else registry).create("dataset", "folder", {"root": path})
 
 
-def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None) -> None:
+def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None, in_source_units: bool = False) -> None:
     """Write a volume in the format of the suffix of ``path``.
 
     Args:
-        volume: float32 [H, W, slices].
-        path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.npy``
-            [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one slice, or no suffix: a
-            folder of PNGs ``slice-000.png``. PNGs have 8 bits and are scaled by the maximum of the volume.
-        source: the input volume; a NIfTI output takes the slice axis and the affine of a NIfTI input.
+        volume: float32 or complex64 [H, W, slices].
+        path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.mgh`` or
+            ``.mgz``, ``.npy`` [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one
+            slice, or no suffix: a DICOM series for an input of one, otherwise a folder of PNGs ``slice-000.png``.
+            PNGs hold magnitudes: with the depth and the values of an input of PNGs, otherwise with 8 bits, scaled by
+            the maximum of the volume.
+        source: the input volume; a NIfTI or MGH output has slice axis, affine and units of an input that has them.
+        in_source_units: whether the values have the units of ``source``.
 
     Raises:
-        UserError: the suffix is not supported, a PNG is requested for more than one slice, or ``path`` cannot be
-            written.
+        UserError: the suffix is not supported, complex values would be written to MGH, a PNG is requested for more
+            than one slice, or ``path`` cannot be written.
     """
+    suffix = path.suffix.lower()
+    if suffix in (".mgh", ".mgz") and np.iscomplexobj(volume):
+        raise UserError(f"{path}: MGH stores no complex values; write .nii.gz, .h5 or .npy")
+    stored = stored_volume(source)
+    levels = getattr(stored, "levels", None) if in_source_units else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        suffix = path.suffix.lower()
-        if suffix in (".h5", ".hdf5"):
+        if isinstance(stored, DicomVolume) and stored.path.is_dir() and not path.name.lower().endswith(_SUFFIXES):
+            write_series(volume, path, stored)
+        elif suffix in (".h5", ".hdf5"):
             with h5py.File(path, "w") as file:
                 file.create_dataset("reconstruction", data=volume, compression="gzip")
         elif path.name.lower().endswith((".nii", ".nii.gz")):
-            nibabel.save(_nifti(volume, source), path)
+            nibabel.save(nibabel_image(volume, source), path)
+        elif suffix in (".mgh", ".mgz"):
+            nibabel.save(nibabel_image(volume, source, mgh=True), path)
         elif suffix == ".npy":
             np.save(path, np.moveaxis(volume, -1, 0), allow_pickle=False)
         elif suffix in (".tif", ".tiff"):
             tifffile.imwrite(path, np.ascontiguousarray(np.moveaxis(volume, -1, 0)), photometric="minisblack")
         elif suffix == ".png":
-            _write_picture(volume, path)
+            _write_picture(volume, path, levels)
         elif not suffix:
-            _write_pictures(volume, path)
+            _write_pictures(volume, path, levels)
         else:
             raise UserError(
-                f"{path}: expected a suffix of .h5, .nii, .nii.gz, .npy, .tif, .png (one slice), or none for a folder "
-                f"of PNGs, got {suffix!r}"
+                f"{path}: expected a suffix of .h5, .nii, .nii.gz, .mgz, .npy, .tif, .png (one slice), or none for a "
+                f"folder of PNGs, got {suffix!r}"
             )
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
 
 
-def _nifti(volume: np.ndarray, source: Volume | None) -> nibabel.Nifti1Image:
-    """Build a NIfTI image with slice axis and affine of the input, or the identity."""
-    stored = source.stored if isinstance(source, PreparedVolume) else source
-    affine = getattr(stored, "affine", None)
-    if stored is None or affine is None:
-        return nibabel.Nifti1Image(volume, np.eye(4))
-    axis = int(getattr(stored, "axis", 2))
-    oriented = np.moveaxis(volume, -1, axis)
-    old = [*stored[0]["image"].shape]
-    old.insert(axis, oriented.shape[axis])
-    return nibabel.Nifti1Image(oriented, np.asarray(affine) @ _regridded(old, oriented.shape))
-
-
-def _regridded(old: list[int], new: tuple[int, ...]) -> np.ndarray:
-    """Return the affine from voxels of a resampled grid to those of the old one; voxels n // 2 coincide."""
-    matrix = np.eye(4)
-    for axis, (before, after) in enumerate(zip(old, new)):
-        matrix[axis, axis] = before / after
-        matrix[axis, 3] = before // 2 - (after // 2) * before / after
-    return matrix
-
-
-def _write_picture(volume: np.ndarray, path: Path) -> None:
+def _write_picture(volume: np.ndarray, path: Path, levels: int | None) -> None:
     if volume.shape[-1] != 1:
         raise UserError(
             f"{path}: expected a volume of 1 slice for a PNG, got {volume.shape[-1]} slices; write to "
             f"{path.with_suffix('')} for a folder of PNGs"
         )
-    Image.fromarray(_eight_bits(volume)[..., 0]).save(path)
+    Image.fromarray(_grey_levels(volume, levels)[..., 0]).save(path)
 
 
-def _write_pictures(volume: np.ndarray, folder: Path) -> None:
+def _write_pictures(volume: np.ndarray, folder: Path, levels: int | None) -> None:
     folder.mkdir(exist_ok=True)
-    pictures = _eight_bits(volume)
+    pictures = _grey_levels(volume, levels)
     for number in range(volume.shape[-1]):
         Image.fromarray(pictures[..., number]).save(folder / f"slice-{number:03d}.png")
 
 
-def _eight_bits(volume: np.ndarray) -> np.ndarray:
-    """Scale by the maximum of the volume and convert to uint8."""
-    peak = float(volume.max()) or 1.0
-    return np.round(np.clip(volume / peak, 0, 1) * 255).astype(np.uint8)
+def _grey_levels(volume: np.ndarray, levels: int | None) -> np.ndarray:
+    """Convert magnitudes to unsigned integers.
+
+    Args:
+        volume: [H, W, slices].
+        levels: highest value of the input's pictures, in whose units the values are; ``None``: values are scaled by the
+            maximum of the volume to 8 bits.
+    """
+    values = np.abs(volume) if np.iscomplexobj(volume) else volume
+    if levels is None:
+        values, levels = values / (float(values.max()) or 1.0) * 255, 255
+    return np.round(np.clip(values, 0, levels)).astype(np.uint8 if levels < 256 else np.uint16)

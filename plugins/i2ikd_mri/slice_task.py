@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd import BoundedCache, Reference, SampleDataset, Task, UserError, VolumeSource, create
+from i2ikd import BoundedCache, Reference, Registry, SampleDataset, Task, UserError, VolumeSource, default_registry
 from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
@@ -27,6 +27,7 @@ class SliceTask(Task):
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
         stored: whether undersampled images and k-space stored in the files are read.
         memory_mb: limit of the slices and samples cached in memory, in MiB.
+        registry: contains the dataset and its readers; ``None``: the default registry of the process.
     """
 
     name: ClassVar[str]
@@ -39,9 +40,11 @@ class SliceTask(Task):
         loss: Literal["l1", "mse"],
         stored: bool,
         memory_mb: float,
+        registry: Registry | None = None,
     ) -> None:
+        self._registry = default_registry() if registry is None else registry
         self._dataset = Reference.model_validate(named(dataset, "folder"))
-        self._source: VolumeSource = create("dataset", self._dataset.name, **self._dataset.options)
+        self._source: VolumeSource = self._registry.create("dataset", self._dataset.name, self._dataset.options)
         self.mode = mode
         self.criterion = loss
         self.stored = stored
@@ -130,7 +133,7 @@ class SliceTask(Task):
             path: a file, accepted by its suffix, or a folder, accepted if it holds PNG and TIFF files only.
             suffixes: unused; the suffixes of the readers of the dataset count.
         """
-        return is_volume(self._source, path)
+        return is_volume(self._source, path, self._registry)
 
     def sample_from_file(self, path: Path) -> SampleDataset:
         """Open one file for inference, without a memory cache; slices that are all zero are accepted.
@@ -142,19 +145,34 @@ class SliceTask(Task):
             UserError: the file cannot be read.
         """
         memory = BoundedCache[Any](0, policy="refuse")
-        slices = Slices([open_file(self._source, path)], self.mode, self.stored, memory, "file", empty=True)
+        slices = Slices(
+            [open_file(self._source, path, self._registry)], self.mode, self.stored, memory, "file", empty=True
+        )
         return self.samples(slices, (), memory, "file")
 
-    def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
-        """Write magnitudes to HDF5 (``reconstruction`` [H, W, slices]), NIfTI, NumPy, TIFF, PNG, or a folder of PNGs.
+    def write(
+        self, outputs: Sequence[Tensor], source: Path, path: Path, scale: Literal["source", "unit"] = "source"
+    ) -> None:
+        """Write images to HDF5 (``reconstruction`` [H, W, slices]), NIfTI, MGH, NumPy, TIFF, PNG, or a folder of PNGs.
 
         Args:
-            outputs: one image [C, H, W] for each slice.
-            source: the input file, whose affine a NIfTI output takes.
+            outputs: one image [C, H, W] for each slice; two channels in complex mode are written as complex values.
+            source: the input file, with the affine and the header of a NIfTI output.
             path: the output file; see ``write_volume``.
+            scale: ``source``: values in the units of the input, multiplied by the scale of the dataset's
+                ``normalise``; ``unit``: values of the network.
 
         Raises:
             UserError: the suffix of ``path`` is not supported, or it cannot be written.
         """
-        volume = np.stack([self.to_display(output) for output in outputs], -1)
-        write_volume(volume, path, open_file(self._source, source))
+        opened = open_file(self._source, source, self._registry)
+        volume = np.stack([self._values(output) for output in outputs], -1)
+        if scale == "source":
+            volume = volume * np.float32(getattr(opened, "scale", 1.0))
+        write_volume(volume, path, opened, in_source_units=scale == "source")
+
+    def _values(self, output: Tensor) -> np.ndarray:
+        """Return the values to write [H, W]: complex64 for two channels in complex mode, float32 otherwise."""
+        if self.mode == "complex" and output.shape[0] == 2:
+            return torch.view_as_complex(output.detach().float().cpu().movedim(0, -1).contiguous()).numpy()
+        return self.to_display(output)

@@ -16,6 +16,8 @@ from i2ikd_mri.resample import resample_slice
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+UNSCALED = ("mask", "maps")
+"""Fields without the unit of the image: they are neither scaled nor resampled."""
 
 
 class SliceChoice(BaseModel):
@@ -89,7 +91,8 @@ class PreparedVolume:
             index: index among the selected slices.
 
         Returns:
-            ``image`` [H, W] float32 or complex64, and further stored fields (``undersampled``, ``kspace``), scaled.
+            ``image`` [H, W] float32 or complex64, and further stored fields: ``undersampled`` and ``kspace``, scaled,
+            ``mask`` and ``maps`` as stored.
 
         Raises:
             UserError: the file is unreadable, no value is positive, or a stored k-space would have to be resampled.
@@ -97,7 +100,10 @@ class PreparedVolume:
         scale = self.scale
         place = self._slices.indices(len(self.stored))[index]
         fields = self._taken(place) or self.stored[place]
-        return {name: self._resampled(values, fields, name) / scale for name, values in fields.items()}
+        return {
+            name: values if name in UNSCALED else self._resampled(values, fields, name) / scale
+            for name, values in fields.items()
+        }
 
     @property
     def scale(self) -> np.float32:
@@ -166,22 +172,24 @@ def _bytes(fields: Mapping[str, np.ndarray]) -> int:
     return sum(values.nbytes for values in fields.values())
 
 
-def checked_slice(values: np.ndarray, where: str) -> np.ndarray:
+def checked_slice(values: np.ndarray, where: str, coils: bool = False) -> np.ndarray:
     """Check a slice and convert its type.
 
     Args:
-        values: [H, W], boolean, integer, real or complex.
+        values: [H, W], or [coils, H, W], boolean, integer, real or complex.
         where: file and slice, the prefix of messages.
+        coils: whether the slice has a coil axis.
 
     Returns:
-        [H, W], contiguous, complex64 for complex values and float32 otherwise.
+        [H, W], or [coils, H, W], contiguous, complex64 for complex values and float32 otherwise.
 
     Raises:
-        UserError: the array does not have two axes, or is empty, not numeric or not finite.
+        UserError: the array has another number of axes, or is empty, not numeric or not finite.
     """
     check_numeric(values.dtype, where)
-    if values.ndim != 2 or 0 in values.shape:
-        raise UserError(f"{where}: a slice is a filled [H, W] array, this one has the shape {values.shape}")
+    if values.ndim != 2 + coils or 0 in values.shape:
+        expected = "[coils, H, W]" if coils else "[H, W]"
+        raise UserError(f"{where}: expected a filled slice {expected}, got the shape {values.shape}")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(values, np.complex64 if values.dtype.kind == "c" else np.float32)
     if not np.isfinite(converted).all():

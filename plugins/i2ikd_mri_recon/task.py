@@ -13,7 +13,7 @@ from i2ikd_mri.slices import Slices
 from pydantic import Field
 from torch import Tensor
 
-from i2ikd import Batch, BoundedCache, Reference, SampleDataset, UserError, create
+from i2ikd import Batch, BoundedCache, Reference, Registry, SampleDataset, UserError
 from i2ikd_mri_recon.samples import ReconSamples
 from i2ikd_mri_recon.undersampling import Input, Undersampling
 
@@ -34,6 +34,7 @@ class MriRecon(SliceTask):
         stored: use the undersampled pair stored in a file (``kspace``, ``undersampled``) if it exists. Its mask is the
             mask ``file`` if set, otherwise the support of the stored k-space.
         memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        registry: contains the dataset, its readers and the mask; ``None``: the default registry of the process.
     """
 
     name = "mri-recon"
@@ -48,10 +49,11 @@ class MriRecon(SliceTask):
         loss: Literal["l1", "mse"] = "l1",
         stored: bool = False,
         memory_mb: Annotated[float, Field(ge=0)] = 2048,
+        registry: Registry | None = None,
     ) -> None:
-        super().__init__(dataset, mode, loss, stored, memory_mb)
+        super().__init__(dataset, mode, loss, stored, memory_mb, registry)
         self._mask = Reference.model_validate(named(mask, "variable-density"))
-        kind: Mask = create("mask", self._mask.name, **self._mask.options)
+        kind: Mask = self._registry.create("mask", self._mask.name, self._mask.options)
         self._undersampling = Undersampling(kind, mode, centered, self._mask.name == "file", input)
         self.centered = centered
         self.input = input

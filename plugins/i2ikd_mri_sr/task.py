@@ -14,7 +14,7 @@ from i2ikd_mri.slices import Slices
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from i2ikd import Batch, BoundedCache, Reference, SampleDataset, SampleKey, UserError, create
+from i2ikd import Batch, BoundedCache, Reference, Registry, SampleDataset, SampleKey, UserError, VolumeSource
 from i2ikd_mri_sr.bicubic import enlarge
 from i2ikd_mri_sr.low_resolution import LowResolution
 from i2ikd_mri_sr.samples import LowResolutionSamples, SuperResolutionSamples
@@ -36,6 +36,7 @@ class MriSuperResolution(SliceTask):
         files: content of a single file (``i2ikd infer``): ``full``: fully sampled slices, whose resolution is lowered;
             ``low``: low-resolution slices, which are enlarged by ``factor``; the dataset's ``size`` is not applied.
         memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        registry: contains the dataset and its readers; ``None``: the default registry of the process.
 
     Raises:
         UserError: both ``factor`` and ``keep`` are set, or the dataset cannot be created.
@@ -54,8 +55,10 @@ class MriSuperResolution(SliceTask):
         loss: Literal["l1", "mse"] = "l1",
         files: Literal["full", "low"] = "full",
         memory_mb: Annotated[float, Field(ge=0)] = 2048,
+        registry: Registry | None = None,
     ) -> None:
-        super().__init__(dataset, "real" if combine == "magnitude" else "complex", loss, False, memory_mb)
+        mode: Literal["real", "complex"] = "real" if combine == "magnitude" else "complex"
+        super().__init__(dataset, mode, loss, False, memory_mb, registry)
         self._low_resolution = LowResolution(factor, keep, grid)
         self.combine = combine
         self.files = files
@@ -127,8 +130,9 @@ class MriSuperResolution(SliceTask):
         if self.files == "full":
             return super().sample_from_file(path)
         options = {name: value for name, value in self._dataset.options.items() if name != "size"}
-        memory, source = BoundedCache[Any](0, policy="refuse"), create("dataset", self._dataset.name, **options)
-        slices = Slices([open_file(source, path)], self.mode, False, memory, "file", empty=True)
+        memory = BoundedCache[Any](0, policy="refuse")
+        source: VolumeSource = self._registry.create("dataset", self._dataset.name, options)
+        slices = Slices([open_file(source, path, self._registry)], self.mode, False, memory, "file", empty=True)
         return LowResolutionSamples(slices, self._low_resolution, (), memory, "file")
 
     def _fully_sampled(self, batch: Batch) -> Tensor:

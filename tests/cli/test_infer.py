@@ -94,7 +94,7 @@ class TestAFile:
         source = hdf5(tmp_path / "data" / "test" / "head.h5", volume)
         answer = i2ikd("infer", reconstruction, "--input", source, "--output", tmp_path / "head.h5")
         assert answer.code == 0 and answer.out.startswith(f"{source} -> {tmp_path / 'head.h5'}: 2 slices")
-        result, target = written(tmp_path / "head.h5"), volume / volume.max()
+        result, target = written(tmp_path / "head.h5") / volume.max(), volume / volume.max()
         assert result.shape == volume.shape and result.dtype == np.float32
         expected = peak_signal_noise_ratio(target.astype(np.float64), result.astype(np.float64), data_range=1)
         assert evaluated(reconstruction, tmp_path, i2ikd, tmp_path / "data") == pytest.approx([expected] * 2, abs=1e-3)
@@ -106,6 +106,20 @@ class TestAFile:
         with torch.no_grad():
             (rows,) = predict(task, task.dataset("test"), lambda batch: {"network": apply(network, batch)})
         np.testing.assert_allclose(np.moveaxis(result, -1, 0), rows["network"].predictions, atol=1e-6)
+
+    def test_values_have_the_units_of_the_source_or_of_the_network(
+        self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
+    ) -> None:
+        source = hdf5(tmp_path / "head.h5", anatomy)
+        results = {}
+        for scale in ("source", "unit"):
+            output = tmp_path / f"{scale}.h5"
+            arguments = ("infer", reconstruction, "--input", source, "--output", output, "--scale", scale)
+            assert i2ikd(*arguments).code == 0
+            results[scale] = written(output)
+        np.testing.assert_allclose(results["source"], results["unit"] * anatomy.max(), rtol=1e-6)
+        assert i2ikd("infer", reconstruction, "--input", source, "--output", tmp_path / "default.h5").code == 0
+        np.testing.assert_array_equal(written(tmp_path / "default.h5"), results["source"])
 
     def test_of_nifti_preserves_axes_and_affine(
         self, reconstruction: Path, i2ikd: Any, tmp_path: Path, anatomy: np.ndarray
@@ -184,7 +198,7 @@ class TestTiles:
         """The receptive field extends 3 pixels; of an overlap of 12, 3 pixels are discarded on either side."""
         source = hdf5(tmp_path / "head.h5", anatomy)
         whole, tiled = tmp_path / "whole.h5", tmp_path / "tiled.h5"
-        arguments = ("infer", sharpening, "--input", source, "--output")
+        arguments = ("infer", sharpening, "--scale", "unit", "--input", source, "--output")
         assert i2ikd(*arguments, whole, "-o", "task.factor=2").code == 0
         assert i2ikd(*arguments, tiled, "-o", "task.factor=2", "--tile", 24, "--overlap", 12).code == 0
         np.testing.assert_allclose(written(tiled), written(whole), atol=1e-6)

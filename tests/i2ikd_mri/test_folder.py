@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import types
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from i2ikd_mri.volumes import SliceChoice
 from PIL import Image
 
 import i2ikd
-from i2ikd import SampleKey, UserError
+from i2ikd import Registry, SampleKey, UserError, hookimpl
+from i2ikd.component import Plugin
 
 RNG = np.random.default_rng(5)
 STACK = RNG.random((6, 9, 5), dtype=np.float32) * 7
@@ -197,8 +199,8 @@ class TestErrors:
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         assert "no file for the reader" in self.error_of(tmp_path)
         (tmp_path / "train").mkdir()
-        (tmp_path / "train" / "v.mat").write_text("")
-        assert "got 'v.mat'" in self.error_of(tmp_path)
+        (tmp_path / "train" / "v.dat").write_text("")
+        assert "got 'v.dat'" in self.error_of(tmp_path)
 
     def test_an_unknown_split(self, root: Path) -> None:
         assert "did you mean 'train'?" in self.error_of(root, "trian")
@@ -228,7 +230,7 @@ class TestErrors:
         assert "unknown option 'axes'" in self.error_of(root, reader={"name": "nifti", "axes": 1})
         assert "expected a regular expression" in self.error_of(root, subject="(")
         assert "pattern below" in self.error_of(root, include="/etc/*")
-        assert "expected a suffix of .nii .nii.gz and" in self.error_of(root, reader="nifti")
+        assert "expected a suffix of .nii .nii.gz .mgh .mgz .mnc .par .hdr and" in self.error_of(root, reader="nifti")
 
     @pytest.mark.parametrize(
         "wrong",
@@ -268,19 +270,23 @@ class TestReaders:
         same = FolderDataset(tmp_path, reader={"name": "kdmri-hdf5", "acceleration": 4}, size=(6, 9))
         np.testing.assert_array_equal(same.volumes("train")[0][2]["kspace"], fields["kspace"])
 
-    def test_a_reader_may_be_a_plain_function_of_the_path(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_reader_may_be_a_plain_function_of_the_path(self, root: Path) -> None:
         calls: list[tuple[str, int]] = []
 
         def read(path: Path, offset: int = 0) -> Any:
             calls.append((path.name, offset))
             return [{"image": np.ones((2, 3), np.float32)}]
 
-        monkeypatch.setattr("i2ikd.get", lambda kind, name: read, raising=False)
-        source = FolderDataset(root, reader={"name": "mine", "offset": 3})
+        module = types.ModuleType("mine")
+        module.register_readers = hookimpl(  # type: ignore[attr-defined]
+            lambda register: register("mine", read), specname="register_readers"
+        )
+        registry = Registry([Plugin("mine", module=module)])
+        source = FolderDataset(root, reader={"name": "mine", "offset": 3}, registry=registry)
         assert [len(v) for v in source.volumes("test")] == [1, 1]
         assert calls == [("s4.h5", 3), ("s5.h5", 3)]
         with pytest.raises(UserError, match="unknown option 'ofset'; did you mean 'offset'"):
-            FolderDataset(root, reader={"name": "mine", "ofset": 3}).volumes("test")
+            FolderDataset(root, reader={"name": "mine", "ofset": 3}, registry=registry).volumes("test")
 
 
 class TestOpen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import types
 from pathlib import Path
 
 import h5py
@@ -13,13 +14,15 @@ from i2ikd_mri.readers.complex_hdf5 import ComplexHdf5Reader
 from i2ikd_mri.readers.kdmri import KdMriReader
 
 import i2ikd
-from i2ikd import Reader, UserError
+from i2ikd import Reader, Registry, UserError
+from i2ikd.component import Plugin
+from i2ikd.hookspecs import Register
 
 
 def test_a_stem_has_no_part_of_the_suffix() -> None:
     assert stem("a.b.NII.GZ") == "a.b"
     assert stem("volume.mha") == "volume"
-    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5"]
+    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5", "fastmri", "hdf5"]
     assert candidates("x.mha") == []
 
 
@@ -27,15 +30,25 @@ def test_a_stem_has_no_part_of_the_suffix() -> None:
 def test_every_bundled_reader_is_registered(name: str) -> None:
     assert i2ikd.create("reader", name).suffixes == SUFFIXES[name]
     with pytest.raises(UserError, match="unknown option"):
-        i2ikd.create("reader", name, axes=1)
+        i2ikd.create("reader", name, colour=1)
 
 
-def test_a_reader_of_another_plugin_is_selected_by_its_registered_suffixes(monkeypatch: pytest.MonkeyPatch) -> None:
-    registered = {"mha": {"suffixes": ".mha .mhd"}, "without-suffixes": {}}
-    monkeypatch.setattr("i2ikd_mri.readers.list_components", lambda kind: registered)
-    assert candidates("volume.mha") == ["mha"]
-    assert stem("volume.mhd") == "volume"
-    assert "without-suffixes" not in known_suffixes()
+def test_a_reader_of_another_plugin_is_selected_by_its_registered_suffixes() -> None:
+    module = types.ModuleType("others")
+
+    def register_readers(register: Register) -> None:
+        register("mha", MetaImage, suffixes=".mha .mhd")
+        register("without-suffixes", MetaImage)
+
+    module.register_readers = i2ikd.hookimpl(register_readers)  # type: ignore[attr-defined]
+    registry = Registry([Plugin("others", module=module)])
+    assert candidates("volume.mha", registry) == ["mha"]
+    assert stem("volume.mhd", registry) == "volume"
+    assert known_suffixes(registry) == {"mha": (".mha", ".mhd")}
+
+
+class MetaImage:
+    """Reader that is registered and not created."""
 
 
 REAL = os.environ.get("I2IKD_TEST_DATA")

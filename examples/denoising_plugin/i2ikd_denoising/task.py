@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from i2ikd import Batch, SampleDataset, Task, UserError, VolumeSource, create
+from i2ikd import Batch, Registry, SampleDataset, Task, UserError, VolumeSource, default_registry
 from i2ikd.recipe import ComponentRef, Reference
 from i2ikd_denoising.reader import PhotographReader
 from i2ikd_denoising.samples import NewPhotograph, NoisyCrops
@@ -26,6 +26,7 @@ class Denoising(Task):
         noise: standard deviation of the Gaussian noise, above 0 and at most 1, where white is 1. For new data
             (``i2ikd infer``): the noise level of the data.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
+        registry: contains the dataset; ``None``: the default registry of the process.
     """
 
     augmentations: ClassVar[frozenset[str]] = frozenset({"noise", "flip"})
@@ -41,9 +42,11 @@ class Denoising(Task):
         dataset: ComponentRef = Reference(name="photographs"),  # noqa: B008 (frozen)
         noise: Annotated[float, Field(gt=0, le=1)] = 0.1,
         loss: Literal["l1", "mse"] = "l1",
+        registry: Registry | None = None,
     ) -> None:
+        components = default_registry() if registry is None else registry
         self._dataset = Reference.model_validate({"name": dataset} if isinstance(dataset, str) else dataset)
-        self._source: VolumeSource = create("dataset", self._dataset.name, **self._dataset.options)
+        self._source: VolumeSource = components.create("dataset", self._dataset.name, self._dataset.options)
         self._noise = noise
         self._loss = loss
 

@@ -2,52 +2,91 @@
 
 from __future__ import annotations
 
-from i2ikd import list_components
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from i2ikd import Registry, UserError, default_registry
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "kdmri-hdf5": (".h5", ".hdf5"),
     "complex-hdf5": (".h5", ".hdf5"),
-    "nifti": (".nii", ".nii.gz"),
+    "fastmri": (".h5", ".hdf5"),
+    "hdf5": (".h5", ".hdf5", ".mat"),
+    "nifti": (".nii", ".nii.gz", ".mgh", ".mgz", ".mnc", ".par", ".hdr"),
+    "dicom": (".dcm", ".ima"),
     "image": (".png", ".tif", ".tiff", ".npy"),
 }
 """Suffixes of the bundled readers by name, in the order in which readers are tried."""
 
 
-def known_suffixes() -> dict[str, tuple[str, ...]]:
+def known_suffixes(registry: Registry | None = None) -> dict[str, tuple[str, ...]]:
     """Return the suffixes of every registered reader by name: bundled readers first, then readers of other plugins.
 
-    Other plugins register suffixes as the metadata ``suffixes``, separated by spaces.
+    Readers register suffixes as the metadata ``suffixes``, separated by spaces.
+
+    Args:
+        registry: contains the readers; ``None``: the default registry of the process.
     """
-    registered = {
-        name: tuple(metadata.get("suffixes", "").split()) for name, metadata in list_components("reader").items()
-    }
+    components = (default_registry() if registry is None else registry).components("reader")
+    registered = {component.name: tuple(component.metadata.get("suffixes", "").split()) for component in components}
+    bundled = {name: suffixes for name, suffixes in SUFFIXES.items() if name in registered}
     others = {name: suffixes for name, suffixes in registered.items() if suffixes and name not in SUFFIXES}
-    return {**SUFFIXES, **others}
+    return {**bundled, **others}
 
 
-def candidates(file_name: str) -> list[str]:
+def candidates(file_name: str, registry: Registry | None = None) -> list[str]:
     """Return the names of the readers for the suffix of a file name, without regard to case.
 
     Args:
         file_name: name of a file, with or without folders.
+        registry: contains the readers; ``None``: the default registry of the process.
 
     >>> candidates("subject.nii.gz")
     ['nifti']
     """
-    return [name for name, suffixes in known_suffixes().items() if file_name.lower().endswith(suffixes)]
+    return [name for name, suffixes in known_suffixes(registry).items() if file_name.lower().endswith(suffixes)]
 
 
-def stem(file_name: str) -> str:
+def stem(file_name: str, registry: Registry | None = None) -> str:
     """Return a file name without its suffix, of any registered reader or after the last dot.
 
     Args:
         file_name: name of a file, without folders.
+        registry: contains the readers; ``None``: the default registry of the process.
 
     >>> stem("sub-01.T2.nii.gz")
     'sub-01.T2'
     """
-    every = {suffix for suffixes in known_suffixes().values() for suffix in suffixes}
-    for suffix in sorted(every, key=len, reverse=True):
+    return without_suffix(file_name, (s for suffixes in known_suffixes(registry).values() for s in suffixes))
+
+
+def without_suffix(file_name: str, suffixes: Iterable[str]) -> str:
+    """Return a file name without the longest of some suffixes that it ends with, or without what follows its last dot.
+
+    Args:
+        file_name: name of a file, without folders.
+        suffixes: in lower case, each with its dot.
+
+    >>> without_suffix("sub-01.T2.NII.gz", [".gz", ".nii.gz"])
+    'sub-01.T2'
+    """
+    for suffix in sorted(set(suffixes), key=len, reverse=True):
         if file_name.lower().endswith(suffix):
             return file_name[: -len(suffix)]
     return file_name.rpartition(".")[0] or file_name
+
+
+def refused_by_all(path: Path, reasons: Mapping[str, UserError]) -> UserError:
+    """Return the error for a file that no reader reads.
+
+    Args:
+        path: the file.
+        reasons: error of each reader, by name.
+
+    Returns:
+        The error itself where all readers have the same, otherwise one that names every reader with its reason.
+    """
+    if len({str(error) for error in reasons.values()}) == 1:
+        return next(iter(reasons.values()))
+    listed = "; ".join(f"{name}: {str(error).removeprefix(str(path)).lstrip(':, ')}" for name, error in reasons.items())
+    return UserError(f"{path}: no reader reads this file ({listed}); name one with the dataset option reader")

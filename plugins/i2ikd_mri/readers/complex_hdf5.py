@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
@@ -16,12 +18,14 @@ class ComplexHdf5Reader:
 
     Args:
         key: name of the HDF5 dataset.
+        axis: slice axis, 0..2.
     """
 
     suffixes = SUFFIXES["complex-hdf5"]
 
-    def __init__(self, key: str = "image") -> None:
+    def __init__(self, key: str = "image", axis: Annotated[int, Field(ge=0, le=2)] = 0) -> None:
         self.key = key
+        self.axis = axis
 
     def __call__(self, path: Path) -> ComplexHdf5Volume:
         """Return the volume of a file, which is opened on first use.
@@ -33,7 +37,7 @@ class ComplexHdf5Reader:
             UserError: on first use, if the file is truncated or not HDF5, or the dataset is missing, not complex or of
                 another shape.
         """
-        return ComplexHdf5Volume(Path(path), self.key)
+        return ComplexHdf5Volume(Path(path), self.key, self.axis)
 
 
 class ComplexHdf5Volume:
@@ -42,12 +46,13 @@ class ComplexHdf5Volume:
     Args:
         path: the file.
         key: name of the HDF5 dataset.
+        axis: slice axis, 0..2.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
-        self.name = stem(path.name)
+    def __init__(self, path: Path, key: str, axis: int = 0) -> None:
+        self.name = without_suffix(path.name, SUFFIXES["complex-hdf5"])
         self.file = Hdf5File(path)
-        self._stack = Hdf5Stack(self.file, key, 0, kinds="c")
+        self._stack = Hdf5Stack(self.file, key, axis, kinds="c")
 
     def __len__(self) -> int:
         return len(self._stack)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from i2ikd import UserError
+from i2ikd_mri.readers.axes import Axes
 from i2ikd_mri.readers.process_caches import DECODED, OPEN_FILES
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
@@ -76,7 +76,8 @@ class Hdf5File:
             if "truncated" in str(error):
                 raise UserError(f"{self.path}: the HDF5 file is truncated; copy or download it again") from error
             if not h5py.is_hdf5(self.path):
-                raise UserError(f"{self.path}: not an HDF5 file") from error
+                remedy = "; save it in MATLAB with the option -v7.3" if self.path.suffix.lower() == ".mat" else ""
+                raise UserError(f"{self.path}: not an HDF5 file{remedy}") from error
             reason = str(error).replace("\n", " ")
             raise UserError(f"{self.path}: the HDF5 file cannot be opened: {reason}") from error
 
@@ -98,21 +99,28 @@ class Hdf5Stack:
     """Sequence of the slices of one HDF5 dataset.
 
     A slice is one read. Where a chunk spans several slices, or slices are interleaved in a contiguous dataset whose
-    last axis is the slice axis, the slices of one read are cached within the limit of the process instead of being
+    first axis is not the slice axis, the slices of one read are cached within the limit of the process instead of being
     read again.
+
+    Arrays that MATLAB wrote (attribute ``MATLAB_class``, format 7.3) are stored with their axes reversed, and complex
+    values as pairs of real and imaginary part; the order of axes is the one in MATLAB.
 
     Args:
         file: the file.
         key: name of the dataset.
-        axis: slice axis of an array of three axes, 0 or 2; an array of two axes is one slice.
+        axes: order of the axes, or the slice axis, 0..2, of an array of three axes. An array with fewer axes lacks
+            coils, or coils and slices (then it is one slice).
         kinds: accepted NumPy type kinds (``c``: complex).
+        first: axis that an array with one axis less lacks, ``coils`` or ``slices``.
     """
 
-    def __init__(self, file: Hdf5File, key: str, axis: int, kinds: str = "biufc") -> None:
+    def __init__(self, file: Hdf5File, key: str, axes: Axes | int, kinds: str = "biufc", first: str = "coils") -> None:
         self.file = file
         self.key = key
-        self._axis = axis
+        self._axes = Axes.stack(axes) if isinstance(axes, int) else axes
         self._kinds = kinds
+        self._first = first
+        self._stored: Axes | None = None
         self._shape: tuple[int, ...] = ()
         self._chunk = 1
 
@@ -123,31 +131,43 @@ class Hdf5Stack:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Stored shape, of two or three axes.
+        """Stored shape.
 
         Raises:
             UserError: the array has another number of axes, is empty, or has a type that is not accepted.
         """
         if not self._shape:
             dataset = self.file.dataset(self.key)
-            check_numeric(dataset.dtype, self.where)
-            if dataset.dtype.kind not in self._kinds:
+            dtype = _number_type(dataset.dtype)
+            check_numeric(dtype, self.where)
+            if dtype.kind not in self._kinds:
                 expected = "complex" if self._kinds == "c" else "real"
-                raise UserError(f"{self.where}: expected {expected} values, got the type {dataset.dtype}")
-            if dataset.shape is None or dataset.ndim not in (2, 3) or 0 in dataset.shape:
-                order = "[slices, H, W]" if self._axis == 0 else "[H, W, slices]"
+                raise UserError(f"{self.where}: expected {expected} values, got the type {dtype}")
+            stored = None
+            if dataset.shape is not None and 0 not in dataset.shape:
+                stored = self._axes.reduced(dataset.ndim, self._first)
+            if stored is None:
                 shape = dataset.shape if dataset.shape is not None else "none"
-                raise UserError(f"{self.where}: expected a non-empty array {order} or [H, W], got the shape {shape}")
-            if dataset.ndim == 3:
-                self._chunk = self._read_together(dataset)
+                raise UserError(
+                    f"{self.where}: expected a non-empty array {self._axes} or [H, W], got the shape {shape}"
+                )
+            self._stored = stored.reversed() if "MATLAB_class" in dataset.attrs else stored
+            if self._stored.slice_axis is not None:
+                self._chunk = self._read_together(dataset, self._stored.slice_axis)
             self._shape = dataset.shape
         return self._shape
 
+    @property
+    def has_slices(self) -> bool:
+        """Whether the array has a slice axis; otherwise it is one slice."""
+        return self._order().slice_axis is not None
+
     def __len__(self) -> int:
-        return self.shape[self._axis] if len(self.shape) == 3 else 1
+        axis = self._order().slice_axis
+        return 1 if axis is None else self.shape[axis]
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return a slice [H, W] as float32 or complex64.
+        """Return a slice [H, W], or [coils, H, W], as float32 or complex64.
 
         Args:
             index: index of the slice.
@@ -156,37 +176,54 @@ class Hdf5Stack:
             UserError: the file is missing, damaged or invalid.
         """
         index = position(index, len(self))
-        if len(self.shape) == 2:
-            values = self._read(())
+        order = self._order()
+        if order.slice_axis is None:
+            values = order.arranged(self._read(()))
         elif self._chunk > 1:
-            values = self._from_chunk(index)
+            values = self._from_chunk(index, order.slice_axis)
         else:
-            values = self._read(self._select(index))
-        return checked_slice(values, f"{self.where}, slice {index}")
+            values = order.arranged(self._read(self._select(index, order.slice_axis)))
+        return checked_slice(values, f"{self.where}, slice {index}", coils="coils" in order.names)
 
-    def _read_together(self, dataset: h5py.Dataset) -> int:
+    def _order(self) -> Axes:
+        assert self.shape and self._stored is not None, "reading the shape determines the order"
+        return self._stored
+
+    def _read_together(self, dataset: h5py.Dataset, axis: int) -> int:
         """Return the number of slices that are read at once."""
         if dataset.chunks:
-            return int(dataset.chunks[self._axis])
-        if self._axis == 0:
+            return int(dataset.chunks[axis])
+        if axis == 0:
             return 1
-        slice_bytes = dataset.nbytes // dataset.shape[self._axis]
-        return int(max(1, min(dataset.shape[self._axis], DECODED.limit // (4 * slice_bytes))))
+        slice_bytes = dataset.nbytes // dataset.shape[axis]
+        return int(max(1, min(dataset.shape[axis], DECODED.limit // (4 * slice_bytes))))
 
-    def _from_chunk(self, index: int) -> np.ndarray:
+    def _from_chunk(self, index: int, axis: int) -> np.ndarray:
         first = index - index % self._chunk
         cached: tuple[int, np.ndarray] | None = DECODED.get(id(self))
         if cached is None or cached[0] != first:
-            cached = (first, self._read(self._select(slice(first, first + self._chunk))))
+            cached = (first, self._read(self._select(slice(first, first + self._chunk), axis)))
             DECODED.put(id(self), cached, cached[1].nbytes, owner=self)
-        return cached[1].take(index - first, axis=self._axis)
+        return self._order().arranged(cached[1], index - first).copy()  # a view would keep the cached slices alive
 
-    def _select(self, which: int | slice) -> tuple[int | slice, ...]:
-        everything: Sequence[slice] = [slice(None)] * 2
-        return (*everything[: self._axis], which, *everything[self._axis :])
+    def _select(self, which: int | slice, axis: int) -> tuple[int | slice, ...]:
+        selection: list[int | slice] = [slice(None)] * len(self.shape)
+        selection[axis] = which
+        return tuple(selection)
 
     def _read(self, selection: tuple[int | slice, ...]) -> np.ndarray:
         try:
-            return np.asarray(self.file.dataset(self.key)[selection])
+            values = np.asarray(self.file.dataset(self.key)[selection])
         except (OSError, RuntimeError) as error:
             raise UserError(f"{self.where}: cannot be read; the file is damaged or truncated") from error
+        if values.dtype.names is None:
+            return values
+        real, imaginary = (values[name] for name in values.dtype.names)
+        return real.astype(_number_type(values.dtype)) + 1j * imaginary
+
+
+def _number_type(dtype: np.dtype) -> np.dtype:
+    """Return the complex type of pairs ``(real, imag)`` as MATLAB stores them, and other types unchanged."""
+    if dtype.names == ("real", "imag"):
+        return np.result_type(dtype["real"], np.complex64)
+    return dtype

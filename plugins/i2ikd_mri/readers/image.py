@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
-import tifffile
 from PIL import Image, UnidentifiedImageError
-from skimage.color import rgb2gray
+from pydantic import Field
 
 from i2ikd import UserError
 from i2ikd.natural_order import natural_key
 from i2ikd.source import Volume
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
+from i2ikd_mri.readers.luminance import luminance
+from i2ikd_mri.readers.tiff import TiffOptions, TiffVolume
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 STACKED = (".png", ".tif", ".tiff")
@@ -23,13 +25,29 @@ STACKED = (".png", ".tif", ".tiff")
 class ImageReader:
     """Reader of greyscale images as ``image`` [H, W] float32, with the stored values (0..255 for 8 bits).
 
-    A PNG file, a NumPy file [H, W] and a TIFF page are one slice; a NumPy file [slices, H, W] and a TIFF file of
-    several pages are a stack. The PNG and TIFF files of a folder are the slices of one volume, in natural order.
+    A PNG file and a NumPy file [H, W] are one slice; a NumPy file [slices, H, W] and a TIFF file with an axis of slices
+    or several pages are a stack. The PNG and TIFF files of a folder are the slices of one volume, in natural order.
     Colours are converted to luminance (ITU-R BT.709), an alpha channel is dropped. NumPy files are read without
     unpickling.
+
+    Args:
+        axis: slice axis of a NumPy file of three axes, 0..2.
+        time: index of the time point of a TIFF file; ``all``: its times are the slices.
+        channel: index of the channel of a TIFF file; ``all``: its channels are the slices.
+        series: index of the series of a TIFF file of several.
     """
 
     suffixes = SUFFIXES["image"]
+
+    def __init__(
+        self,
+        axis: Annotated[int, Field(ge=0, le=2)] = 0,
+        time: Annotated[int, Field(ge=0)] | Literal["all"] | None = None,
+        channel: Annotated[int, Field(ge=0)] | Literal["all"] | None = None,
+        series: Annotated[int, Field(ge=0)] | None = None,
+    ) -> None:
+        self.axis = axis
+        self._tiff = TiffOptions(time, channel, series)
 
     def __call__(self, path: Path) -> Volume:
         """Return the volume of a file or folder; files are opened when their slices are read.
@@ -43,13 +61,13 @@ class ImageReader:
         """
         path = Path(path)
         if path.is_dir():
-            return FolderVolume(path)
+            return FolderVolume(path, self._tiff)
         if path.suffix.lower() == ".npy":
-            return NumpyVolume(path)
+            return NumpyVolume(path, self.axis)
         if path.suffix.lower() == ".png":
             return PngVolume(path)
         if path.suffix.lower() in STACKED:
-            return TiffVolume(path)
+            return TiffVolume(path, self._tiff)
         raise UserError(f"{path}: expected a suffix of {' '.join(self.suffixes)}")
 
 
@@ -61,7 +79,7 @@ class PngVolume:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = stem(path.name)
+        self.name = without_suffix(path.name, SUFFIXES["image"])
         self.path = path
 
     def __len__(self) -> int:
@@ -78,70 +96,59 @@ class PngVolume:
         """
         position(index, 1)
         try:
-            with Image.open(self.path, formats=("PNG",)) as picture:
-                palette = picture.mode in ("P", "PA")
-                values = np.asarray(picture.convert("RGB") if palette else picture)
+            depth, colour = self._format()
+            if depth == 16 and colour != 0:
+                values, alpha = _deep_colours(self.path), colour in (4, 6)
+            else:
+                with Image.open(self.path, formats=("PNG",)) as picture:
+                    palette, alpha = picture.mode in ("P", "PA"), picture.mode in ("LA", "RGBA")
+                    values = np.asarray(picture.convert("RGB") if palette else picture)
         except FileNotFoundError as error:
             raise UserError(f"{self.path}: no such file") from error
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise UserError(f"{self.path}: not a PNG file, or damaged") from error
-        return {"image": checked_slice(_grey(values, alpha=picture.mode in ("LA", "RGBA")), str(self.path))}
+        return {"image": checked_slice(luminance(values, alpha), str(self.path))}
+
+    @property
+    def levels(self) -> int | None:
+        """Highest value of the file, 255 or 65535; ``None`` for pictures of 1 bit."""
+        return {16: 65535, 1: None}.get(self._format()[0], 255)
+
+    def _format(self) -> tuple[int, int]:
+        """Return the bits of a channel and the colour type, bytes 24 and 25 of a PNG file."""
+        with self.path.open("rb") as file:
+            head = file.read(26)
+        if len(head) < 26:
+            raise ValueError("the file has no PNG header")
+        return head[24], head[25]
 
 
-class TiffVolume:
-    """Volume of one TIFF file, whose pages are slices.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.name = stem(path.name)
-        self.path = path
-        self._length = 0
-
-    def __len__(self) -> int:
-        if not self._length:
-            with self._opened() as file:
-                self._length = len(file.pages)
-        return self._length
-
-    def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [H, W] float32.
-
-        Args:
-            index: index of the slice.
-
-        Raises:
-            UserError: the file is missing or damaged, or the page is not numeric.
-        """
-        index = position(index, len(self))
-        with self._opened() as file:
-            try:
-                values = file.asarray(key=index)
-            except Exception as error:  # codecs of TIFF raise exceptions of many types
-                raise UserError(f"{self.path}, page {index}: cannot be decoded: {_line(error)}") from error
-        grey = _grey(values, alpha=values.ndim == 3 and values.shape[2] in (2, 4))
-        return {"image": checked_slice(grey, f"{self.path}, page {index}")}
-
-    def _opened(self) -> tifffile.TiffFile:
-        try:
-            return tifffile.TiffFile(self.path)
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path}: no such file") from error
-        except Exception as error:  # a damaged header raises struct.error, IndexError and others
-            raise UserError(f"{self.path}: not a TIFF file, or damaged: {_line(error)}") from error
+def _deep_colours(path: Path) -> np.ndarray:
+    """Decode a PNG file with 16 bits a channel and several channels, which Pillow reduces to 8 bits."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise UserError(
+            f"{path}: a PNG file with colours or transparency of 16 bits needs imagecodecs; pip install 'i2ikd[tiff]', "
+            "or convert it to 16 bits of grey"
+        ) from error
+    try:
+        return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 class NumpyVolume:
-    """Volume of one NumPy file [H, W] or [slices, H, W], memory-mapped and read slice by slice.
+    """Volume of one NumPy file [H, W] or of three axes, memory-mapped and read slice by slice.
 
     Args:
         path: the file.
+        axis: slice axis of an array of three axes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.name = stem(path.name)
+    def __init__(self, path: Path, axis: int = 0) -> None:
+        self._axis = axis
+        self.name = without_suffix(path.name, SUFFIXES["image"])
         self.path = path
         self._stack: np.ndarray | None = None
 
@@ -171,7 +178,7 @@ class NumpyVolume:
             check_numeric(stack.dtype, str(self.path))
             if stack.ndim not in (2, 3) or 0 in stack.shape:
                 raise UserError(f"{self.path}: expected an array [H, W] or [slices, H, W], got the shape {stack.shape}")
-            self._stack = stack if stack.ndim == 3 else stack[None]
+            self._stack = np.moveaxis(stack, self._axis, 0) if stack.ndim == 3 else stack[None]
         return self._stack
 
     def __getstate__(self) -> dict[str, object]:
@@ -183,11 +190,13 @@ class FolderVolume:
 
     Args:
         path: the folder.
+        tiff: selection in TIFF files of several dimensions.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tiff: TiffOptions | None = None) -> None:
         self.name = path.name
         self.path = path
+        self._tiff = tiff
         self._files: list[Path] = []
         self._shape: tuple[int, ...] = ()
 
@@ -204,6 +213,12 @@ class FolderVolume:
             self._files = sorted(files, key=lambda p: natural_key(p.name))
         return self._files
 
+    @property
+    def levels(self) -> int | None:
+        """Highest value of the first file, 255 or 65535; ``None`` for TIFF files."""
+        first = self.files()[0]
+        return PngVolume(first).levels if first.suffix.lower() == ".png" else None
+
     def __len__(self) -> int:
         return len(self.files())
 
@@ -218,31 +233,20 @@ class FolderVolume:
         """
         path = self.files()[position(index, len(self))]
         if not self._shape and path != self.files()[0]:
-            self._shape = _only_slice(self.files()[0]).shape
-        image = _only_slice(path)
+            self._shape = _only_slice(self.files()[0], self._tiff).shape
+        image = _only_slice(path, self._tiff)
         self._shape = self._shape or image.shape
         if image.shape != self._shape:
             raise UserError(f"{path}: expected the shape {self._shape} of {self.files()[0].name}, got {image.shape}")
         return {"image": image}
 
 
-def _only_slice(path: Path) -> np.ndarray:
+def _only_slice(path: Path, tiff: TiffOptions | None) -> np.ndarray:
     """Read the image [H, W] of a file with a single slice."""
-    volume = PngVolume(path) if path.suffix.lower() == ".png" else TiffVolume(path)
+    volume = PngVolume(path) if path.suffix.lower() == ".png" else TiffVolume(path, tiff)
     if len(volume) != 1:
-        raise UserError(f"{path}: expected 1 page, as each file of its folder is one slice, got {len(volume)}")
+        raise UserError(f"{path}: expected 1 slice, as each file of its folder is one slice, got {len(volume)}")
     return volume[0]["image"]
-
-
-def _grey(values: np.ndarray, alpha: bool) -> np.ndarray:
-    """Drop the alpha channel and convert [H, W, 3] to luminance [H, W] in the same range of values."""
-    if values.ndim == 3 and alpha:
-        values = values[..., :-1]
-    if values.ndim == 3 and values.shape[2] == 1:
-        return values[..., 0]
-    if values.ndim == 3 and values.shape[2] == 3 and values.dtype.kind in "biuf":
-        return rgb2gray(values.astype(np.float32))
-    return values
 
 
 def _line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from i2ikd import UserError
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
@@ -22,12 +22,18 @@ class KdMriReader:
             ``undersampled`` [H, W] float32 and ``kspace_volus_<acceleration>x`` as ``kspace`` [H, W] complex64. A file
             of new data may then lack ``volfs``, and its slices have no ``image``. ``None``: read ``volfs`` only, from
             which undersampled data are simulated.
+        axis: slice axis of every dataset, 0..2; 2 in KD-MRI's files.
     """
 
     suffixes = SUFFIXES["kdmri-hdf5"]
 
-    def __init__(self, acceleration: Annotated[int, Field(ge=2)] | None = None) -> None:
+    def __init__(
+        self,
+        acceleration: Annotated[int, Field(ge=2)] | None = None,
+        axis: Annotated[int, Field(ge=0, le=2)] = 2,
+    ) -> None:
         self.acceleration = acceleration
+        self.axis = axis
 
     def __call__(self, path: Path) -> KdMriVolume:
         """Return the volume of a file, which is opened on first use.
@@ -38,7 +44,7 @@ class KdMriReader:
         Raises:
             UserError: on first use, if the file is truncated or not HDF5, a dataset is missing, or shapes differ.
         """
-        return KdMriVolume(Path(path), self.acceleration)
+        return KdMriVolume(Path(path), self.acceleration, self.axis)
 
 
 class KdMriVolume:
@@ -47,15 +53,16 @@ class KdMriVolume:
     Args:
         path: the file.
         acceleration: see ``KdMriReader``.
+        axis: slice axis, 0..2.
     """
 
-    def __init__(self, path: Path, acceleration: int | None = None) -> None:
-        self.name = stem(path.name)
+    def __init__(self, path: Path, acceleration: int | None = None, axis: int = 2) -> None:
+        self.name = without_suffix(path.name, SUFFIXES["kdmri-hdf5"])
         self.file = Hdf5File(path)
-        self._stacks = {"image": Hdf5Stack(self.file, "volfs", 2, kinds="biuf")}
+        self._stacks = {"image": Hdf5Stack(self.file, "volfs", axis, kinds="biuf")}
         if acceleration is not None:
-            self._stacks["undersampled"] = Hdf5Stack(self.file, f"img_volus_{acceleration}x", 2, kinds="biuf")
-            self._stacks["kspace"] = Hdf5Stack(self.file, f"kspace_volus_{acceleration}x", 2, kinds="c")
+            self._stacks["undersampled"] = Hdf5Stack(self.file, f"img_volus_{acceleration}x", axis, kinds="biuf")
+            self._stacks["kspace"] = Hdf5Stack(self.file, f"kspace_volus_{acceleration}x", axis, kinds="c")
         self._checked = False
 
     def __len__(self) -> int:

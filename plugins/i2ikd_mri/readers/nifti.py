@@ -1,72 +1,104 @@
-"""Reader of NIfTI files, sliced along one of their axes."""
+"""Reader of the volume formats of nibabel (NIfTI, MGH, MINC, PAR/REC), sliced along one of their axes."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.parrec import PARRECError
 from pydantic import Field
 
 from i2ikd import UserError
-from i2ikd_mri.readers import SUFFIXES, stem
+from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
-_UNREADABLE = (OSError, EOFError, zlib.error, ValueError, ImageFileError, nibabel.spatialimages.HeaderDataError)
+Plane = Literal["axial", "coronal", "sagittal"]
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    KeyError,
+    ImageFileError,
+    PARRECError,
+    nibabel.spatialimages.HeaderDataError,
+)
+_NORMALS: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+"""Axis of the scanner (0 left-right, 1 posterior-anterior, 2 inferior-superior) normal to each plane."""
+_COMPRESSED = (".gz", ".mgz", ".bz2", ".zst")
 
 
 class NiftiReader:
-    """Reader of ``.nii`` and ``.nii.gz`` as ``image`` [H, W]: the two stored axes other than ``axis``, in their order.
+    """Reader of the formats of nibabel as ``image`` [H, W]: the two stored axes other than the slice axis, in order.
 
-    Slices are not reoriented to a display convention, so that a result can be written with the affine of the file.
+    NIfTI (``.nii``, ``.nii.gz``, ``.hdr`` with ``.img``), Analyze (``.hdr`` with ``.img``), MGH (``.mgh``, ``.mgz``),
+    MINC (``.mnc``) and Philips PAR/REC (``.par`` with ``.rec``). A file of two axes is one slice. Slices are not
+    reoriented to a display convention, so that a result can be written with the affine of the file.
 
     Args:
-        axis: slice axis, 0..2.
-        frame: index of the image of a 4-D series; required for a series of more than one image.
+        axis: slice axis, 0..2; ``None``: 2, or the axis of ``plane``.
+        frame: image of a series [x, y, z, t]: its index, or ``all`` for the slices of every image, one image after the
+            other; required for a series of more than one image.
+        plane: selects the slice axis by the affine: the stored axis closest to the normal of this anatomical plane.
+
+    Raises:
+        UserError: both ``axis`` and ``plane`` are set.
     """
 
     suffixes = SUFFIXES["nifti"]
 
     def __init__(
-        self, axis: Annotated[int, Field(ge=0, le=2)] = 2, frame: Annotated[int, Field(ge=0)] | None = None
+        self,
+        axis: Annotated[int, Field(ge=0, le=2)] | None = None,
+        frame: Annotated[int, Field(ge=0)] | Literal["all"] | None = None,
+        plane: Plane | None = None,
     ) -> None:
+        if axis is not None and plane is not None:
+            raise UserError(f"reader 'nifti': expected axis or plane, got axis = {axis} and plane = {plane!r}")
         self.axis = axis
         self.frame = frame
+        self.plane = plane
 
     def __call__(self, path: Path) -> NiftiVolume:
         """Return the volume of a file, which is opened on first use.
 
         Args:
-            path: the file.
+            path: the file; of a pair, the header.
 
         Raises:
-            UserError: on first use, if the file is truncated or not NIfTI, or has another number of axes.
+            UserError: on first use, if the file is truncated or of another format, or has another number of axes.
         """
-        return NiftiVolume(Path(path), self.axis, self.frame)
+        return NiftiVolume(Path(path), self.axis, self.frame, self.plane)
 
 
 class NiftiVolume:
-    """Volume of one NIfTI file.
+    """Volume of one file.
 
     An uncompressed file is read slice by slice. A compressed one can only be decompressed from its start: it is
     decompressed once and cached within the limit of the process.
 
     Args:
         path: the file.
-        axis: slice axis, 0..2.
-        frame: index of the image of a 4-D series.
+        axis: slice axis, 0..2; ``None``: 2, or the axis of ``plane``.
+        frame: index of the image of a series, or ``all``.
+        plane: anatomical plane of the slices.
     """
 
-    def __init__(self, path: Path, axis: int, frame: int | None) -> None:
-        self.name = stem(path.name)
+    def __init__(
+        self, path: Path, axis: int | None = None, frame: int | str | None = None, plane: Plane | None = None
+    ) -> None:
+        self.name = without_suffix(path.name, SUFFIXES["nifti"])
         self.path = path
-        self.axis = axis
+        self._axis = axis
         self._frame = frame
+        self._plane = plane
         self._image: Any = None
 
     @property
@@ -74,8 +106,37 @@ class NiftiVolume:
         """Affine [4, 4] of the file, from voxel indices to millimetres."""
         return np.asarray(self._opened().affine)
 
+    @property
+    def header(self) -> Any:
+        """Header of the file, an object of nibabel."""
+        return self._opened().header
+
+    @property
+    def axis(self) -> int:
+        """Slice axis, 0..2; of a file of two axes always 2.
+
+        Raises:
+            UserError: the affine does not determine the axis of ``plane``.
+        """
+        if len(self._opened().shape) == 2:
+            return 2
+        if self._plane is None:
+            return 2 if self._axis is None else self._axis
+        closest = nibabel.io_orientation(self.affine)[:, 0].tolist()
+        if _NORMALS[self._plane] not in closest:
+            raise UserError(
+                f"{self.path}: its affine does not determine the {self._plane} plane; set the reader option axis "
+                "instead of plane"
+            )
+        return closest.index(_NORMALS[self._plane])
+
+    @property
+    def frames(self) -> int:
+        """Number of images whose slices the volume has: more than 1 for ``frame = 'all'`` only."""
+        return self._stored_frames() if self._frame == "all" else 1
+
     def __len__(self) -> int:
-        return int(self._opened().shape[self.axis])
+        return self._depth() * self.frames
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return ``image`` [H, W] float32, or complex64 where the file is complex.
@@ -96,16 +157,30 @@ class NiftiVolume:
         return {"image": checked_slice(values, f"{self.path}, slice {index}")}
 
     def _read(self, index: int) -> np.ndarray:
+        frame, place = divmod(index, self._depth())
         proxy = self._opened().dataobj
-        series = () if len(proxy.shape) == 3 else (self._frame or 0,)
-        if not self.path.name.lower().endswith(".gz"):
-            within = [slice(None)] * 2
-            return np.asarray(proxy[(*within[: self.axis], index, *within[self.axis :], *series)])
-        decoded: np.ndarray | None = DECODED.get(id(self))
-        if decoded is None:
-            decoded = np.asarray(proxy[(..., *series)])
-            DECODED.put(id(self), decoded, decoded.nbytes, owner=self)
-        return decoded.take(index, axis=self.axis)
+        if len(proxy.shape) == 2:
+            return np.asarray(proxy)
+        if isinstance(self._frame, int):
+            frame = self._frame
+        series = tuple(frame if length > 1 else 0 for length in proxy.shape[3:])
+        within: list[slice | int] = [slice(None)] * 3
+        within[self.axis] = place
+        if not self.path.name.lower().endswith(_COMPRESSED):
+            return np.asarray(proxy[(*within, *series)])
+        cached: tuple[int, np.ndarray] | None = DECODED.get(id(self))
+        if cached is None or cached[0] != frame:
+            cached = (frame, np.asarray(proxy[(..., *series)]))
+            DECODED.put(id(self), cached, cached[1].nbytes, owner=self)
+        # Basic indexing is a view; `take` would copy the whole volume, which is in Fortran order, for each slice.
+        return cached[1][tuple(within)]
+
+    def _depth(self) -> int:
+        shape = self._opened().shape
+        return int(shape[self.axis]) if len(shape) > 2 else 1
+
+    def _stored_frames(self) -> int:
+        return int(np.prod(self._opened().shape[3:], dtype=int))
 
     def _opened(self) -> Any:
         if self._image is None:
@@ -114,22 +189,32 @@ class NiftiVolume:
             try:
                 image = nibabel.load(self.path)
             except _UNREADABLE as error:
-                raise UserError(f"{self.path}: not a NIfTI file, or damaged") from error
+                raise UserError(f"{self.path}: not a NIfTI file, or damaged: {_line(error)}") from error
             self._check(image)
             self._image = image
         return self._image
 
     def _check(self, image: Any) -> None:
         shape = image.shape
-        check_numeric(image.get_data_dtype(), str(self.path))
-        if len(shape) not in (3, 4) or 0 in shape:
-            raise UserError(f"{self.path}: expected three axes, none of them empty, got the shape {shape}")
-        if len(shape) == 4 and shape[3] > 1 and self._frame is None:
+        check_numeric(np.dtype(image.get_data_dtype()), str(self.path))
+        if len(shape) < 2 or 0 in shape or sum(length > 1 for length in shape[3:]) > 1:
             raise UserError(
-                f"{self.path}: expected one image, got a series of {shape[3]}; set the reader option frame = 0"
+                f"{self.path}: expected a filled image [x, y] or [x, y, z], or a series [x, y, z, t], got the shape "
+                f"{shape}"
             )
-        if self._frame is not None and self._frame >= (shape[3] if len(shape) == 4 else 1):
+        frames = int(np.prod(shape[3:], dtype=int))
+        if frames > 1 and self._frame is None:
+            raise UserError(
+                f"{self.path}: expected one image, got a series of {frames}; set the reader option frame = 0 for the "
+                "first image, or frame = 'all'"
+            )
+        if isinstance(self._frame, int) and self._frame >= frames:
             raise UserError(f"{self.path}: no frame {self._frame} in the shape {shape}")
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_image": None}
+
+
+def _line(error: Exception) -> str:
+    """Return the message of an exception in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -112,5 +112,5 @@ class TestImage:
         tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 6, 9), np.uint8), photometric="minisblack")
         with pytest.raises(UserError, match=r"b\.png: expected the shape \(6, 9\) of a\.png, got \(9, 6\)"):
             ImageReader()(tmp_path)[1]
-        with pytest.raises(UserError, match=r"c\.tif: expected 1 page, .* got 2"):
+        with pytest.raises(UserError, match=r"c\.tif: expected 1 slice, .* got 2"):
             ImageReader()(tmp_path)[2]

@@ -1,0 +1,158 @@
+"""Volumes written by nibabel are read with their values and written back with axes, orientation and spacing."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from i2ikd_mri.readers.nifti import NiftiReader, Plane
+from i2ikd_mri.readers.process_caches import DECODED
+from i2ikd_mri.single_file import write_volume
+
+from i2ikd import UserError, Volume
+
+RNG = np.random.default_rng(3)
+VALUES = RNG.random((6, 9, 4), dtype=np.float32)
+OBLIQUE = np.array([[0.2, -1.9, 0, 5], [2.8, 0.3, 0.1, -7], [0, 0.1, 4, 1], [0, 0, 0, 1]])
+NIBABEL_DATA = Path(nibabel.__file__).parent / "tests" / "data"
+
+
+def stacked(volume: Volume) -> np.ndarray:
+    """Return all slices, [H, W, slices]."""
+    return np.stack([volume[index]["image"] for index in range(len(volume))], -1)
+
+
+def saved(path: Path, values: np.ndarray, affine: np.ndarray = OBLIQUE, kind: Any = nibabel.Nifti1Image) -> Path:
+    nibabel.save(kind(values, affine), path)
+    return path
+
+
+class TestShapes:
+    @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+    @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1), (6, 9, 1, 1), (6, 9, 4, 1, 1), (6, 9, 4, 1)])
+    def test_axes_of_length_1_are_accepted(self, tmp_path: Path, suffix: str, shape: tuple[int, ...]) -> None:
+        values = RNG.random(shape, dtype=np.float32)
+        volume = NiftiReader()(saved(tmp_path / f"v{suffix}", values))
+        np.testing.assert_array_equal(stacked(volume), values.reshape(6, 9, -1))
+
+    def test_a_file_of_two_axes_is_one_slice_of_any_axis_or_plane(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "v.nii", VALUES[..., 0])
+        for reader in (NiftiReader(axis=0), NiftiReader(plane="sagittal")):
+            np.testing.assert_array_equal(stacked(reader(path)), VALUES[..., :1])
+
+    @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    def test_all_frames_follow_each_other_and_are_written_back_as_a_series(
+        self, tmp_path: Path, suffix: str, axis: int
+    ) -> None:
+        series = RNG.random((6, 9, 4, 3), dtype=np.float32)
+        volume = NiftiReader(axis=axis, frame="all")(saved(tmp_path / f"s{suffix}", series))
+        assert len(volume) == series.shape[axis] * 3
+        depth = series.shape[axis]
+        np.testing.assert_array_equal(volume[depth + 2]["image"], series[..., 1].take(2, axis))
+        write_volume(stacked(volume), tmp_path / "out.nii", volume)
+        np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "out.nii").dataobj), series)
+
+    def test_a_series_is_refused_with_the_options_that_resolve_it(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "s.nii", RNG.random((6, 9, 4, 3), dtype=np.float32))
+        with pytest.raises(UserError, match=r"got a series of 3; set the reader option frame = 0 .*or frame = 'all'"):
+            len(NiftiReader()(path))
+        path = saved(tmp_path / "t.nii", RNG.random((6, 9, 4, 3, 2), dtype=np.float32))
+        with pytest.raises(UserError, match=r"got the shape \(6, 9, 4, 3, 2\)"):
+            len(NiftiReader(frame="all")(path))
+
+    def test_a_slice_of_a_decompressed_volume_is_read_without_a_copy_of_the_volume(self, tmp_path: Path) -> None:
+        values = RNG.random((64, 64, 48), dtype=np.float32)
+        volume = NiftiReader()(saved(tmp_path / "v.nii.gz", values))
+        volume[0]
+        assert DECODED.get(id(volume)) is not None
+        tracemalloc.start()
+        try:
+            volume[7]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < values.nbytes / 4, "a slice is 1/48 of the volume"
+
+
+class TestPlanes:
+    @pytest.mark.parametrize(("plane", "axis"), [("sagittal", 1), ("coronal", 0), ("axial", 2)])
+    def test_the_slice_axis_is_the_stored_axis_closest_to_the_normal(
+        self, tmp_path: Path, plane: Plane, axis: int
+    ) -> None:
+        """Columns of the affine: axis 0 points to anterior, axis 1 to the left, axis 2 to superior."""
+        volume = NiftiReader(plane=plane)(saved(tmp_path / "v.nii.gz", VALUES))
+        assert (volume.axis, len(volume)) == (axis, VALUES.shape[axis])
+        np.testing.assert_array_equal(volume[1]["image"], VALUES.take(1, axis))
+        write_volume(stacked(volume), tmp_path / "out.nii", volume)
+        result = nibabel.load(tmp_path / "out.nii")
+        np.testing.assert_array_equal(np.asarray(result.dataobj), VALUES)
+        np.testing.assert_allclose(result.affine, OBLIQUE, atol=1e-6)
+
+    def test_axis_and_plane_exclude_each_other(self) -> None:
+        with pytest.raises(UserError, match="expected axis or plane, got axis = 0 and plane = 'axial'"):
+            NiftiReader(axis=0, plane="axial")
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("v.mgh", nibabel.MGHImage),
+            ("v.mgz", nibabel.MGHImage),
+            ("v.hdr", nibabel.Nifti1Pair),
+            ("v.nii", nibabel.Nifti2Image),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # nibabel leaves .mgh files open
+    def test_values_and_affine_survive(self, tmp_path: Path, name: str, kind: Any) -> None:
+        rigid = nibabel.affines.from_matvec(np.diag([2.0, 3, 4])[[1, 0, 2]], [5, -7, 1])
+        volume = NiftiReader(axis=1)(saved(tmp_path / name, VALUES, rigid, kind))
+        assert volume.name == "v"
+        np.testing.assert_array_equal(stacked(volume), np.moveaxis(VALUES, 1, -1))
+        for output in ("out.nii.gz", "out.mgz"):
+            write_volume(stacked(volume), tmp_path / output, volume)
+            result = nibabel.load(tmp_path / output)
+            np.testing.assert_array_equal(np.asarray(result.dataobj), VALUES)
+            np.testing.assert_allclose(result.affine, rigid, atol=1e-5)
+
+    def test_analyze_pairs_are_read(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "v.hdr", VALUES, np.diag([2.0, 3, 4, 1]), nibabel.Spm99AnalyzeImage)
+        np.testing.assert_array_equal(stacked(NiftiReader()(path)), VALUES)
+
+    @pytest.mark.parametrize("name", ["tiny.mnc", "small.mnc", "phantom_EPI_asc_CLEAR_2_1.PAR", "phantom_varscale.PAR"])
+    @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # nibabel leaves .REC files open
+    def test_files_of_other_scanners_and_tools_equal_the_array_of_nibabel(self, tmp_path: Path, name: str) -> None:
+        path = NIBABEL_DATA / name
+        if not path.is_file() or (path.suffix == ".PAR" and not path.with_suffix(".REC").is_file()):
+            pytest.skip(f"nibabel is installed without {name}")
+        volume = NiftiReader(frame=0)(path)
+        expected = np.asarray(nibabel.load(path).dataobj, np.float32)
+        np.testing.assert_allclose(stacked(volume), expected.reshape(*expected.shape[:3], -1)[..., 0], rtol=1e-6)
+        np.testing.assert_array_equal(volume.affine, nibabel.load(path).affine)
+
+    def test_a_header_without_its_data_is_refused(self, tmp_path: Path) -> None:
+        path = saved(tmp_path / "v.hdr", VALUES, kind=nibabel.Nifti1Pair)
+        path.with_suffix(".img").unlink()
+        with pytest.raises(UserError, match=r"v\.hdr"):
+            NiftiReader()(path)[0]
+
+
+def test_units_frame_time_and_codes_of_the_header_are_written_back(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image((RNG.random((6, 9, 4, 2)) * 99).astype(np.int16), OBLIQUE)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = 2.5
+    image.set_qform(OBLIQUE, 1)
+    image.set_sform(OBLIQUE, 4)
+    nibabel.save(image, tmp_path / "in.nii")
+    volume = NiftiReader(frame="all")(tmp_path / "in.nii")
+    write_volume(stacked(volume), tmp_path / "out.nii", volume)
+    result = nibabel.load(tmp_path / "out.nii")
+    assert result.header.get_xyzt_units() == ("mm", "sec")
+    np.testing.assert_allclose(result.header.get_zooms(), image.header.get_zooms(), rtol=1e-6)
+    assert (int(result.header["qform_code"]), int(result.header["sform_code"])) == (1, 4)
+    assert result.get_data_dtype() == np.float32
