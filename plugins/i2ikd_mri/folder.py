@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-import i2ikd
 from i2ikd import UserError
 from i2ikd.errors import nearest
 from i2ikd.natural_order import natural_key
-from i2ikd.source import Reader
-from i2ikd_mri.readers import candidates, known_suffixes, stem
-from i2ikd_mri.readers.image import STACKED
+from i2ikd_mri.ambiguities import (
+    refuse_common_stems,
+    refuse_equal_names,
+    refuse_same_files,
+    refuse_several_formats,
+    refuse_several_images,
+)
+from i2ikd_mri.listing import ALL_FILES, NO_SUFFIX, Listing, list_files
+from i2ikd_mri.reader_choice import ReaderChoice
+from i2ikd_mri.readers import candidates, stem
+from i2ikd_mri.split_names import refuse_hidden_splits, split_folders
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
+from i2ikd_mri.stacks import SelectedStack, in_order, is_picture, is_stack
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
-
-_FOLDERS: dict[Split, list[str]] = {"train": ["train"], "val": ["val", "validation"], "test": ["test"]}
 
 
 class FolderDataset:
     r"""Volumes in the files below ``root``; only file names are read before the first slice.
 
-    ``root`` holds a folder for each split, with files at any depth, or files without split folders, which are divided
-    by subject. In a subfolder of a split's folder, the PNG and TIFF files are the slices of one volume; any other file
-    is a volume. Hidden files and files without a suffix of a reader are ignored.
+    ``root`` holds a folder for each split, recognised by the words of its name (``train``, ``Training``, ``val_set``,
+    ``imagesTs``), with files at any depth, or files without split folders, which are divided by subject. In a subfolder
+    of a split's folder, the PNG and TIFF files are the slices of one volume; any other file is a volume. Symbolic links
+    are followed. Hidden files, files without a suffix of a reader, and folders of labels and derived data are passed
+    over and counted. What is ambiguous is refused, with the option that resolves it.
 
     Args:
         root: path of the folder; ``~`` is expanded.
@@ -39,18 +45,21 @@ class FolderDataset:
         size: (height, width) in pixels that slices are resampled to through k-space; ``None``: the stored size.
         normalise: ``volume`` divides a volume by its largest magnitude (of the fully sampled image), so that values are
             in 0..1; ``none`` keeps the stored values.
-        splits: names of the folder of each split, tried in order; they replace the default names of that split.
+        splits: names of the folder of each split, tried in order, which replace the recognition for that split; ``{}``:
+            ``root`` has no split folders, whatever its folders are named.
         fractions: shares of the subjects for train, val and test where ``root`` has no folder for any split; they sum
             to 1.
         hold_out: share, 0..1, of the subjects of the preceding split (train, val) that a split without a folder (val,
             test) receives. 0: none, so that such a split raises an error. KD-MRI's data has no test folder: 0.5 moves
             half of its validation subjects to the test split. Without effect where every split has a folder.
         subject: regular expression that matches the subject in the name of a volume, its path below the split's folder
-            (``patient\d+``). ``None``, or no match: the first part of the path. A subject is in one split only, and
-            statistics resample subjects, each with all of its volumes.
+            (``patient\d+``). ``None``, or no match: the first part of the path; without the option, names that seem to
+            be parts of one subject (``patient01_slice000``) are refused. A subject is in one split only, and statistics
+            resample subjects, each with all of its volumes.
         repeated_names: ``refuse`` raises an error for a volume name that is in two splits; ``distinct`` treats the two
             volumes as different subjects.
-        include: glob pattern of files below a split's folder (``acc_4x/*``).
+        include: glob pattern of files below a split's folder (``acc_4x/*``), whose files have to be of one format and
+            one kind of image a subject; or a list of patterns, which states that all of their files are wanted.
         slices: selection of slices of each volume.
         volumes: greatest number of volumes of a split, the first by name, for quick runs.
 
@@ -69,23 +78,23 @@ class FolderDataset:
         hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         subject: str | None = None,
         repeated_names: Literal["refuse", "distinct"] = "refuse",
-        include: str = "**/*",
+        include: str | list[str] = ALL_FILES,
         slices: SliceChoice | None = None,
         volumes: dict[Split, PositiveInt] | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
-        self._reader = {"name": reader} if isinstance(reader, str) else reader
+        self._choice = ReaderChoice(reader)
         self._size = size
         self._normalise = normalise
-        self._folders = {**_FOLDERS, **(splits or {})}
+        self._folders = splits
         self._fractions = fractions
         self._hold_out = hold_out
         self._subject = _checked_expression(subject)
         self._repeated_names = repeated_names
-        self._include = _checked_pattern(include)
+        self._include = _checked_patterns(include)
         self._slices = slices or SliceChoice()
         self._limits = volumes or {}
-        self._readers: dict[str, Reader] = {}
+        self.listings: dict[Path, Listing] = {}
         self._entries: dict[str, list[Entry]] | None = None
         self._volumes: dict[str, list[PreparedVolume]] = {}
 
@@ -106,13 +115,16 @@ class FolderDataset:
         """Whether ``open`` accepts a path.
 
         Args:
-            path: a file, accepted by its suffix, or a folder, accepted if it holds PNG and TIFF files only.
+            path: a file, accepted by its suffix, or a folder, accepted if it is one volume: it holds PNG and TIFF files
+                of one kind of name, and nothing else that can be read.
+
+        Raises:
+            UserError: several pictures are beside files of another format, or beside folders with files that can be
+                read.
         """
         if path.is_dir():
-            files = [file for file in path.iterdir() if not file.name.startswith(".")]
-            pictures = [file for file in files if file.is_file() and file.suffix.lower() in STACKED]
-            return self._stacks_pictures() and 0 < len(pictures) == len(files)
-        return path.is_file() and path.name.lower().endswith(self._suffixes())
+            return self._choice.stacks_pictures and is_stack(path, self._choice.suffixes, self._subject)
+        return path.is_file() and path.name.lower().endswith(self._choice.suffixes)
 
     def open(self, path: Path) -> PreparedVolume:
         """Open one file with the reader, size and scale of this dataset, and all of its slices.
@@ -124,10 +136,11 @@ class FolderDataset:
             UserError: no reader has the suffix of the file, or none can read it.
         """
         path = Path(path)
-        if self._reader is None and not path.is_dir() and not candidates(path.name):
-            raise UserError(f"{path}: no reader for this suffix; installed readers read {' '.join(self._suffixes())}")
+        if self._choice.table is None and not path.is_dir() and not candidates(path.name):
+            known = " ".join(self._choice.suffixes)
+            raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
         name = path.name if path.is_dir() else stem(path.name)
-        return PreparedVolume(self._reader_of(path)(path), name, self._size, self._normalise)
+        return PreparedVolume(self._choice.of(path)(path), name, self._size, self._normalise)
 
     def identity(self) -> dict[str, object]:
         """Return the options and a digest of the relative paths and sizes of the files; part of the digest of a run.
@@ -144,7 +157,7 @@ class FolderDataset:
         return {
             "dataset": "folder",
             "files": digest.hexdigest(),
-            "reader": self._reader,
+            "reader": self._choice.table,
             "size": list(self._size) if self._size else None,
             "normalise": self._normalise,
             "slices": self._slices.model_dump(),
@@ -158,7 +171,7 @@ class FolderDataset:
         if split not in entries:
             donor = {"val": "train", "test": "val"}.get(split, "")
             remedy = f", or hold out part of {donor!r} for it with hold_out = 0.5" if donor in entries else ""
-            names = " or ".join(repr(name) for name in self._folders[split])
+            names = " or ".join(repr(name) for name in (self._folders or {}).get(split) or [split])
             raise UserError(
                 f"{self.root}: no folder for the split {split!r}; expected {names}; add it, name it with the option "
                 f"splits{remedy}"
@@ -169,113 +182,77 @@ class FolderDataset:
         if self._entries is None:
             if not self.root.is_dir():
                 raise UserError(f"{self.root}: no such folder; set the dataset option root to the folder of the data")
-            by_folder = {split: self._search(folder) for split, folder in self._split_folders().items()}
-            if by_folder:
-                entries = hold_out(by_folder, self._hold_out, self._subject, self.root)
-            else:
-                entries = divide(self._search(self.root), self._fractions, self._subject, self.root)
+            self._entries = self._by_folder(split_folders(self.root, self._folders)) or self._by_subject()
             if self._repeated_names == "refuse":
-                refuse_straddling(entries, self._subject, self.root)
-            self._entries = entries
+                refuse_straddling(self._entries, self._subject, self.root)
         return self._entries
 
-    def _split_folders(self) -> dict[str, Path]:
-        folders = {}
-        for split, names in self._folders.items():
-            existing = [self.root / name for name in names if (self.root / name).is_dir()]
-            if existing:
-                folders[str(split)] = existing[0]
-        return folders
+    def _by_folder(self, folders: Mapping[Split, Path]) -> dict[str, list[Entry]]:
+        """List the volumes of the split folders, and hold out those of splits without a folder."""
+        found = {str(split): self._search(folder) for split, folder in folders.items()}
+        self._check(found)
+        if self._repeated_names == "refuse":
+            refuse_same_files(found, self.root)
+        return hold_out(found, self._hold_out, self._subject, self.root) if found else {}
+
+    def _by_subject(self) -> dict[str, list[Entry]]:
+        """List the volumes of a folder without split folders, and divide them by subject."""
+        found = self._search(self.root)
+        if self._folders is None:
+            refuse_hidden_splits(self.root, [entry.path for entry in found])
+        self._check({"": found})
+        return divide(found, self._fractions, self._subject, self.root)
+
+    def _check(self, found: Mapping[str, Sequence[Entry]]) -> None:
+        """Refuse what is ambiguous; a list of patterns states that all of their files are wanted."""
+        if isinstance(self._include, str):
+            refuse_several_formats(found, self.root)
+            refuse_several_images(found, self._subject, self.root)
+        if self._subject is None:
+            refuse_common_stems(found, self.root)
 
     def _search(self, folder: Path) -> list[Entry]:
         """List the volumes below a folder in natural order of their names."""
-        suffixes = self._suffixes()
-        paths: set[Path] = set()
-        ignored: list[Path] = []
-        for path in sorted(folder.glob(self._include)):
-            below = path.relative_to(folder)
-            if not path.is_file() or any(part.startswith(".") for part in below.parts):
-                continue
-            if suffixes and not path.name.lower().endswith(suffixes):
-                ignored.append(path)
-            elif self._stacks_pictures() and len(below.parts) > 1 and path.suffix.lower() in STACKED:
-                paths.add(path.parent)
+        suffixes = self._choice.suffixes
+        include = [self._include] if isinstance(self._include, str) else self._include
+        listing = list_files(folder, include, suffixes)
+        self.listings[folder] = listing
+        stacks: dict[Path, list[Path]] = {}
+        entries = []
+        for path in listing.files:
+            if self._choice.stacks_pictures and path.parent != folder and is_picture(path):
+                stacks.setdefault(path.parent, []).append(path)
             else:
-                paths.add(path)
-        if not paths:
+                entries.append(Entry(path, self._name(path, folder)))
+        entries += [Entry(path, self._name(path, folder), in_order(files)) for path, files in stacks.items()]
+        if not entries:
+            ignored = listing.passed_over.get(NO_SUFFIX)
             example = f"; got {ignored[0].name!r}" if ignored else ""
             raise UserError(
                 f"{folder}: no file for the reader; expected a suffix of {' '.join(suffixes) or '(any)'} and "
                 f"include = {self._include!r}{example}"
             )
-        entries = [Entry(path, self._name(path, folder)) for path in paths]
+        refuse_equal_names(entries, folder)
         return sorted(entries, key=lambda entry: natural_key(entry.name))
 
     def _name(self, path: Path, folder: Path) -> str:
         below = path.relative_to(folder)
         return (below if path.is_dir() else below.with_name(stem(below.name))).as_posix()
 
-    def _stacks_pictures(self) -> bool:
-        return self._reader is None or self._reader.get("name") == "image"
-
-    def _suffixes(self) -> tuple[str, ...]:
-        if self._reader is None:
-            return tuple(dict.fromkeys(suffix for suffixes in known_suffixes().values() for suffix in suffixes))
-        return tuple(getattr(self._named_reader(self._reader), "suffixes", ()))
-
     def _prepare(self, entry: Entry) -> PreparedVolume:
         name, subject = entry.name, entry.subject(self._subject)
         if self._repeated_names == "distinct":
             folder = entry.path.relative_to(self.root).parts[0]
             name, subject = f"{folder}/{name}", f"{folder}/{subject}"
-        stored = self._reader_of(entry.path)(entry.path)
+        reader = self._choice.of(entry.path)
+        stored = SelectedStack(entry.path, entry.slices) if entry.slices else reader(entry.path)
         return PreparedVolume(stored, name, self._size, self._normalise, self._slices, subject)
 
-    def _reader_of(self, path: Path) -> Reader:
-        return self._fitting_reader(path) if self._reader is None else self._named_reader(self._reader)
 
-    def _named_reader(self, table: dict[str, Any]) -> Reader:
-        name = table.get("name")
-        if not isinstance(name, str):
-            raise UserError(f"reader = {table}: the table has no name; set reader = {{ name = 'nifti', axis = 2 }}")
-        if name not in self._readers:
-            options = {key: value for key, value in table.items() if key != "name"}
-            target = i2ikd.get("reader", name)
-            accepted = inspect.signature(target).parameters
-            if "path" not in accepted:
-                self._readers[name] = i2ikd.create("reader", name, **options)
-            elif unknown := sorted(set(options) - set(accepted)):
-                raise UserError(f"reader {name!r}: unknown option {unknown[0]!r}; {nearest(unknown[0], accepted)}")
-            else:
-                self._readers[name] = partial(target, **options)
-        return self._readers[name]
-
-    def _fitting_reader(self, path: Path) -> Reader:
-        """Select one reader for each suffix: of several, the first that can read this file."""
-        names = ["image"] if path.is_dir() else candidates(path.name)
-        suffix = path.name[len(stem(path.name)) :].lower()
-        if suffix not in self._readers:
-            self._readers[suffix] = self._first_that_reads(names, path)
-        return self._readers[suffix]
-
-    def _first_that_reads(self, names: list[str], path: Path) -> Reader:
-        readers = [self._named_reader({"name": name}) for name in names]
-        problems = []
-        for reader in readers if len(readers) > 1 else []:
-            try:
-                len(reader(path))
-            except UserError as error:
-                problems.append(error)
-            else:
-                return reader
-        if problems:
-            raise problems[0]
-        return readers[0]
-
-
-def _checked_pattern(include: str) -> str:
-    if not include or Path(include).is_absolute() or ".." in Path(include).parts:
-        raise UserError(f"include = {include!r}: expected a pattern below a split's folder, such as 'acc_4x/*'")
+def _checked_patterns(include: str | list[str]) -> str | list[str]:
+    for pattern in [include] if isinstance(include, str) else include or [""]:
+        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise UserError(f"include = {pattern!r}: expected a pattern below a split's folder, such as 'acc_4x/*'")
     return include
 
 

@@ -94,8 +94,8 @@ class TestLayouts:
 
     def test_a_folder_without_splits_is_divided_by_subject(self, tmp_path: Path) -> None:
         for subject in range(12):
-            for visit in ("one", "two"):
-                write(tmp_path / f"sub-{subject:02d}" / f"{visit}.h5")
+            for visit in (1, 2):
+                write(tmp_path / f"sub-{subject:02d}" / f"visit-{visit}.h5")
         source = FolderDataset(tmp_path, fractions=(0.5, 0.25, 0.25))
         subjects = {s: {n.split("/")[0] for n in names(source, s)} for s in ("train", "val", "test")}
         assert {s: len(p) for s, p in subjects.items()} == {"train": 6, "val": 3, "test": 3}
@@ -124,13 +124,16 @@ class TestLayouts:
     def test_a_volume_has_the_subject_by_which_splits_are_made(self, tmp_path: Path) -> None:
         files = ["acc_4x/patient07_frame01", "acc_4x/patient07_frame12", "acc_8x/patient07_frame01", "sub-2/ses-1/t1"]
         fill(tmp_path, {"train": files})
-        default = {volume.name: volume.subject for volume in FolderDataset(tmp_path).volumes("train")}
-        assert default == dict(zip(files, ["patient07_frame01", "patient07_frame12", "patient07_frame01", "sub-2"]))
         found = FolderDataset(tmp_path, subject=r"(patient\d+)_").volumes("train")
         assert {volume.name: volume.subject for volume in found} == dict(zip(files, ["patient07"] * 3 + ["sub-2"]))
         assert {SampleKey.of(volume, 2) for volume in found if "frame" in volume.name} == {
             SampleKey("patient07", name, 2) for name in files[:3]
         }
+
+    def test_the_first_part_of_the_path_is_the_subject_by_default(self, tmp_path: Path) -> None:
+        fill(tmp_path, {"train": ["acc_4x/p7", "acc_8x/p7", "acc_4x/p8", "sub-2/ses-1/t1"]})
+        subjects = {volume.name: volume.subject for volume in FolderDataset(tmp_path).volumes("train")}
+        assert subjects == {"acc_4x/p7": "p7", "acc_8x/p7": "p7", "acc_4x/p8": "p8", "sub-2/ses-1/t1": "sub-2"}
 
     def test_a_subject_in_two_splits_is_refused_though_no_volume_is(self, tmp_path: Path) -> None:
         fill(tmp_path, {"train": ["sub-1/ses-1"], "test": ["sub-1/ses-2"]})
@@ -172,7 +175,7 @@ class TestLayouts:
                 Image.fromarray(image).save(tmp_path / "train" / subject / f"{number}.png")
         Image.fromarray(np.full((6, 9), 40, np.uint8)).save(tmp_path / "train" / "single.png")
         np.save(tmp_path / "train" / "ben" / "stack.npy", STACK.transpose(2, 0, 1))
-        volumes = FolderDataset(tmp_path, normalise="none").volumes("train")
+        volumes = FolderDataset(tmp_path, normalise="none", include=["**/*"]).volumes("train")
         lengths = {v.name: len(v) for v in volumes}
         assert lengths == {"anna": 3, "ben": 3, "ben/stack": 5, "single": 1}
         assert [s["image"][0, 0] for s in volumes[0]] == [10, 20, 100]
