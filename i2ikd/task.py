@@ -85,6 +85,14 @@ class Task(ABC):
     def identity(self) -> dict[str, Any]:
         """Return the JSON values that the samples depend on, without paths; part of the digest of every run."""
 
+    def test_identity(self) -> dict[str, Any]:
+        """Return the JSON values that only the test samples depend on, without paths.
+
+        They are part of the validity of scores: a changed test file is scored again, without training again. By default
+        none: ``identity`` then includes the test samples.
+        """
+        return {}
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the training loss, a scalar: by default the mean absolute error.
 

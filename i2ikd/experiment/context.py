@@ -116,6 +116,11 @@ class ExperimentContext:
         """What the samples depend on, JSON-able."""
         return {"name": self.experiment.task.name, **self.task.identity()}
 
+    @cached_property
+    def test_identity(self) -> dict[str, Any]:
+        """What the test samples depend on beside ``identity``, JSON-able."""
+        return self.task.test_identity()
+
     def validation(self) -> Iterable[Batch]:
         """Return the validation batches, in order, collated once."""
         return self._validation

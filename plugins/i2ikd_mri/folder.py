@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from i2ikd_mri.ambiguities import (
     refuse_several_formats,
     refuse_several_images,
 )
+from i2ikd_mri.file_facts import FileFacts
+from i2ikd_mri.intensities import Intensities
 from i2ikd_mri.listing import ALL_FILES, NO_SUFFIX, Listing, list_files
 from i2ikd_mri.reader_choice import ReaderChoice
 from i2ikd_mri.readers import candidates, stem
@@ -62,6 +65,9 @@ class FolderDataset:
             one kind of image a subject; or a list of patterns, which states that all of their files are wanted.
         slices: selection of slices of each volume.
         volumes: greatest number of volumes of a split, the first by name, for quick runs.
+        empty: ``skip`` leaves out selected slices that are all zero, and counts them; ``refuse`` raises an error when
+            such a slice is used. To skip, every volume is read once, before training; what was found is kept in the
+            user's cache while the file is unchanged.
 
     Raises:
         UserError: ``subject`` is no regular expression, or ``include`` leaves the folder.
@@ -81,6 +87,7 @@ class FolderDataset:
         include: str | list[str] = ALL_FILES,
         slices: SliceChoice | None = None,
         volumes: dict[Split, PositiveInt] | None = None,
+        empty: Literal["skip", "refuse"] = "skip",
     ) -> None:
         self.root = Path(root).expanduser()
         self._choice = ReaderChoice(reader)
@@ -94,6 +101,8 @@ class FolderDataset:
         self._include = _checked_patterns(include)
         self._slices = slices or SliceChoice()
         self._limits = volumes or {}
+        self._empty = empty
+        self._facts = FileFacts(self.root)
         self.listings: dict[Path, Listing] = {}
         self._entries: dict[str, list[Entry]] | None = None
         self._volumes: dict[str, list[PreparedVolume]] = {}
@@ -143,26 +152,37 @@ class FolderDataset:
         return PreparedVolume(self._choice.of(path)(path), name, self._size, self._normalise)
 
     def identity(self) -> dict[str, object]:
-        """Return the options and a digest of the relative paths and sizes of the files; part of the digest of a run.
+        """Return the options and a digest of the content of the training and validation files.
+
+        Both are part of the digest of every run. Names are included without the paths of the split folders.
 
         Raises:
-            UserError: the folder is missing or empty.
+            UserError: the folder is missing, empty or ambiguous, or a file cannot be read.
         """
-        digest = hashlib.sha256()
-        for split, entries in self._all_entries().items():
-            for entry in entries:
-                for path in entry.files():
-                    line = f"{split}\t{path.relative_to(self.root).as_posix()}\t{path.stat().st_size}\n"
-                    digest.update(line.encode())
         return {
             "dataset": "folder",
-            "files": digest.hexdigest(),
+            "files": self._digest("train", "val"),
             "reader": self._choice.table,
             "size": list(self._size) if self._size else None,
             "normalise": self._normalise,
             "slices": self._slices.model_dump(),
-            "volumes": {split: self._limits[split] for split in sorted(self._limits)},
+            "empty": self._empty,
         }
+
+    def test_identity(self) -> dict[str, object]:
+        """Return a digest of the content of the test files, which scores depend on, and no run.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        return {"files": self._digest("test")}
+
+    def _digest(self, *splits: Split) -> str:
+        lines = []
+        for split in splits:
+            for entry in self._all_entries().get(split, [])[: self._limits.get(split)]:
+                lines.append(f"{split}\t{'/'.join(self._named(entry))}\t{self._facts.digest(entry.files())}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _members(self, split: str) -> list[Entry]:
         if split not in SPLITS:
@@ -240,13 +260,38 @@ class FolderDataset:
         return (below if path.is_dir() else below.with_name(stem(below.name))).as_posix()
 
     def _prepare(self, entry: Entry) -> PreparedVolume:
+        name, subject = self._named(entry)
+        reader = self._choice.of(entry.path)
+        stored = SelectedStack(entry.path, entry.slices) if entry.slices else reader(entry.path)
+        kind = f"{type(stored).__module__}.{type(stored).__qualname__}"
+        options = [kind, self._choice.table, self._normalise, self._slices.model_dump()]
+        known = _Known(self._facts, f"intensities {json.dumps(options, sort_keys=True)}", entry.files())
+        skip = self._empty == "skip"
+        return PreparedVolume(stored, name, self._size, self._normalise, self._slices, subject, skip, known)
+
+    def _named(self, entry: Entry) -> tuple[str, str]:
+        """Return name and subject of a volume."""
         name, subject = entry.name, entry.subject(self._subject)
         if self._repeated_names == "distinct":
             folder = entry.path.relative_to(self.root).parts[0]
             name, subject = f"{folder}/{name}", f"{folder}/{subject}"
-        reader = self._choice.of(entry.path)
-        stored = SelectedStack(entry.path, entry.slices) if entry.slices else reader(entry.path)
-        return PreparedVolume(stored, name, self._size, self._normalise, self._slices, subject)
+        return name, subject
+
+
+class _Known:
+    """Kept properties of one volume of a folder."""
+
+    def __init__(self, facts: FileFacts, key: str, files: Sequence[Path]) -> None:
+        self._facts = facts
+        self._key = key
+        self._files = files
+
+    def load(self) -> Intensities | None:
+        values = self._facts.get(self._key, self._files)
+        return None if values is None else Intensities.from_json(values)
+
+    def keep(self, intensities: Intensities) -> None:
+        self._facts.put(self._key, self._files, intensities.as_json())
 
 
 def _checked_patterns(include: str | list[str]) -> str | list[str]:

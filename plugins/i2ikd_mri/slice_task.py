@@ -88,6 +88,11 @@ class SliceTask(Task):
             "loss": self.criterion,
         }
 
+    def test_identity(self) -> dict[str, Any]:
+        """Return the values that the test volumes alone depend on, if the dataset separates them."""
+        separate = getattr(self._source, "test_identity", None)
+        return {} if separate is None else dict(separate())
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Compute the reconstruction loss.
 

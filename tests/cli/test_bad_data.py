@@ -79,7 +79,7 @@ class TestData:
     @pytest.mark.parametrize("split", ["train", "val", "test"])
     def test_an_empty_slice_is_refused(self, split: str, refused: Any, data: Path) -> None:
         self.change(data / split / f"{split}-a.h5", 0, (slice(None), slice(None), 1))
-        line = refused(self.dataset(data))
+        line = refused(self.dataset(data), "task.dataset.empty=refuse")
         assert f"{split}-a, slice 1: image is all zero" in line
 
     def test_a_fault_in_the_last_test_slice_is_reported_before_training(
