@@ -21,6 +21,23 @@ from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
 
 
+def create_task(experiment: Experiment, registry: Registry) -> Task:
+    """Create the task of an experiment; no data is read.
+
+    Args:
+        experiment: as read from TOML.
+        registry: of all components.
+
+    Raises:
+        UserError: the task does not exist, or its options are wrong.
+    """
+    section = experiment.task
+    task = registry.create("task", section.name, section.options, where=f"task {section.name!r}")
+    if not isinstance(task, Task):
+        raise UserError(f"task {section.name!r}: expected an i2ikd.Task, got {type(task).__name__}")
+    return task
+
+
 class ExperimentContext:
     """Everything the runs of one experiment share, whatever is trained.
 
@@ -48,7 +65,7 @@ class ExperimentContext:
         self.experiment = experiment
         self.registry = registry
         self.store = Store(out, writes=group.is_main)
-        self.task = self._create_task()
+        self.task = create_task(experiment, registry)
         self.training = experiment.training
         self._check_augmentations()
         self._remote = remote
@@ -58,13 +75,6 @@ class ExperimentContext:
         self.precision = self._resolve_precision()
         self._datasets: dict[str, SampleDataset] = {}
         self._validation = KeptBatches(lambda: ordered(self.dataset("val"), self.training.batch))
-
-    def _create_task(self) -> Task:
-        section = self.experiment.task
-        task = self.registry.create("task", section.name, section.options, where=f"task {section.name!r}")
-        if not isinstance(task, Task):
-            raise UserError(f"task {section.name!r}: expected an i2ikd.Task, got {type(task).__name__}")
-        return task
 
     def _check_augmentations(self) -> None:
         for name in self.training.augmentations:

@@ -67,7 +67,8 @@ def refuse_several_formats(splits: Mapping[str, Sequence[Entry]], root: Path) ->
             f"{count} {suffix} ({examples[suffix].relative_to(root).as_posix()!r})"
             for suffix, count in counts.most_common()
         )
-        pattern = _pattern(examples[counts.most_common(1)[0][0]])
+        chosen = max(counts, key=lambda suffix: (counts[suffix], suffix not in (".png", ".tif")))
+        pattern = _pattern(examples[chosen])
         raise UserError(
             f"{root}: expected files of one format, got {found}; select one with include = {pattern!r}, or state all "
             f"of them as a list: include = ['**/*']"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from i2ikd import UserError
+from i2ikd import FileSummary, PassedOver, UserError
 from i2ikd.errors import nearest
 from i2ikd.natural_order import natural_key
 from i2ikd_mri.ambiguities import (
@@ -23,10 +24,10 @@ from i2ikd_mri.ambiguities import (
 )
 from i2ikd_mri.file_facts import FileFacts
 from i2ikd_mri.intensities import Intensities
-from i2ikd_mri.listing import ALL_FILES, NO_SUFFIX, Listing, list_files
+from i2ikd_mri.listing import ALL_FILES, LABELS, NO_SUFFIX, Listing, list_files
 from i2ikd_mri.reader_choice import ReaderChoice
 from i2ikd_mri.readers import candidates, stem
-from i2ikd_mri.split_names import refuse_hidden_splits, split_folders
+from i2ikd_mri.split_names import holds_labels, refuse_hidden_splits, split_folders
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
 from i2ikd_mri.stacks import SelectedStack, in_order, is_picture, is_stack
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
@@ -104,6 +105,7 @@ class FolderDataset:
         self._empty = empty
         self._facts = FileFacts(self.root)
         self.listings: dict[Path, Listing] = {}
+        self._division = ""
         self._entries: dict[str, list[Entry]] | None = None
         self._volumes: dict[str, list[PreparedVolume]] = {}
 
@@ -177,6 +179,26 @@ class FolderDataset:
         """
         return {"files": self._digest("test")}
 
+    def file_summary(self) -> FileSummary:
+        """Return the number of files by format, the division into splits, and what was passed over.
+
+        Raises:
+            UserError: the folder is missing, empty or ambiguous.
+        """
+        splits = self._all_entries()
+        files = [path for entries in splits.values() for entry in entries for path in entry.files()]
+        formats = Counter(path.name[len(stem(path.name)) :].lower() for path in files)
+        reasons: dict[str, list[str]] = {}
+        for listing in self.listings.values():
+            for reason, paths in listing.passed_over.items():
+                reasons.setdefault(reason, []).extend(path.relative_to(self.root).as_posix() for path in paths)
+        limits = "".join(f"; the first {number} of {split}" for split, number in self._limits.items())
+        return FileSummary(
+            dict(formats.most_common()),
+            self._division + limits,
+            [PassedOver(reason, len(paths), paths[0]) for reason, paths in sorted(reasons.items())],
+        )
+
     def _digest(self, *splits: Split) -> str:
         lines = []
         for split in splits:
@@ -213,7 +235,24 @@ class FolderDataset:
         self._check(found)
         if self._repeated_names == "refuse":
             refuse_same_files(found, self.root)
-        return hold_out(found, self._hold_out, self._subject, self.root) if found else {}
+        if not found:
+            return {}
+        self._pass_over_beside(folders.values())
+        divided = hold_out(found, self._hold_out, self._subject, self.root)
+        named = [f"{split} is {folder.relative_to(self.root).as_posix()}/" for split, folder in folders.items()]
+        held = [f"{split} is held out by subject" for split in divided if split not in found]
+        self._division = "divided by folder: " + ", ".join([*named, *held])
+        return divided
+
+    def _pass_over_beside(self, folders: Iterable[Path]) -> None:
+        """Record what is in ``root`` beside the split folders."""
+        beside = Listing()
+        tops = {folder.relative_to(self.root).parts[0] for folder in folders}
+        for path in sorted(self.root.iterdir()):
+            if path.name not in tops:
+                labels = path.is_dir() and holds_labels(path.name)
+                beside.pass_over(path, LABELS if labels else "beside the folders of the splits")
+        self.listings[self.root] = beside
 
     def _by_subject(self) -> dict[str, list[Entry]]:
         """List the volumes of a folder without split folders, and divide them by subject."""
@@ -221,6 +260,8 @@ class FolderDataset:
         if self._folders is None:
             refuse_hidden_splits(self.root, [entry.path for entry in found])
         self._check({"": found})
+        shares = "/".join(f"{share:g}" for share in self._fractions)
+        self._division = f"no split folders: divided by subject, {shares} for train/val/test"
         return divide(found, self._fractions, self._subject, self.root)
 
     def _check(self, found: Mapping[str, Sequence[Entry]]) -> None:

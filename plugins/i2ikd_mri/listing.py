@@ -17,6 +17,9 @@ ALL_FILES = "**/*"
 NO_SUFFIX = "no suffix of the reader"
 """Reason of files that no reader of the dataset reads."""
 
+LABELS = "labels or derived data by the folder's name"
+"""Reason of folders whose names state that their files are not images."""
+
 
 @dataclass
 class Listing:
@@ -43,7 +46,7 @@ class Listing:
 def list_files(folder: Path, include: Sequence[str], suffixes: tuple[str, ...]) -> Listing:
     """List the files below a folder; symbolic links are followed.
 
-    Folders of labels and derived data are passed over if ``include`` is ``ALL_FILES``.
+    Folders of labels and derived data are passed over, unless a pattern contains the folder's name.
 
     Args:
         folder: the folder.
@@ -56,8 +59,8 @@ def list_files(folder: Path, include: Sequence[str], suffixes: tuple[str, ...]) 
     """
     listing = Listing()
     patterns = [_compiled(pattern) for pattern in include]
-    by_default = list(include) == [ALL_FILES]
-    for path in _walk(folder, (os.path.realpath(folder),), listing, by_default):
+    stated = frozenset(part for pattern in include for part in pattern.split("/"))
+    for path in _walk(folder, (os.path.realpath(folder),), listing, stated):
         name = path.relative_to(folder).as_posix()
         if not any(pattern.fullmatch(name) for pattern in patterns):
             listing.pass_over(path, f"not selected by include = {list(include) if len(include) > 1 else include[0]!r}")
@@ -76,14 +79,14 @@ def list_files(folder: Path, include: Sequence[str], suffixes: tuple[str, ...]) 
     return listing
 
 
-def _walk(folder: Path, above: tuple[str, ...], listing: Listing, by_default: bool) -> Iterator[Path]:
+def _walk(folder: Path, above: tuple[str, ...], listing: Listing, stated: frozenset[str]) -> Iterator[Path]:
     """Yield everything below a folder that is no folder.
 
     Args:
         folder: the folder.
         above: real paths of the folder and of those above it, to detect links that form a loop.
         listing: receives the folders that are passed over.
-        by_default: whether folders of labels are passed over.
+        stated: names of folders that are listed although they hold labels.
     """
     try:
         with os.scandir(folder) as entries:
@@ -98,12 +101,12 @@ def _walk(folder: Path, above: tuple[str, ...], listing: Listing, by_default: bo
             listing.pass_over(path, "hidden")
         elif not path.is_dir():
             yield path
-        elif by_default and holds_labels(path.name):
-            listing.pass_over(path, "labels or derived data by the folder's name")
+        elif holds_labels(path.name) and path.name not in stated:
+            listing.pass_over(path, LABELS)
         elif (real := os.path.realpath(path)) in above:
             listing.pass_over(path, "link to a folder above it")
         else:
-            yield from _walk(path, (*above, real), listing, by_default)
+            yield from _walk(path, (*above, real), listing, stated)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

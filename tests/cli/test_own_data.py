@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,65 @@ class TestChangedFiles:
         np.save(data / "TEST" / "s2.npy", stack)
         assert call().code == 0
         assert {row["slice"] for row in records(tmp_path / "out")} == {"0", "2"}
+
+
+class TestInventory:
+    @pytest.fixture
+    def lines(self, data: Path) -> list[str]:
+        stack = np.load(data / "TRAIN" / "s0.npy") * 50
+        stack[0] = 0
+        np.save(data / "TRAIN" / "s0.npy", stack)
+        for name in ("TRAIN/Thumbs.db", "TRAIN/.hidden", "notes.txt"):
+            (data / name).write_text("")
+        save(data / "labels" / "s0.npy", 3)
+        train, test = (
+            np.concatenate([np.load(f) for f in (data / split).glob("*.npy")]) for split in ("TRAIN", "TEST")
+        )
+        return [
+            f"train: 2 subjects, 2 volumes, 5 slices; 16 x 12; real; values 0..{train.max():.4g}; 1 slice left out: "
+            "all zero",
+            f"test: 1 subject, 1 volume, 3 slices; 16 x 12; real; values {test.min():.4g}..{test.max():.4g}",
+            "files: 4 .npy; divided by folder: train is TRAIN/, val is VAL/, test is TEST/",
+            "passed over: 1 (beside the folders of the splits), e.g. notes.txt",
+            "passed over: 1 (hidden), e.g. TRAIN/.hidden",
+            "passed over: 1 (labels or derived data by the folder's name), e.g. labels",
+            "passed over: 1 (no suffix of the reader), e.g. TRAIN/Thumbs.db",
+        ]
+
+    def test_data_prints_it_alone(
+        self, i2ikd: Any, tiny_file: Path, data: Path, tmp_path: Path, lines: list[str]
+    ) -> None:
+        dataset = f"task.dataset={{name='folder', root='{data}'}}"
+        before = sorted(tmp_path.rglob("*"))
+        printed = i2ikd("data", tiny_file, "-o", dataset)
+        assert printed.code == 0, printed.err
+        shown = printed.out.splitlines()
+        assert shown[:1] + shown[2:] == lines
+        document = json.loads(i2ikd("data", tiny_file, "-o", dataset, "--json").out)
+        assert document["splits"][0]["left_out"] == 1
+        assert document["files"]["passed_over"][1] == {"reason": "hidden", "count": 1, "example": "TRAIN/.hidden"}
+        assert sorted(tmp_path.rglob("*")) == before, "nothing is written"
+
+    @pytest.mark.parametrize("command", [("compare", *ARMS), ("train",), ("distill", "--arm", "student")])
+    def test_training_commands_print_it_first(
+        self, command: tuple[str, ...], i2ikd: Any, tiny_file: Path, data: Path, tmp_path: Path, lines: list[str]
+    ) -> None:
+        dataset = f"task.dataset={{name='folder', root='{data}'}}"
+        name, *options = command
+        done = i2ikd(name, tiny_file, "--out", tmp_path / "out", *options, "-o", dataset)
+        assert done.code == 0, done.err
+        shown = done.out.splitlines()
+        assert shown[:1] + shown[2 : len(lines) + 1] == lines
+
+    def test_simulated_data_has_no_files(self, i2ikd: Any, tiny_file: Path) -> None:
+        lines = i2ikd("data", tiny_file).out.splitlines()
+        assert [line.split(";")[:2] for line in lines] == [
+            ["train: 2 subjects, 2 volumes, 4 slices", " 32 x 32"],
+            ["val: 1 subject, 1 volume, 2 slices", " 32 x 32"],
+            ["test: 2 subjects, 2 volumes, 4 slices", " 32 x 32"],
+        ]
+
+    def test_an_ambiguous_folder_is_refused(self, i2ikd: Any, tiny_file: Path, data: Path) -> None:
+        save(data / "TRAIN2" / "x.npy", 5)
+        error = i2ikd("data", tiny_file, "-o", f"task.dataset={{name='folder', root='{data}'}}").error
+        assert 'set splits = { train = ["TRAIN"]' in error

@@ -1,8 +1,7 @@
-"""FolderDataset: layouts, division by subject, scaling, resampling, identity."""
+"""FolderDataset: layouts, division by subject, scaling, resampling."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -342,62 +341,6 @@ class TestPrepared:
         expected = np.fft.ifft(np.fft.ifftshift(spectrum, axes=0), axis=0).real * 4 / 6
         np.testing.assert_allclose(volume[1]["image"], expected, atol=1e-5)
         assert volume[1]["image"].dtype == np.float32
-
-
-class TestIdentity:
-    def test_it_is_json_without_paths_and_depends_on_the_data(self, root: Path, tmp_path: Path) -> None:
-        first = FolderDataset(root, size=(4, 5), reader="kdmri-hdf5").identity()
-        assert json.loads(json.dumps(first)) == first
-        assert str(tmp_path) not in json.dumps(first)
-        remote = tmp_path / "copy"
-        remote.mkdir()
-        for split in ("train", "val", "test"):
-            shutil.copytree(root / split, remote / split)
-        assert FolderDataset(remote, size=(4, 5), reader="kdmri-hdf5").identity() == first
-        write(remote / "val" / "s9.h5")
-        assert FolderDataset(remote, size=(4, 5), reader="kdmri-hdf5").identity() != first
-
-    def test_it_depends_on_the_content_of_training_files_and_not_of_test_files(self, root: Path) -> None:
-        before = FolderDataset(root)
-        identity, of_test = before.identity(), before.test_identity()
-        write(root / "test" / "s4.h5", STACK[::-1])
-        assert FolderDataset(root).identity() == identity
-        assert FolderDataset(root).test_identity() != of_test
-        for split in ("train", "val"):
-            path = next((root / split).glob("*.h5"))
-            kept = path.read_bytes()
-            write(path, STACK[::-1])
-            assert path.stat().st_size == len(kept)
-            assert FolderDataset(root).identity() != identity
-            path.write_bytes(kept)
-            assert FolderDataset(root).identity() == identity
-
-    def test_a_limit_of_test_volumes_is_part_of_the_test_identity_alone(self, root: Path) -> None:
-        full, limited = FolderDataset(root), FolderDataset(root, volumes={"test": 1})
-        assert full.identity() == limited.identity()
-        assert full.test_identity() != limited.test_identity()
-
-    def test_every_option_that_changes_samples_changes_it(self, root: Path) -> None:
-        options: list[dict[str, Any]] = [
-            {},
-            {"size": (4, 5)},
-            {"normalise": "none"},
-            {"reader": {"name": "kdmri-hdf5", "acceleration": 4}},
-            {"slices": SliceChoice(step=2)},
-            {"volumes": {"train": 1}},
-            {"include": "s[1-5].h5"},
-            {"empty": "refuse"},
-            {"splits": {"val": ["test"], "test": ["val"]}},
-        ]
-        calls = [json.dumps(FolderDataset(root, **o).identity(), sort_keys=True) for o in options]
-        assert len(set(calls)) == len(options)
-
-    def test_it_depends_on_the_content_of_each_slice_file(self, tmp_path: Path) -> None:
-        (tmp_path / "train" / "anna").mkdir(parents=True)
-        (tmp_path / "train" / "anna" / "1.png").write_bytes(b"12")
-        before = FolderDataset(tmp_path).identity()
-        (tmp_path / "train" / "anna" / "1.png").write_bytes(b"13")
-        assert FolderDataset(tmp_path).identity() != before
 
 
 REAL = os.environ.get("I2IKD_TEST_DATA")

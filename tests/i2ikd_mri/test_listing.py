@@ -119,6 +119,12 @@ class TestPatterns:
             "labels or derived data by the folder's name": ["derivatives"],
         }
 
+    def test_folders_of_labels_are_read_where_a_pattern_names_them(self, tmp_path: Path) -> None:
+        for name in ("a.npy", "masks/b.npy"):
+            write(tmp_path / name)
+        for pattern, expected in (("**/*.npy", ["a.npy"]), ("masks/*", ["b.npy"])):
+            assert [path.name for path in list_files(tmp_path, [pattern], (".npy",)).files] == expected
+
 
 class TestAmbiguities:
     def test_two_files_of_one_stem_are_refused(self, tmp_path: Path) -> None:
