@@ -97,7 +97,7 @@ def open_session(
             claim(out, experiment)
         group.barrier()
         if group.is_main:
-            for line in graph.context.task.inventory().lines():
+            for line in graph.context.inventory.lines():
                 log(line)
         for line in notes:
             log(line)

@@ -16,6 +16,7 @@ from i2ikd.engine.precision import Precision, resolve_precision
 from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
 from i2ikd.engine.store import RunFolder, Store
 from i2ikd.errors import UserError, nearest
+from i2ikd.inventory import Inventory
 from i2ikd.registry import Registry
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
@@ -125,6 +126,11 @@ class ExperimentContext:
     def identity(self) -> dict[str, Any]:
         """What the samples depend on, JSON-able."""
         return {"name": self.experiment.task.name, **self.task.identity()}
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What the data holds."""
+        return self.task.inventory()
 
     @cached_property
     def test_identity(self) -> dict[str, Any]:

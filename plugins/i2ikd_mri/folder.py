@@ -69,6 +69,8 @@ class FolderDataset:
         empty: ``skip`` leaves out selected slices that are all zero, and counts them; ``refuse`` raises an error when
             such a slice is used. To skip, every volume is read once, before training; what was found is kept in the
             user's cache while the file is unchanged.
+        conventions: ``check`` refuses volumes whose axes look swapped, and k-space that is read as image; ``trust``
+            accepts them.
 
     Raises:
         UserError: ``subject`` is no regular expression, or ``include`` leaves the folder.
@@ -89,6 +91,7 @@ class FolderDataset:
         slices: SliceChoice | None = None,
         volumes: dict[Split, PositiveInt] | None = None,
         empty: Literal["skip", "refuse"] = "skip",
+        conventions: Literal["check", "trust"] = "check",
     ) -> None:
         self.root = Path(root).expanduser()
         self._choice = ReaderChoice(reader)
@@ -103,6 +106,7 @@ class FolderDataset:
         self._slices = slices or SliceChoice()
         self._limits = volumes or {}
         self._empty = empty
+        self._check_conventions = conventions == "check"
         self._facts = FileFacts(self.root)
         self.listings: dict[Path, Listing] = {}
         self._division = ""
@@ -151,7 +155,8 @@ class FolderDataset:
             known = " ".join(self._choice.suffixes)
             raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
         name = path.name if path.is_dir() else stem(path.name)
-        return PreparedVolume(self._choice.of(path)(path), name, self._size, self._normalise)
+        stored = self._choice.of(path)(path)
+        return PreparedVolume(stored, name, self._size, self._normalise, check_conventions=self._check_conventions)
 
     def identity(self) -> dict[str, object]:
         """Return the options and a digest of the content of the training and validation files.
@@ -308,7 +313,9 @@ class FolderDataset:
         options = [kind, self._choice.table, self._normalise, self._slices.model_dump()]
         known = _Known(self._facts, f"intensities {json.dumps(options, sort_keys=True)}", entry.files())
         skip = self._empty == "skip"
-        return PreparedVolume(stored, name, self._size, self._normalise, self._slices, subject, skip, known)
+        return PreparedVolume(
+            stored, name, self._size, self._normalise, self._slices, subject, skip, known, self._check_conventions
+        )
 
     def _named(self, entry: Entry) -> tuple[str, str]:
         """Return name and subject of a volume."""

@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from i2ikd import UserError
+from i2ikd_mri.conventions import resembles_kspace
 
 NEGATIVE_SHARE = 0.05
 """Accepted magnitude of negative values as a share of the maximum: ringing of an interpolation, noise around 0."""
+
+_COMPARED = 5
+"""Number of images of a volume that are compared with a k-space, which takes a Fourier transform each."""
 
 
 class Intensities:
@@ -25,6 +29,8 @@ class Intensities:
         empty: numbers of the selected slices whose image, or k-space, is all zero.
         sizes: (height, width) of the selected slices, each once.
         types: ``real`` or ``complex`` of the images of the selected slices, each once.
+        images: number of images that are compared with a k-space: the first selected ones that are not all zero.
+        resembling: number of these that resemble a k-space.
     """
 
     def __init__(self) -> None:
@@ -33,6 +39,7 @@ class Intensities:
         self.empty: list[int] = []
         self.sizes: list[tuple[int, int]] = []
         self.types: list[str] = []
+        self.resembling = self.images = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return all attributes as JSON values; infinities are left to the ``json`` module."""
@@ -71,6 +78,10 @@ class Intensities:
         signals = [fields[name] for name in ("image", "kspace") if name in fields]
         if any(not values.any() for values in signals):
             self.empty.append(number)
+        image = fields.get("image")
+        if image is not None and self.images < _COMPARED and image.any():
+            self.images += 1
+            self.resembling += resembles_kspace(image)
         for values in signals[:1]:
             size = (int(values.shape[0]), int(values.shape[1]))
             kind = "complex" if values.dtype.kind == "c" else "real"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.source import Volume
+from i2ikd_mri.conventions import refuse_implausible_axes, refuse_kspace
 from i2ikd_mri.intensities import Intensities
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.resample import resample_slice
@@ -78,6 +79,7 @@ class PreparedVolume:
         subject: subject of the volume; ``None``: its name.
         skip_empty: whether selected slices that are all zero are left out; the volume is read for its length then.
         known: loads and keeps the result of reading the whole volume, to read it once only.
+        check_conventions: whether a volume is refused whose axes look swapped, or whose images look like k-space.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class PreparedVolume:
         subject: str | None = None,
         skip_empty: bool = False,
         known: KnownIntensities | None = None,
+        check_conventions: bool = False,
     ) -> None:
         self.stored = volume
         self.name = name
@@ -99,6 +102,7 @@ class PreparedVolume:
         self._slices = slices or SliceChoice()
         self._skip_empty = skip_empty
         self._known = known
+        self._check_conventions = check_conventions
         self._intensities: Intensities | None = None
         self._numbers: Sequence[int] | None = None
         self._scale = 0.0
@@ -137,10 +141,17 @@ class PreparedVolume:
             read = found is None
             found = self._read_all() if found is None else found
             found.check(self.name)
+            if self._check_conventions:
+                self._refuse_other_conventions(found)
             if read and self._known is not None:
                 self._known.keep(found)
             self._intensities = found
         return self._intensities
+
+    def _refuse_other_conventions(self, found: Intensities) -> None:
+        refuse_implausible_axes(found.sizes, len(self.stored), f"volume {self.name!r}")
+        if 2 * found.resembling > found.images:
+            refuse_kspace(f"volume {self.name!r}")
 
     @property
     def size_after(self) -> Sequence[tuple[int, int]]:
