@@ -161,7 +161,8 @@ class FolderDataset:
     def identity(self) -> dict[str, object]:
         """Return the options and a digest of the content of the training and validation files.
 
-        Both are part of the digest of every run. Names are included without the paths of the split folders.
+        Both are part of the digest of every run. Names of volumes are included without the paths of the split folders,
+        and subjects are not: they change statistics and no weights.
 
         Raises:
             UserError: the folder is missing, empty or ambiguous, or a file cannot be read.
@@ -208,7 +209,7 @@ class FolderDataset:
         lines = []
         for split in splits:
             for entry in self._all_entries().get(split, [])[: self._limits.get(split)]:
-                lines.append(f"{split}\t{'/'.join(self._named(entry))}\t{self._facts.digest(entry.files())}\n")
+                lines.append(f"{split}\t{self._named(entry)[0]}\t{self._facts.digest(entry.files())}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _members(self, split: str) -> list[Entry]:

@@ -80,9 +80,9 @@ def test_two_folders_of_one_split_are_refused_with_a_line_that_works(tmp_path: P
 
 
 def test_a_folder_that_may_be_a_split_is_refused_with_a_line_that_works(tmp_path: Path) -> None:
-    fill(tmp_path, {"trainees": ["a"], "val": ["c"], "test": ["d"]})
+    fill(tmp_path, {"trainimgs": ["a"], "val": ["c"], "test": ["d"]})
     message = refusal(tmp_path)
-    assert "got 'trainees', which may be one" in message
+    assert "got 'trainimgs', which may be one" in message
     assert names(tmp_path, "train", **remedy(message)) == ["a"]
 
 
