@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from i2ikd.callback import Callback, NullCallback
     from i2ikd.components import create, get, list_components
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
+    from i2ikd.inventory import FileSummary, Inventory, PassedOver, SplitInventory
     from i2ikd.loss_precision import at_least_float32, full_precision
     from i2ikd.metric import Metric
     from i2ikd.natural_order import natural_key
@@ -35,6 +36,7 @@ _MODULES = {
     "callback": ("Callback", "NullCallback"),
     "components": ("create", "get", "list_components"),
     "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
+    "inventory": ("FileSummary", "Inventory", "PassedOver", "SplitInventory"),
     "loss_precision": ("at_least_float32", "full_precision"),
     "metric": ("Metric",),
     "natural_order": ("natural_key",),
@@ -51,12 +53,12 @@ _MODULES = {
 _MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Batch", "BoundedCache", "Callback", "DistillResult", "Distiller", "Features", "Knowledge", "Loss", "Metric",
-    "NullCallback", "Objective", "ObjectiveContext", "Reader", "Reference", "Registry", "Sample", "SampleDataset",
-    "SampleKey", "Stage", "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs",
-    "TeacherRequest", "Term", "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule",
-    "at_least_float32", "create", "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl",
-    "list_components", "load", "natural_key",
+    "Batch", "BoundedCache", "Callback", "DistillResult", "Distiller", "Features", "FileSummary", "Inventory",
+    "Knowledge", "Loss", "Metric", "NullCallback", "Objective", "ObjectiveContext", "PassedOver", "Reader",
+    "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "SplitInventory", "Stage", "Start", "Student",
+    "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term", "Transform",
+    "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "create", "default_registry",
+    "distill", "eval_mode", "full_precision", "get", "hookimpl", "list_components", "load", "natural_key",
 ]  # fmt: skip
 
 

@@ -13,8 +13,9 @@ import numpy as np
 class Volume(Protocol):
     """Stack of slices of one subject, read slice by slice.
 
-    A volume may have a further attribute ``subject: str``, the subject it belongs to; without it, its name is its
-    subject.
+    A volume may have further attributes: ``subject: str``, the subject it belongs to; without it, its name is its
+    subject. ``numbers: Sequence[int]``, the number of each slice in the file, for messages and records; without it, the
+    index.
 
     Attributes:
         name: name of the volume, unique among the volumes of its subject.
@@ -54,7 +55,11 @@ class Reader(Protocol):
 
 
 class VolumeSource(Protocol):
-    """Volumes of a dataset, divided into splits; all volumes of a subject are in one split."""
+    """Volumes of a dataset, divided into splits; all volumes of a subject are in one split.
+
+    A source may have a further method ``test_identity()``: the JSON values that the test volumes alone depend on, which
+    ``identity`` then lacks. Changed test data is scored again without training again.
+    """
 
     def volumes(self, split: str) -> Sequence[Volume]:
         """Return the volumes of a split.

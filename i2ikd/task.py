@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from i2ikd.errors import UserError
+from i2ikd.inventory import Inventory, summarise_split
 from i2ikd.sample import Batch, Sample, SampleKey
 
 
@@ -85,6 +86,14 @@ class Task(ABC):
     def identity(self) -> dict[str, Any]:
         """Return the JSON values that the samples depend on, without paths; part of the digest of every run."""
 
+    def test_identity(self) -> dict[str, Any]:
+        """Return the JSON values that only the test samples depend on, without paths.
+
+        They are part of the validity of scores: a changed test file is scored again, without training again. By default
+        none: ``identity`` then includes the test samples.
+        """
+        return {}
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the training loss, a scalar: by default the mean absolute error.
 
@@ -127,6 +136,25 @@ class Task(ABC):
     def describe(self) -> dict[str, str]:
         """Return properties of the data, text by label, for the head of a table (measured acceleration, size, ...)."""
         return {}
+
+    def inventory(self) -> Inventory:
+        """Return what the data holds, for the user to verify before training.
+
+        The default is derived from the samples: sizes and values are those of the target, or of the input without one,
+        of the first, middle and last slice of each split. Tasks that read files add the files.
+
+        Raises:
+            UserError: data is missing, ambiguous or invalid.
+        """
+        splits = []
+        for split in ("train", "val", "test"):
+            dataset = self.dataset(split)
+            chosen = sorted({0, len(dataset) // 2, len(dataset) - 1}) if len(dataset) else []
+            samples = [dataset[index] for index in chosen]
+            images = [(s.input if s.target is None else s.target).detach().cpu().numpy() for s in samples]
+            inspected = len({(sample.key.subject, sample.key.volume) for sample in samples})
+            splits.append(summarise_split(split, dataset.keys, images, inspected))
+        return Inventory(splits)
 
     def network_options(self) -> dict[str, Any]:
         """Return options that all networks of the task share, by name (``{"mode": "real"}``).

@@ -96,6 +96,7 @@ def register_commands(register: Register) -> None:
     for name, summary in (
         ("demo", "run a complete comparison on simulated data, in a few minutes"),
         ("init", "write a commented example experiment"),
+        ("data", "print what the data of an experiment holds, and what was passed over"),
         ("train", "train the teacher of an experiment"),
         ("distill", "train one arm, and its teacher if it is missing"),
         ("evaluate", "score a trained network on a split"),

@@ -96,6 +96,9 @@ def open_session(
             resources.enter_context(locked(out))
             claim(out, experiment)
         group.barrier()
+        if group.is_main:
+            for line in graph.context.inventory.lines():
+                log(line)
         for line in notes:
             log(line)
         registry = graph.context.registry

@@ -20,6 +20,7 @@ from i2ikd.engine.start import frozen_parameters, trained_parameters
 from i2ikd.engine.start_weights import set_start_weights
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.data_checks import check_data
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.networks import blank_input
 from i2ikd.network import apply
@@ -56,6 +57,7 @@ def check(graph: RunGraph, arms: Sequence[Arm]) -> None:
     for split in _SPLITS:
         if len(context.dataset(split)) == 0:
             raise UserError(f"the split {split!r} has no slices")
+    check_data(context)
     examples = [next(iter(ordered(context.dataset(split), 2))) for split in _SPLITS]
     seed = context.experiment.seeds[0]
     run = graph.teacher_run(seed)

@@ -16,9 +16,27 @@ from i2ikd.engine.precision import Precision, resolve_precision
 from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
 from i2ikd.engine.store import RunFolder, Store
 from i2ikd.errors import UserError, nearest
+from i2ikd.inventory import Inventory
 from i2ikd.registry import Registry
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
+
+
+def create_task(experiment: Experiment, registry: Registry) -> Task:
+    """Create the task of an experiment; no data is read.
+
+    Args:
+        experiment: as read from TOML.
+        registry: of all components.
+
+    Raises:
+        UserError: the task does not exist, or its options are wrong.
+    """
+    section = experiment.task
+    task = registry.create("task", section.name, section.options, where=f"task {section.name!r}")
+    if not isinstance(task, Task):
+        raise UserError(f"task {section.name!r}: expected an i2ikd.Task, got {type(task).__name__}")
+    return task
 
 
 class ExperimentContext:
@@ -48,7 +66,7 @@ class ExperimentContext:
         self.experiment = experiment
         self.registry = registry
         self.store = Store(out, writes=group.is_main)
-        self.task = self._create_task()
+        self.task = create_task(experiment, registry)
         self.training = experiment.training
         self._check_augmentations()
         self._remote = remote
@@ -58,13 +76,6 @@ class ExperimentContext:
         self.precision = self._resolve_precision()
         self._datasets: dict[str, SampleDataset] = {}
         self._validation = CachedBatches(lambda: ordered(self.dataset("val"), self.training.batch))
-
-    def _create_task(self) -> Task:
-        section = self.experiment.task
-        task = self.registry.create("task", section.name, section.options, where=f"task {section.name!r}")
-        if not isinstance(task, Task):
-            raise UserError(f"task {section.name!r}: expected an i2ikd.Task, got {type(task).__name__}")
-        return task
 
     def _check_augmentations(self) -> None:
         for name in self.training.augmentations:
@@ -115,6 +126,16 @@ class ExperimentContext:
     def identity(self) -> dict[str, Any]:
         """What the samples depend on, JSON-able."""
         return {"name": self.experiment.task.name, **self.task.identity()}
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What the data holds."""
+        return self.task.inventory()
+
+    @cached_property
+    def test_identity(self) -> dict[str, Any]:
+        """What the test samples depend on beside ``identity``, JSON-able."""
+        return self.task.test_identity()
 
     def validation(self) -> Iterable[Batch]:
         """Return the validation batches, in order, collated once."""

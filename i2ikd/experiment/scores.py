@@ -113,6 +113,7 @@ class Scorer:
         return {
             "format": _FORMAT,
             "task": digest(context.identity),
+            "test data": digest(context.test_identity),
             "keys": digest([list(key) for key in context.dataset(_SPLIT).keys]),
             "metrics": sorted(self._metrics),
             "split": _SPLIT,

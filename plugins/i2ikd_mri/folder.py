@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
+import json
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from i2ikd import Registry, UserError, default_registry
+from i2ikd import FileSummary, PassedOver, Registry, UserError, Volume, default_registry
 from i2ikd.errors import nearest
 from i2ikd.natural_order import natural_key
-from i2ikd.source import Reader
-from i2ikd_mri.readers import SUFFIXES, candidates, known_suffixes, refused_by_all, stem
-from i2ikd_mri.readers.image import STACKED
+from i2ikd_mri.ambiguities import (
+    refuse_common_stems,
+    refuse_equal_names,
+    refuse_same_files,
+    refuse_several_formats,
+    refuse_several_images,
+)
+from i2ikd_mri.file_facts import FileFacts
+from i2ikd_mri.intensities import Intensities
+from i2ikd_mri.listing import ALL_FILES, LABELS, NO_SUFFIX, Listing, list_files
+from i2ikd_mri.reader_choice import ReaderChoice
+from i2ikd_mri.readers import candidates, stem
+from i2ikd_mri.split_names import holds_labels, refuse_hidden_splits, split_folders
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
+from i2ikd_mri.stacks import SelectedStack, in_order, is_picture, is_series, is_stack, refuse_part_of_series
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
-
-_FOLDERS: dict[Split, list[str]] = {"train": ["train"], "val": ["val", "validation"], "test": ["test"]}
 
 
 class FolderDataset:
     r"""Volumes in the files below ``root``; only file names are read before the first slice.
 
-    ``root`` holds a folder for each split, with files at any depth, or files without split folders, which are divided
-    by subject. In a subfolder of a split's folder, the PNG and TIFF files are the slices of one volume; any other file
-    is a volume. Hidden files and files without a suffix of a reader are ignored.
+    ``root`` holds a folder for each split, recognised by the words of its name (``train``, ``Training``, ``val_set``,
+    ``imagesTs``), with files at any depth, or files without split folders, which are divided by subject. In a subfolder
+    of a split's folder, the PNG and TIFF files are the slices of one volume; any other file is a volume. Symbolic links
+    are followed. Hidden files, files without a suffix of a reader, and folders of labels and derived data are passed
+    over and counted. What is ambiguous is refused, with the option that resolves it.
 
     Args:
         root: path of the folder; ``~`` is expanded.
@@ -38,20 +49,28 @@ class FolderDataset:
         size: (height, width) in pixels that slices are resampled to through k-space; ``None``: the stored size.
         normalise: ``volume`` divides a volume by its largest magnitude (of the fully sampled image), so that values are
             in 0..1; ``none`` keeps the stored values.
-        splits: names of the folder of each split, tried in order; they replace the default names of that split.
+        splits: names of the folder of each split, tried in order, which replace the recognition for that split; ``{}``:
+            ``root`` has no split folders, whatever its folders are named.
         fractions: shares of the subjects for train, val and test where ``root`` has no folder for any split; they sum
             to 1.
         hold_out: share, 0..1, of the subjects of the preceding split (train, val) that a split without a folder (val,
             test) receives. 0: none, so that such a split raises an error. KD-MRI's data has no test folder: 0.5 moves
             half of its validation subjects to the test split. Without effect where every split has a folder.
         subject: regular expression that matches the subject in the name of a volume, its path below the split's folder
-            (``patient\d+``). ``None``, or no match: the first part of the path. A subject is in one split only, and
-            statistics resample subjects, each with all of its volumes.
+            (``patient\d+``). ``None``, or no match: the first part of the path; without the option, names that seem to
+            be parts of one subject (``patient01_slice000``) are refused. A subject is in one split only, and statistics
+            resample subjects, each with all of its volumes.
         repeated_names: ``refuse`` raises an error for a volume name that is in two splits; ``distinct`` treats the two
             volumes as different subjects.
-        include: glob pattern of files below a split's folder (``acc_4x/*``).
+        include: glob pattern of files below a split's folder (``acc_4x/*``), whose files have to be of one format and
+            one kind of image a subject; or a list of patterns, which states that all of their files are wanted.
         slices: selection of slices of each volume.
         volumes: greatest number of volumes of a split, the first by name, for quick runs.
+        empty: ``skip`` leaves out selected slices that are all zero, and counts them; ``refuse`` raises an error when
+            such a slice is used. To skip, every volume is read once, before training; what was found is kept in the
+            user's cache while the file is unchanged.
+        conventions: ``check`` refuses volumes whose axes look swapped, and k-space that is read as image; ``trust``
+            accepts them.
         registry: contains the readers; ``None``: the default registry of the process.
 
     Raises:
@@ -69,25 +88,31 @@ class FolderDataset:
         hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         subject: str | None = None,
         repeated_names: Literal["refuse", "distinct"] = "refuse",
-        include: str = "**/*",
+        include: str | list[str] = ALL_FILES,
         slices: SliceChoice | None = None,
         volumes: dict[Split, PositiveInt] | None = None,
+        empty: Literal["skip", "refuse"] = "skip",
+        conventions: Literal["check", "trust"] = "check",
         registry: Registry | None = None,
     ) -> None:
         self._registry = default_registry() if registry is None else registry
         self.root = Path(root).expanduser()
-        self._reader = {"name": reader} if isinstance(reader, str) else reader
+        self._choice = ReaderChoice(reader, self._registry)
         self._size = size
         self._normalise = normalise
-        self._folders = {**_FOLDERS, **(splits or {})}
+        self._folders = splits
         self._fractions = fractions
         self._hold_out = hold_out
         self._subject = _checked_expression(subject)
         self._repeated_names = repeated_names
-        self._include = _checked_pattern(include)
+        self._include = _checked_patterns(include)
         self._slices = slices or SliceChoice()
         self._limits = volumes or {}
-        self._readers: dict[str, Reader] = {}
+        self._empty = empty
+        self._check_conventions = conventions == "check"
+        self._facts = FileFacts(self.root)
+        self.listings: dict[Path, Listing] = {}
+        self._division = ""
         self._entries: dict[str, list[Entry]] | None = None
         self._volumes: dict[str, list[PreparedVolume]] = {}
 
@@ -108,13 +133,17 @@ class FolderDataset:
         """Whether ``open`` accepts a path.
 
         Args:
-            path: a file, accepted by its suffix, or a folder, accepted if it holds PNG and TIFF files only.
+            path: a file, accepted by its suffix, or a folder, accepted if it is one volume: it holds PNG and TIFF files
+                of one kind of name, or DICOM files, and nothing else that can be read.
+
+        Raises:
+            UserError: several pictures are beside files of another format, or beside folders with files that can be
+                read.
         """
         if path.is_dir():
-            files = [file for file in path.iterdir() if not file.name.startswith(".")]
-            pictures = [file for file in files if file.is_file() and file.suffix.lower() in self._stacked()]
-            return 0 < len(pictures) == len(files)
-        return path.is_file() and path.name.lower().endswith(self._suffixes())
+            suffixes = self._choice.suffixes
+            return bool(self._choice.stacked) and (is_stack(path, suffixes, self._subject) or is_series(path, suffixes))
+        return path.is_file() and path.name.lower().endswith(self._choice.suffixes)
 
     def open(self, path: Path) -> PreparedVolume:
         """Open one file with the reader, size and scale of this dataset, and all of its slices.
@@ -126,32 +155,66 @@ class FolderDataset:
             UserError: no reader has the suffix of the file, or none can read it.
         """
         path = Path(path)
-        if self._reader is None and not path.is_dir() and not candidates(path.name, self._registry):
-            raise UserError(f"{path}: no reader for this suffix; installed readers read {' '.join(self._suffixes())}")
+        if self._choice.table is None and not path.is_dir() and not candidates(path.name, self._registry):
+            known = " ".join(self._choice.suffixes)
+            raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
         name = path.name if path.is_dir() else stem(path.name, self._registry)
-        return PreparedVolume(self._reader_of(path)(path), name, self._size, self._normalise)
+        stored = self._choice.of(path)(path)
+        return PreparedVolume(stored, name, self._size, self._normalise, check_conventions=self._check_conventions)
 
     def identity(self) -> dict[str, object]:
-        """Return the options and a digest of the relative paths and sizes of the files; part of the digest of a run.
+        """Return the options and a digest of the content of the training and validation files.
+
+        Both are part of the digest of every run. Names of volumes are included without the paths of the split folders,
+        and subjects are not: they change statistics and no weights.
 
         Raises:
-            UserError: the folder is missing or empty.
+            UserError: the folder is missing, empty or ambiguous, or a file cannot be read.
         """
-        digest = hashlib.sha256()
-        for split, entries in self._all_entries().items():
-            for entry in entries:
-                for path in entry.files():
-                    line = f"{split}\t{path.relative_to(self.root).as_posix()}\t{path.stat().st_size}\n"
-                    digest.update(line.encode())
         return {
             "dataset": "folder",
-            "files": digest.hexdigest(),
-            "reader": self._reader,
+            "files": self._digest("train", "val"),
+            "reader": self._choice.table,
             "size": list(self._size) if self._size else None,
             "normalise": self._normalise,
             "slices": self._slices.model_dump(),
-            "volumes": {split: self._limits[split] for split in sorted(self._limits)},
+            "empty": self._empty,
         }
+
+    def test_identity(self) -> dict[str, object]:
+        """Return a digest of the content of the test files, which scores depend on, and no run.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        return {"files": self._digest("test")}
+
+    def file_summary(self) -> FileSummary:
+        """Return the number of files by format, the division into splits, and what was passed over.
+
+        Raises:
+            UserError: the folder is missing, empty or ambiguous.
+        """
+        splits = self._all_entries()
+        files = [path for entries in splits.values() for entry in entries for path in entry.files()]
+        formats = Counter(path.name[len(stem(path.name)) :].lower() for path in files)
+        reasons: dict[str, list[str]] = {}
+        for listing in self.listings.values():
+            for reason, paths in listing.passed_over.items():
+                reasons.setdefault(reason, []).extend(path.relative_to(self.root).as_posix() for path in paths)
+        limits = "".join(f"; the first {number} of {split}" for split, number in self._limits.items())
+        return FileSummary(
+            dict(formats.most_common()),
+            self._division + limits,
+            [PassedOver(reason, len(paths), paths[0]) for reason, paths in sorted(reasons.items())],
+        )
+
+    def _digest(self, *splits: Split) -> str:
+        lines = []
+        for split in splits:
+            for entry in self._all_entries().get(split, [])[: self._limits.get(split)]:
+                lines.append(f"{split}\t{self._named(entry)[0]}\t{self._facts.digest(entry.files())}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _members(self, split: str) -> list[Entry]:
         if split not in SPLITS:
@@ -160,7 +223,7 @@ class FolderDataset:
         if split not in entries:
             donor = {"val": "train", "test": "val"}.get(split, "")
             remedy = f", or hold out part of {donor!r} for it with hold_out = 0.5" if donor in entries else ""
-            names = " or ".join(repr(name) for name in self._folders[split])
+            names = " or ".join(repr(name) for name in (self._folders or {}).get(split) or [split])
             raise UserError(
                 f"{self.root}: no folder for the split {split!r}; expected {names}; add it, name it with the option "
                 f"splits{remedy}"
@@ -171,122 +234,127 @@ class FolderDataset:
         if self._entries is None:
             if not self.root.is_dir():
                 raise UserError(f"{self.root}: no such folder; set the dataset option root to the folder of the data")
-            by_folder = {split: self._search(folder) for split, folder in self._split_folders().items()}
-            if by_folder:
-                entries = hold_out(by_folder, self._hold_out, self._subject, self.root)
-            else:
-                entries = divide(self._search(self.root), self._fractions, self._subject, self.root)
+            self._entries = self._by_folder(split_folders(self.root, self._folders)) or self._by_subject()
             if self._repeated_names == "refuse":
-                refuse_straddling(entries, self._subject, self.root)
-            self._entries = entries
+                refuse_straddling(self._entries, self._subject, self.root)
         return self._entries
 
-    def _split_folders(self) -> dict[str, Path]:
-        folders = {}
-        for split, names in self._folders.items():
-            existing = [self.root / name for name in names if (self.root / name).is_dir()]
-            if existing:
-                folders[str(split)] = existing[0]
-        return folders
+    def _by_folder(self, folders: Mapping[Split, Path]) -> dict[str, list[Entry]]:
+        """List the volumes of the split folders, and hold out those of splits without a folder."""
+        found = {str(split): self._search(folder) for split, folder in folders.items()}
+        self._check(found)
+        if self._repeated_names == "refuse":
+            refuse_same_files(found, self.root)
+        if not found:
+            return {}
+        self._pass_over_beside(folders.values())
+        divided = hold_out(found, self._hold_out, self._subject, self.root)
+        named = [f"{split} is {folder.relative_to(self.root).as_posix()}/" for split, folder in folders.items()]
+        held = [f"{split} is held out by subject" for split in divided if split not in found]
+        self._division = "divided by folder: " + ", ".join([*named, *held])
+        return divided
+
+    def _pass_over_beside(self, folders: Iterable[Path]) -> None:
+        """Record what is in ``root`` beside the split folders."""
+        beside = Listing()
+        tops = {folder.relative_to(self.root).parts[0] for folder in folders}
+        for path in sorted(self.root.iterdir()):
+            if path.name not in tops:
+                labels = path.is_dir() and holds_labels(path.name)
+                beside.pass_over(path, LABELS if labels else "beside the folders of the splits")
+        self.listings[self.root] = beside
+
+    def _by_subject(self) -> dict[str, list[Entry]]:
+        """List the volumes of a folder without split folders, and divide them by subject."""
+        found = self._search(self.root)
+        if self._folders is None:
+            refuse_hidden_splits(self.root, [entry.path for entry in found])
+        self._check({"": found})
+        shares = "/".join(f"{share:g}" for share in self._fractions)
+        self._division = f"no split folders: divided by subject, {shares} for train/val/test"
+        return divide(found, self._fractions, self._subject, self.root)
+
+    def _check(self, found: Mapping[str, Sequence[Entry]]) -> None:
+        """Refuse what is ambiguous; a list of patterns states that all of their files are wanted."""
+        if isinstance(self._include, str):
+            refuse_several_formats(found, self.root)
+            refuse_several_images(found, self._subject, self.root)
+        if self._subject is None:
+            refuse_common_stems(found, self.root)
 
     def _search(self, folder: Path) -> list[Entry]:
         """List the volumes below a folder in natural order of their names."""
-        suffixes = self._suffixes()
-        paths: set[Path] = set()
-        ignored: list[Path] = []
-        for path in sorted(folder.glob(self._include)):
-            below = path.relative_to(folder)
-            if not path.is_file() or any(part.startswith(".") for part in below.parts):
-                continue
-            if suffixes and not path.name.lower().endswith(suffixes):
-                ignored.append(path)
-            elif len(below.parts) > 1 and path.suffix.lower() in self._stacked():
-                paths.add(path.parent)
+        suffixes = self._choice.suffixes
+        include = [self._include] if isinstance(self._include, str) else self._include
+        listing = list_files(folder, include, suffixes)
+        self.listings[folder] = listing
+        stacks: dict[Path, list[Path]] = {}
+        entries = []
+        for path in listing.files:
+            if path.parent != folder and path.name.lower().endswith(self._choice.stacked):
+                stacks.setdefault(path.parent, []).append(path)
             else:
-                paths.add(path)
-        if not paths:
+                entries.append(Entry(path, self._name(path, folder)))
+        entries += [Entry(path, self._name(path, folder), in_order(files)) for path, files in stacks.items()]
+        if not entries:
+            ignored = listing.passed_over.get(NO_SUFFIX)
             example = f"; got {ignored[0].name!r}" if ignored else ""
             raise UserError(
                 f"{folder}: no file for the reader; expected a suffix of {' '.join(suffixes) or '(any)'} and "
                 f"include = {self._include!r}{example}"
             )
-        entries = [Entry(path, self._name(path, folder)) for path in paths]
+        refuse_equal_names(entries, folder)
         return sorted(entries, key=lambda entry: natural_key(entry.name))
 
     def _name(self, path: Path, folder: Path) -> str:
         below = path.relative_to(folder)
         return (below if path.is_dir() else below.with_name(stem(below.name, self._registry))).as_posix()
 
-    def _stacked(self) -> tuple[str, ...]:
-        """Return the suffixes of files that are slices of one volume if they are in a subfolder."""
-        by_reader = {"image": STACKED, "dicom": SUFFIXES["dicom"]}
-        if self._reader is None:
-            return tuple(suffix for suffixes in by_reader.values() for suffix in suffixes)
-        return by_reader.get(str(self._reader.get("name")), ())
-
-    def _suffixes(self) -> tuple[str, ...]:
-        if self._reader is None:
-            return tuple(
-                dict.fromkeys(suffix for suffixes in known_suffixes(self._registry).values() for suffix in suffixes)
-            )
-        return tuple(getattr(self._named_reader(self._reader), "suffixes", ()))
-
     def _prepare(self, entry: Entry) -> PreparedVolume:
+        name, subject = self._named(entry)
+        reader = self._choice.of(entry.path)
+        if entry.slices and is_picture(entry.slices[0]):
+            stored: Volume = SelectedStack(entry.path, entry.slices)
+        else:
+            refuse_part_of_series(entry)
+            stored = reader(entry.path)
+        kind = f"{type(stored).__module__}.{type(stored).__qualname__}"
+        options = [kind, self._choice.table, self._normalise, self._slices.model_dump()]
+        known = _Known(self._facts, f"intensities {json.dumps(options, sort_keys=True)}", entry.files())
+        skip = self._empty == "skip"
+        return PreparedVolume(
+            stored, name, self._size, self._normalise, self._slices, subject, skip, known, self._check_conventions
+        )
+
+    def _named(self, entry: Entry) -> tuple[str, str]:
+        """Return name and subject of a volume."""
         name, subject = entry.name, entry.subject(self._subject)
         if self._repeated_names == "distinct":
             folder = entry.path.relative_to(self.root).parts[0]
             name, subject = f"{folder}/{name}", f"{folder}/{subject}"
-        stored = self._reader_of(entry.path)(entry.path)
-        return PreparedVolume(stored, name, self._size, self._normalise, self._slices, subject)
-
-    def _reader_of(self, path: Path) -> Reader:
-        return self._fitting_reader(path) if self._reader is None else self._named_reader(self._reader)
-
-    def _named_reader(self, table: dict[str, Any]) -> Reader:
-        name = table.get("name")
-        if not isinstance(name, str):
-            raise UserError(f"reader = {table}: the table has no name; set reader = {{ name = 'nifti', axis = 2 }}")
-        if name not in self._readers:
-            options = {key: value for key, value in table.items() if key != "name"}
-            target = self._registry.get("reader", name).resolve()
-            accepted = inspect.signature(target).parameters
-            if "path" not in accepted:
-                self._readers[name] = self._registry.create("reader", name, options)
-            elif unknown := sorted(set(options) - set(accepted)):
-                raise UserError(f"reader {name!r}: unknown option {unknown[0]!r}; {nearest(unknown[0], accepted)}")
-            else:
-                self._readers[name] = partial(target, **options)
-        return self._readers[name]
-
-    def _fitting_reader(self, path: Path) -> Reader:
-        """Select one reader for each suffix: of several, the first that can read this file."""
-        if path.is_dir():
-            dicom = any(file.suffix.lower() in SUFFIXES["dicom"] for file in path.iterdir())
-            return self._named_reader({"name": "dicom" if dicom else "image"})
-        names = candidates(path.name, self._registry)
-        suffix = path.name[len(stem(path.name, self._registry)) :].lower()
-        if suffix not in self._readers:
-            self._readers[suffix] = self._first_that_reads(names, path)
-        return self._readers[suffix]
-
-    def _first_that_reads(self, names: list[str], path: Path) -> Reader:
-        readers = [self._named_reader({"name": name}) for name in names]
-        problems: dict[str, UserError] = {}
-        for name, reader in zip(names, readers) if len(readers) > 1 else ():
-            try:
-                len(reader(path))
-            except UserError as error:
-                problems[name] = error
-            else:
-                return reader
-        if problems:
-            raise refused_by_all(path, problems)
-        return readers[0]
+        return name, subject
 
 
-def _checked_pattern(include: str) -> str:
-    if not include or Path(include).is_absolute() or ".." in Path(include).parts:
-        raise UserError(f"include = {include!r}: expected a pattern below a split's folder, such as 'acc_4x/*'")
+class _Known:
+    """Kept properties of one volume of a folder."""
+
+    def __init__(self, facts: FileFacts, key: str, files: Sequence[Path]) -> None:
+        self._facts = facts
+        self._key = key
+        self._files = files
+
+    def load(self) -> Intensities | None:
+        values = self._facts.get(self._key, self._files)
+        return None if values is None else Intensities.from_json(values)
+
+    def keep(self, intensities: Intensities) -> None:
+        self._facts.put(self._key, self._files, intensities.as_json())
+
+
+def _checked_patterns(include: str | list[str]) -> str | list[str]:
+    for pattern in [include] if isinstance(include, str) else include or [""]:
+        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise UserError(f"include = {pattern!r}: expected a pattern below a split's folder, such as 'acc_4x/*'")
     return include
 
 

@@ -1,45 +1,92 @@
-"""Check of the intensity range of a volume: errors for volumes without signal, warnings for negative values."""
+"""Properties of a volume that need every slice, and their check: no signal is an error, negative values a warning."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from i2ikd import UserError
+from i2ikd_mri.conventions import resembles_kspace
 
 NEGATIVE_SHARE = 0.05
 """Accepted magnitude of negative values as a share of the maximum: ringing of an interpolation, noise around 0."""
 
+_COMPARED = 5
+"""Number of images of a volume that are compared with a k-space, which takes a Fourier transform each."""
+
 
 class Intensities:
-    """Extremes of a volume, gathered slice by slice.
+    """Extremes, sizes, types and empty slices of a volume, gathered slice by slice.
 
     Attributes:
         largest: largest magnitude of ``image`` (of ``undersampled`` in slices without an image) in all slices; ``None``
             without either field.
         low: smallest value of ``image`` in the selected slices; infinite without a real-valued image.
         high: largest value of ``image`` in the selected slices; negative infinite without a real-valued image.
+        empty: numbers of the selected slices whose image, or k-space, is all zero.
+        sizes: (height, width) of the selected slices, each once.
+        types: ``real`` or ``complex`` of the images of the selected slices, each once.
+        images: number of images that are compared with a k-space: the first selected ones that are not all zero.
+        resembling: number of these that resemble a k-space.
     """
 
     def __init__(self) -> None:
         self.largest: float | None = None
         self.low, self.high = float("inf"), float("-inf")
+        self.empty: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.types: list[str] = []
+        self.resembling = self.images = 0
 
-    def add(self, fields: Mapping[str, np.ndarray], used: bool) -> None:
+    def as_json(self) -> dict[str, Any]:
+        """Return all attributes as JSON values; infinities are left to the ``json`` module."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Intensities:
+        """Return the object of ``as_json``.
+
+        Args:
+            values: the attributes.
+        """
+        result = cls()
+        vars(result).update(values)
+        result.sizes = [(height, width) for height, width in values["sizes"]]
+        return result
+
+    def add(self, fields: Mapping[str, np.ndarray], used: bool, number: int = 0) -> None:
         """Include a slice.
 
         Args:
             fields: fields of the slice, by name.
             used: whether the dataset uses the slice; otherwise it is included in ``largest`` only.
+            number: of the slice in the stored volume.
         """
+        if used:
+            self._add_properties(fields, number)
         image = fields.get("image")
         magnitude = image if image is not None else fields.get("undersampled")
         if magnitude is not None:
             self.largest = max(self.largest or 0.0, float(np.abs(magnitude).max()))
         if used and image is not None and image.dtype.kind != "c":
             self.low, self.high = min(self.low, float(image.min())), max(self.high, float(image.max()))
+
+    def _add_properties(self, fields: Mapping[str, np.ndarray], number: int) -> None:
+        signals = [fields[name] for name in ("image", "kspace") if name in fields]
+        if any(not values.any() for values in signals):
+            self.empty.append(number)
+        image = fields.get("image")
+        if image is not None and self.images < _COMPARED and image.any():
+            self.images += 1
+            self.resembling += resembles_kspace(image)
+        for values in signals[:1]:
+            size = (int(values.shape[0]), int(values.shape[1]))
+            kind = "complex" if values.dtype.kind == "c" else "real"
+            self.sizes += [size] if size not in self.sizes else []
+            self.types += [kind] if kind not in self.types else []
 
     def check(self, name: str) -> None:
         """Raise an error for a volume without positive values, and print a warning to stderr for negative values.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from i2ikd import UserError
+from i2ikd_mri.conventions import is_centred_at_other_position
 
 PlaneShape = tuple[int, int]
 """(H, W) of a slice."""
@@ -208,7 +209,8 @@ class MaskFile(Mask):
         path: a .npy file, [H, W], or [n] with one number per line. A plane that is constant along one axis is reduced
             to lines.
         axis: phase-encode axis of a file [n]: 0 (mask [H, 1]) or 1 (mask [1, W]).
-        centered: position of zero frequency in the file; ``None``: as in the task.
+        centered: position of zero frequency in the file; ``None``: as in the task, with an error for a mask whose fully
+            sampled centre is at the other position.
 
     Raises:
         UserError: on first use, for a file that is missing, not a .npy file, empty, of other values than zeros and
@@ -267,6 +269,13 @@ class MaskFile(Mask):
             raise UserError(
                 f"mask {self.path}: expected the size of the slices {list(shape)}, got {size}; "
                 "set the dataset's size to that of the mask, or use another mask"
+            )
+        if self.centered is None and is_centred_at_other_position(mask.numpy(), centered):
+            stated, position = ("n // 2", "index 0") if centered else ("index 0", "n // 2")
+            raise UserError(
+                f"mask {self.path}: expected zero frequency at {stated}, as in the task, got a fully sampled centre at "
+                f"{position}; set centered = {str(not centered).lower()} in [task.mask], or {str(centered).lower()} to "
+                "use the mask as it is"
             )
         if self.centered is None or self.centered == centered:
             return mask

@@ -11,11 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2ikd import BoundedCache, Reference, Registry, SampleDataset, Task, UserError, VolumeSource, default_registry
+from i2ikd import (
+    BoundedCache,
+    Inventory,
+    Reference,
+    Registry,
+    SampleDataset,
+    Task,
+    UserError,
+    VolumeSource,
+    default_registry,
+)
 from i2ikd_mri.augmentations import AUGMENTATIONS
+from i2ikd_mri.inventory import inventory_of
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
 from i2ikd_mri.slices import Slices
+from i2ikd_mri.volumes import SPLITS
 
 
 class SliceTask(Task):
@@ -90,6 +102,21 @@ class SliceTask(Task):
             "dataset": {"name": self._dataset.name, **self._source.identity()},
             "loss": self.criterion,
         }
+
+    def test_identity(self) -> dict[str, Any]:
+        """Return the values that the test volumes alone depend on, if the dataset separates them."""
+        separate = getattr(self._source, "test_identity", None)
+        return {} if separate is None else dict(separate())
+
+    def inventory(self) -> Inventory:
+        """Return what the data holds: sizes, types and values as stored, before ``mode`` and scaling.
+
+        Volumes of ``folder`` are read once for it; of other datasets, one slice of up to three volumes of a split.
+
+        Raises:
+            UserError: data is missing, ambiguous or invalid.
+        """
+        return inventory_of(self._source, {split: self.dataset(split) for split in SPLITS})
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Compute the reconstruction loss.

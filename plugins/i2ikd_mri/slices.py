@@ -72,7 +72,7 @@ class Slices:
         self._name = name
         self._empty = empty
         self._places = [(v, s) for v, volume in enumerate(volumes) for s in range(len(volume))]
-        self.keys = [SampleKey.of(volumes[v], s) for v, s in self._places]
+        self.keys = [SampleKey.of(volumes[v], _number(volumes[v], s)) for v, s in self._places]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -93,9 +93,9 @@ class Slices:
             self._memory.put((self._name, "slice", index), cached, cached.size)
         return cached
 
-    def _check(self, volume: Volume, number: int) -> Slice:
-        where = f"{getattr(volume, 'path', volume.name)}, slice {number}"
-        fields = volume[number]
+    def _check(self, volume: Volume, index: int) -> Slice:
+        where = f"{getattr(volume, 'path', volume.name)}, slice {_number(volume, index)}"
+        fields = volume[index]
         image = _field(fields, "image", where)
         kspace = _field(fields, "kspace", where) if self._stored or image is None else None
         undersampled = _field(fields, "undersampled", where) if kspace is not None else None
@@ -112,6 +112,12 @@ class Slices:
         if image is not None:
             image = image.to(torch.complex64) if self._mode == "complex" else _magnitude(image)
         return Slice(image, None if kspace is None else kspace.to(torch.complex64), undersampled, where)
+
+
+def _number(volume: Volume, index: int) -> int:
+    """Return the number of a slice in its file, which differs from its index where slices are selected."""
+    numbers: Sequence[int] | None = getattr(volume, "numbers", None)
+    return index if numbers is None else numbers[index]
 
 
 def _magnitude(image: Tensor) -> Tensor:
@@ -139,5 +145,5 @@ def _refuse_empty(fields: Mapping[str, Tensor | None], where: str) -> None:
         if field is not None and not field.any():
             raise UserError(
                 f"{where}: {name} is all zero, so that it holds no training signal and metrics divide by 0; "
-                "exclude the slice (the folder option slices.limit selects slices in the middle)"
+                "exclude the slice (dataset options of folder: empty = 'skip', or slices.limit)"
             )

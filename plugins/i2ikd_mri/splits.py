@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2ikd import UserError
-from i2ikd_mri.readers.image import FolderVolume
 from i2ikd_mri.volumes import SPLITS
 
 _DONORS = (("val", "train"), ("test", "val"))
@@ -25,14 +24,16 @@ class Entry:
     Attributes:
         path: the file or folder.
         name: its path below the split's folder, without the suffix, with ``/``.
+        slices: the files of a folder, each of them one slice, in natural order; empty for a file.
     """
 
     path: Path
     name: str
+    slices: tuple[Path, ...] = ()
 
     def files(self) -> Sequence[Path]:
         """Return the files of the volume: one, or one for each slice."""
-        return FolderVolume(self.path).files() if self.path.is_dir() else [self.path]
+        return self.slices or (self.path,)
 
     def subject(self, pattern: str | None) -> str:
         """Return the subject of the volume.
@@ -137,14 +138,15 @@ def refuse_straddling(splits: Mapping[str, Sequence[Entry]], pattern: str | None
     Raises:
         UserError: a subject is in two splits.
     """
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, Path]] = {}
     for split, entries in splits.items():
         for entry in entries:
             subject = entry.subject(pattern)
-            other = seen.setdefault(subject, split)
+            other, first = seen.setdefault(subject, (split, entry.path))
             if other != split:
+                files = " and ".join(repr(path.relative_to(root).as_posix()) for path in (first, entry.path))
                 raise UserError(
-                    f"{root}: {subject!r} is in both {other!r} and {split!r}; a subject belongs to one split: "
-                    f"remove one, set repeated_names = 'distinct' if they are different subjects, or set subject to a "
-                    f"regular expression that matches the subject in a path such as {entry.name!r}"
+                    f"{root}: {subject!r} is in both {other!r} and {split!r} ({files}); a subject belongs to one "
+                    f"split: remove one, set repeated_names = 'distinct' if they are different subjects, or set "
+                    f"subject to a regular expression that matches the subject in a path such as {entry.name!r}"
                 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.source import Volume
+from i2ikd_mri.conventions import refuse_implausible_axes, refuse_kspace
 from i2ikd_mri.intensities import Intensities
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.resample import resample_slice
@@ -49,6 +50,22 @@ class SliceChoice(BaseModel):
         return every[first : first + self.limit]
 
 
+class KnownIntensities(Protocol):
+    """Store of the properties of one volume."""
+
+    def load(self) -> Intensities | None:
+        """Return the properties, if they are known for the present content of the volume."""
+        ...
+
+    def keep(self, intensities: Intensities) -> None:
+        """Store the properties.
+
+        Args:
+            intensities: of the present content.
+        """
+        ...
+
+
 class PreparedVolume:
     """Volume whose selected slices are scaled by one factor and resampled to one size.
 
@@ -62,6 +79,9 @@ class PreparedVolume:
             the intensities of the selected slices are checked (``Intensities``) before the first slice is returned.
         slices: selection of slices; ``None``: all of them.
         subject: subject of the volume; ``None``: its name.
+        skip_empty: whether selected slices that are all zero are left out; the volume is read for its length then.
+        known: loads and keeps the result of reading the whole volume, to read it once only.
+        check_conventions: whether a volume is refused whose axes look swapped, or whose images look like k-space.
     """
 
     def __init__(
@@ -72,6 +92,9 @@ class PreparedVolume:
         normalise: Literal["volume", "none"] = "volume",
         slices: SliceChoice | None = None,
         subject: str | None = None,
+        skip_empty: bool = False,
+        known: KnownIntensities | None = None,
+        check_conventions: bool = False,
     ) -> None:
         self.stored = volume
         self.name = name
@@ -79,10 +102,67 @@ class PreparedVolume:
         self._size = size
         self._normalise = normalise
         self._slices = slices or SliceChoice()
+        self._skip_empty = skip_empty
+        self._known = known
+        self._check_conventions = check_conventions
+        self._intensities: Intensities | None = None
+        self._numbers: Sequence[int] | None = None
         self._scale = 0.0
 
     def __len__(self) -> int:
-        return len(self._slices.indices(len(self.stored)))
+        return len(self.numbers)
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Numbers of the slices in the stored volume, from 0.
+
+        Raises:
+            UserError: empty slices are left out, and the volume is unreadable, or has no positive value.
+        """
+        if self._numbers is None:
+            self._numbers = self._slices.indices(len(self.stored))
+            if self._skip_empty:
+                empty = set(self.intensities.empty)
+                self._numbers = [number for number in self._numbers if number not in empty]
+        return self._numbers
+
+    @property
+    def left_out(self) -> int:
+        """Number of selected slices that are left out because they are all zero."""
+        return len(self._slices.indices(len(self.stored))) - len(self)
+
+    @property
+    def intensities(self) -> Intensities:
+        """Properties that need every slice; read on first use.
+
+        Raises:
+            UserError: the volume is unreadable or all zero, or no value is positive.
+        """
+        if self._intensities is None:
+            found = self._known.load() if self._known is not None else None
+            read = found is None
+            found = self._read_all() if found is None else found
+            found.check(self.name)
+            if self._check_conventions:
+                self._refuse_other_conventions(found)
+            if read and self._known is not None:
+                self._known.keep(found)
+            self._intensities = found
+        return self._intensities
+
+    def _refuse_other_conventions(self, found: Intensities) -> None:
+        refuse_implausible_axes(found.sizes, len(self.stored), f"volume {self.name!r}")
+        if 2 * found.resembling > found.images:
+            refuse_kspace(f"volume {self.name!r}")
+
+    @property
+    def size_after(self) -> Sequence[tuple[int, int]]:
+        """Sizes (height, width) of the slices as they are returned, each once.
+
+        Raises:
+            UserError: see ``intensities``.
+        """
+        return self.intensities.sizes if self._size is None else [self._size]
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return the fields of a slice by name.
@@ -98,7 +178,7 @@ class PreparedVolume:
             UserError: the file is unreadable, no value is positive, or a stored k-space would have to be resampled.
         """
         scale = self.scale
-        place = self._slices.indices(len(self.stored))[index]
+        place = self.numbers[index]
         fields = self._taken(place) or self.stored[place]
         return {
             name: values if name in UNSCALED else self._resampled(values, fields, name) / scale
@@ -113,11 +193,8 @@ class PreparedVolume:
             UserError: the volume is all zero, or no value is positive.
         """
         if not self._scale:
-            intensities = self._intensities()
-            intensities.check(self.name)
-            self._scale = 1.0
-            if self._normalise == "volume":
-                self._scale = self._divisor(intensities)
+            intensities = self.intensities
+            self._scale = self._divisor(intensities) if self._normalise == "volume" else 1.0
         return np.float32(self._scale)
 
     def _divisor(self, intensities: Intensities) -> float:
@@ -129,14 +206,14 @@ class PreparedVolume:
             )
         return intensities.largest
 
-    def _intensities(self) -> Intensities:
+    def _read_all(self) -> Intensities:
         """Read the slices that the scale and the check need, and cache the selected ones."""
         selected = self._slices.indices(len(self.stored))
         ahead: dict[int, Mapping[str, np.ndarray]] = {}
         intensities, size = Intensities(), 0
         for place in range(len(self.stored)) if self._normalise == "volume" else selected:
             fields, used = self.stored[place], place in selected
-            intensities.add(fields, used)
+            intensities.add(fields, used, place)
             if used:
                 size += _bytes(fields)
                 if size <= DECODED.limit:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from i2ikd_mri.conventions import has_energy_at_other_position
 from i2ikd_mri.fourier import fourier, inverse_fourier, to_channels
 from i2ikd_mri.masks import Mask
 from i2ikd_mri.slices import Slice
@@ -98,6 +99,12 @@ class Undersampling:
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
             _check_pair(zero_filled, found.undersampled, found.where)
+        elif has_energy_at_other_position(found.kspace.numpy(), self.centered):
+            stated, position = ("n // 2", "index 0") if self.centered else ("index 0", "n // 2")
+            raise UserError(
+                f"{found.where}: expected a stored k-space with zero frequency at {stated}, got most of its energy at "
+                f"{position}; set centered = {str(not self.centered).lower()} in [task]"
+            )
         image = found.image if found.image is not None else torch.zeros_like(zero_filled).real
         return self._sample(zero_filled, image, found.kspace, mask, key)
 

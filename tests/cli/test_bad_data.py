@@ -79,7 +79,7 @@ class TestData:
     @pytest.mark.parametrize("split", ["train", "val", "test"])
     def test_an_empty_slice_is_refused(self, split: str, refused: Any, data: Path) -> None:
         self.change(data / split / f"{split}-a.h5", 0, (slice(None), slice(None), 1))
-        line = refused(self.dataset(data))
+        line = refused(self.dataset(data), "task.dataset.empty=refuse")
         assert f"{split}-a, slice 1: image is all zero" in line
 
     def test_a_fault_in_the_last_test_slice_is_reported_before_training(
@@ -100,6 +100,21 @@ class TestData:
         changes = ("--arms", "student", "-o", self.dataset(data), "-o", "training.batch=1")
         done = i2ikd("compare", tiny_file, "--out", tmp_path / "out", *changes)
         assert done.code == 0, "the remedy of the message works"
+
+    def test_unequal_sizes_are_refused_before_the_first_step(
+        self, refused: Any, data: Path, optimiser_steps: Any
+    ) -> None:
+        self.write(data / "val" / "val-b.h5", shape=(14, 12, 4))
+        line = refused(self.dataset(data))
+        assert "the split 'val' has volumes of 16 x 12 (1), 14 x 12 (1)" in line
+        assert optimiser_steps.count == 0
+
+    def test_real_and_complex_volumes_together_are_refused(self, refused: Any, tmp_path: Path) -> None:
+        for split, kind in (("train", np.float32), ("val", np.complex64), ("test", np.float32)):
+            (tmp_path / "mixed" / split).mkdir(parents=True)
+            np.save(tmp_path / "mixed" / split / f"{split}-a.npy", np.ones((2, 16, 12), kind))
+        line = refused(self.dataset(tmp_path / "mixed"))
+        assert "expected images of one type, got real (split 'train') and complex (split 'val')" in line
 
     @pytest.mark.parametrize(
         ("mask", "message"),

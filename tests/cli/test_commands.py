@@ -246,8 +246,9 @@ class TestTraining:
         lines = i2ikd(
             *command, "-o", "training.epochs=3", "-o", "training.lr=0.5", "-o", "training.batch=1"
         ).out.splitlines()
-        assert sum("changed: " in line for line in lines) == 1 and "1 -> 3" not in lines[0]
-        assert lines[0].endswith(")") and "stages.0.training." in lines[0]
+        (reason,) = [line for line in lines if "changed: " in line]
+        assert "1 -> 3" not in reason
+        assert reason.endswith(")") and "stages.0.training." in reason
 
 
 class TestInterruption:

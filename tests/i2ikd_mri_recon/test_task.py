@@ -263,7 +263,8 @@ def test_a_bad_slice_is_named(tmp_path: Path, value: float, message: str) -> Non
     volume = _volume(0)
     volume[..., 2] = value
     _save(tmp_path / "test" / "patient.h5", volume)
-    samples = _task(tmp_path, reader=None).dataset("test")
+    task = i2ikd.create("task", "mri-recon", dataset={"root": tmp_path, "normalise": "none", "empty": "refuse"})
+    samples = task.dataset("test")
     with pytest.raises(UserError, match=rf"patient.*slice 2.*({message})"):
         samples[2]
 

@@ -1,0 +1,31 @@
+"""``i2ikd data``: print what the data of an experiment holds, how it was divided, and what was passed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from i2ikd.cli import options
+
+
+@click.command("data")
+@options.experiment_file
+@options.overrides
+@options.as_json
+def command(experiment: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Print subjects, volumes, slices, sizes, types and values of each split, and what was passed over and why.
+
+    Data that is ambiguous is refused with the option that resolves it. Nothing is trained or written.
+    """
+    from i2ikd.experiment.context import create_task
+    from i2ikd.registry import default_registry
+
+    # the task alone: data is inspected whether or not this machine has the device of the experiment
+    inventory = create_task(options.load_experiment(experiment, overrides), default_registry()).inventory()
+    if as_json:
+        click.echo(json.dumps(inventory.as_json(), indent=1, ensure_ascii=False))
+    else:
+        for line in inventory.lines():
+            click.echo(line)

@@ -1,0 +1,115 @@
+"""Checks of conventions that data itself shows: axis order, image or k-space, position of zero frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from i2ikd import UserError
+
+_FLAT = 4
+"""Ratio of the number of slices, and of the longer side, to the shorter side from which on axes look swapped."""
+_SMALLEST = 32
+"""Pixels; the share of energy in a part of a smaller slice is no evidence."""
+_PART = 8
+"""Extent of a slice over the extent of the part in which a k-space has most of its energy."""
+_CENTRE = 64
+"""Number of lines of a mask over the half width of its centre."""
+_FULLY, _SPARSELY = 0.75, 0.5
+"""Share of measured samples that the centre of k-space exceeds, and that its edge does not."""
+
+
+def refuse_implausible_axes(sizes: Sequence[tuple[int, int]], slices: int, where: str) -> None:
+    """Check that the slices of an array are not cut along a wrong axis.
+
+    Args:
+        sizes: (height, width) of its slices in pixels.
+        slices: number of slices.
+        where: volume, the prefix of the message.
+
+    Raises:
+        UserError: a side of the slices is less than a quarter of the other side and of the number of slices.
+    """
+    for height, width in sizes:
+        short, long = min(height, width), max(height, width)
+        if _FLAT * short <= min(long, slices):
+            raise UserError(
+                f"{where}: expected slices of an image, got {slices} slices of {height} x {width}; the slice axis is "
+                f"probably the one of {short}: set the axis order of the reader (i2ikd show reader NAME), or "
+                "conventions = 'trust' in [task.dataset] if the slices are so narrow"
+            )
+
+
+def resembles_kspace(image: np.ndarray) -> bool:
+    """Return whether a slice has its energy in a small part, around its centre or its corners, as a k-space has.
+
+    An image is spread in space and concentrated in frequency; of a k-space the inverse is true.
+
+    Args:
+        image: [H, W], real or complex.
+    """
+    if min(image.shape) < _SMALLEST or not image.any():
+        return False
+    in_space, in_frequency = _concentration(image), _concentration(np.fft.fft2(image))
+    return in_space > 0.5 and in_space > 2 * in_frequency
+
+
+def refuse_kspace(where: str) -> None:
+    """Raise the error of a k-space that is read as an image.
+
+    Args:
+        where: volume, the prefix of the message.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(
+        f"{where}: expected an image, got values whose energy lies in 1/{_PART**2} of the plane, as in a k-space; "
+        "read the image of the file (reader option key; fastMRI: 'reconstruction_rss'), or use a reader of k-space "
+        "(i2ikd list readers); set conventions = 'trust' in [task.dataset] if it is an image"
+    )
+
+
+def has_energy_at_other_position(kspace: np.ndarray, centered: bool) -> bool:
+    """Return whether a k-space has its energy at the other position of zero frequency.
+
+    Args:
+        kspace: [H, W], complex.
+        centered: stated position of zero frequency: index 0 (``False``) or n // 2 (``True``).
+    """
+    at_centre, at_corner = _part(kspace, True), _part(kspace, False)
+    return at_corner > 2 * at_centre if centered else at_centre > 2 * at_corner
+
+
+def is_centred_at_other_position(mask: np.ndarray, centered: bool) -> bool:
+    """Return whether a mask has its fully sampled centre at the other position of zero frequency.
+
+    Args:
+        mask: [H, 1], [1, W] or [H, W] of zeros and ones.
+        centered: stated position of zero frequency: index 0 (``False``) or n // 2 (``True``).
+    """
+    if min(extent for extent in mask.shape if extent > 1 or max(mask.shape) == 1) < _SMALLEST:
+        return False
+    densities = {}
+    for position in (True, False):
+        moved = mask if position else np.fft.fftshift(mask)
+        window = [
+            slice(None) if n == 1 else slice(n // 2 - max(1, n // _CENTRE), n // 2 + max(1, n // _CENTRE) + 1)
+            for n in mask.shape
+        ]
+        densities[position] = float(moved[tuple(window)].mean())
+    return densities[not centered] >= _FULLY and densities[centered] <= _SPARSELY
+
+
+def _concentration(values: np.ndarray) -> float:
+    """Return the largest share of the energy in the part around the centre, or around index 0."""
+    return max(_part(values, True), _part(values, False))
+
+
+def _part(values: np.ndarray, centre: bool) -> float:
+    """Return the share of the energy in 1/8 of each axis around n // 2, or around index 0."""
+    energy = np.abs(values).astype(np.float64) ** 2
+    moved = energy if centre else np.fft.fftshift(energy)
+    rows, columns = (slice(n // 2 - max(1, n // (2 * _PART)), n // 2 + max(1, n // (2 * _PART))) for n in energy.shape)
+    return float(moved[rows, columns].sum() / (energy.sum() or 1))

@@ -1,0 +1,154 @@
+"""Digests and properties of data files, by content, computed once for each state of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from i2ikd import UserError
+from i2ikd.files import write_atomically
+
+CACHE_VARIABLE = "I2IKD_CACHE_DIR"
+"""Environment variable: folder of the cache; by default ``i2ikd`` in the user's cache folder."""
+_RECENT = 2.0
+"""Seconds. The times of a file have a resolution, so that a file can change without a trace right after a change."""
+_SAVE_EVERY = 5.0
+"""Seconds between two writes of the cache file."""
+_FORMAT = 2
+
+
+class FileFacts:
+    """Facts of the files below a folder, kept in a JSON file of the user's cache.
+
+    Facts are valid while size, modification time and change time of all files are unchanged. Facts of files that were
+    changed within the last two seconds are not kept. A cache that cannot be read or written has no effect.
+
+    Args:
+        root: folder of the data.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:24]
+        self._state = _State(_cache_folder() / f"{name}.json")
+        self._saver = weakref.finalize(self, self._state.save)
+
+    def __reduce__(self) -> tuple[type[FileFacts], tuple[Path]]:
+        return type(self), (self._root,)
+
+    def get(self, key: str, files: Sequence[Path]) -> Any:
+        """Return a fact; ``None`` if it is not known for the present state of the files.
+
+        Args:
+            key: name of the fact and everything else that it depends on.
+            files: the files that it depends on.
+        """
+        kept = self._state.entries().get(f"{key}\t{_address(files)}")
+        return kept["fact"] if kept and kept["stamp"] == _stamp(files)[0] else None
+
+    def put(self, key: str, files: Sequence[Path], fact: Any) -> None:
+        """Keep a fact, a JSON value, of the present state of files.
+
+        Args:
+            key: see ``get``.
+            files: see ``get``.
+            fact: the value.
+        """
+        stamp, changed = _stamp(files)
+        if changed < time.time() - _RECENT:
+            self._state.add(f"{key}\t{_address(files)}", {"stamp": stamp, "fact": fact})
+
+    def digest(self, files: Sequence[Path]) -> str:
+        """Return the SHA-256 of the bytes of a file, or of the digests of several, as hexadecimal digits.
+
+        Args:
+            files: the files of one volume, in order.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        known: str | None = self.get("sha256", files)
+        if known is None:
+            digests = [_of_bytes(path) for path in files]
+            known = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+            self.put("sha256", files, known)
+        return known
+
+
+class _State:
+    """Content of a cache file, written at intervals and when its owner is deleted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries: dict[str, dict[str, Any]] | None = None
+        self._new: dict[str, dict[str, Any]] = {}
+        self._saved = time.monotonic()
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        if self._entries is None:
+            self._entries = self._read()
+        return self._entries
+
+    def add(self, key: str, entry: dict[str, Any]) -> None:
+        self.entries()[key] = self._new[key] = entry
+        if time.monotonic() - self._saved > _SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write the new entries beside those that other processes have written."""
+        if self._new:
+            with contextlib.suppress(OSError, UserError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                content = {"format": _FORMAT, "entries": {**self._read(), **self._new}}
+                write_atomically(self._path, json.dumps(content))
+        self._new, self._saved = {}, time.monotonic()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        known = isinstance(content, dict) and content.get("format") == _FORMAT
+        return dict(content["entries"]) if known else {}
+
+
+def _cache_folder() -> Path:
+    if stated := os.environ.get(CACHE_VARIABLE):
+        return Path(stated).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    with contextlib.suppress(RuntimeError):  # no home folder
+        return (Path(base) if base else Path.home() / ".cache") / "i2ikd" / "files"
+    return Path("i2ikd-cache")
+
+
+def _address(files: Sequence[Path]) -> str:
+    """Return the place of a volume: its file, or the first of its slices with their number."""
+    return f"{files[0].absolute()}+{len(files) - 1}"
+
+
+def _stamp(files: Sequence[Path]) -> tuple[str, float]:
+    """Return a digest of sizes and times of files, and the time of the latest change in seconds."""
+    lines, latest = [], 0.0
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: the file cannot be read ({error.strerror}); restore or remove it") from error
+        lines.append(f"{path.name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}")
+        latest = max(latest, status.st_mtime, status.st_ctime)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest(), latest
+
+
+def _of_bytes(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be read ({error.strerror}); restore or remove it") from error

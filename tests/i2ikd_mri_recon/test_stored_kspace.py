@@ -1,0 +1,30 @@
+"""A stored k-space without an image of its own shows where its zero frequency is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from i2ikd_mri.fourier import fourier
+from i2ikd_mri.masks import VariableDensity
+from i2ikd_mri.phantom import PhantomDataset
+from i2ikd_mri.slices import Slice
+from i2ikd_mri_recon.undersampling import Undersampling
+
+from i2ikd import SampleKey, UserError
+
+KEY = SampleKey(volume="head", index=0)
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_zero_frequency_at_the_other_position_is_refused(centered: bool) -> None:
+    (volume,) = PhantomDataset(train=1, slices=1, size=(64, 48)).volumes("train")
+    image = torch.from_numpy(volume[0]["image"].copy())
+    mask = VariableDensity(acceleration=4)
+    kspace = fourier(image, centered) * mask((64, 48), (), centered)
+    found = Slice(None, kspace, None, "head.h5, slice 0")
+    sample = Undersampling(mask, "real", centered, False).stored(found, KEY)
+    torch.testing.assert_close(sample.conditions["kspace"][0], kspace)
+    stated, position = ("index 0", "n // 2") if centered else ("n // 2", "index 0")
+    message = f"head.h5, slice 0: .*zero frequency at {stated}, got .* at {position}; set centered = {centered!s}"
+    with pytest.raises(UserError, match=f"(?i){message}"):
+        Undersampling(mask, "real", not centered, False).stored(found, KEY)
