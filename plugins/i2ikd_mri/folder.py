@@ -197,11 +197,13 @@ class FolderDataset:
         """
         splits = self._all_entries()
         files = [path for entries in splits.values() for entry in entries for path in entry.files()]
-        formats = Counter(path.name[len(stem(path.name)) :].lower() for path in files)
+        formats = Counter(path.name[len(stem(path.name, self._registry)) :].lower() for path in files)
+        read = {path for entries in splits.values() for entry in entries for path in entry.content()}
         reasons: dict[str, list[str]] = {}
         for listing in self.listings.values():
             for reason, paths in listing.passed_over.items():
-                reasons.setdefault(reason, []).extend(path.relative_to(self.root).as_posix() for path in paths)
+                if left := [path.relative_to(self.root).as_posix() for path in paths if path not in read]:
+                    reasons.setdefault(reason, []).extend(left)
         limits = "".join(f"; the first {number} of {split}" for split, number in self._limits.items())
         return FileSummary(
             dict(formats.most_common()),
@@ -213,7 +215,7 @@ class FolderDataset:
         lines = []
         for split in splits:
             for entry in self._all_entries().get(split, [])[: self._limits.get(split)]:
-                lines.append(f"{split}\t{self._named(entry)[0]}\t{self._facts.digest(entry.files())}\n")
+                lines.append(f"{split}\t{self._named(entry)[0]}\t{self._facts.digest(entry.content())}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _members(self, split: str) -> list[Entry]:
@@ -320,7 +322,7 @@ class FolderDataset:
             stored = reader(entry.path)
         kind = f"{type(stored).__module__}.{type(stored).__qualname__}"
         options = [kind, self._choice.table, self._normalise, self._slices.model_dump()]
-        known = _Known(self._facts, f"intensities {json.dumps(options, sort_keys=True)}", entry.files())
+        known = _Known(self._facts, f"intensities {json.dumps(options, sort_keys=True)}", entry.content())
         skip = self._empty == "skip"
         return PreparedVolume(
             stored, name, self._size, self._normalise, self._slices, subject, skip, known, self._check_conventions

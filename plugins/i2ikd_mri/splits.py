@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2ikd import UserError
+from i2ikd_mri.readers import companions
 from i2ikd_mri.volumes import SPLITS
 
 _DONORS = (("val", "train"), ("test", "val"))
@@ -34,6 +35,10 @@ class Entry:
     def files(self) -> Sequence[Path]:
         """Return the files of the volume: one, or one for each slice."""
         return self.slices or (self.path,)
+
+    def content(self) -> Sequence[Path]:
+        """Return the files that the values of the volume depend on: ``files``, and the values beside a header file."""
+        return (*self.files(), *(beside for path in self.files() for beside in companions(path)))
 
     def subject(self, pattern: str | None) -> str:
         """Return the subject of the volume.

@@ -170,6 +170,17 @@ def test_a_folder_dataset_and_single_inputs_read_folders_of_dicom_files(tmp_path
         assert is_volume(dataset, folder) and len(open_file(dataset, folder)) == len(STACK)
 
 
+def test_a_part_of_a_series_and_a_series_beside_other_data_are_no_volume(tmp_path: Path) -> None:
+    series(tmp_path / "train" / "s1")
+    file = sorted((tmp_path / "train" / "s1").iterdir())[0].name
+    for split in ("val", "test"):
+        series(tmp_path / split / f"{split}-subject")
+    with pytest.raises(UserError, match=rf"s1: expected all {len(STACK)} DICOM files of the folder, got 1 by include"):
+        FolderDataset(tmp_path, include=["*-subject/*", f"s1/{file}"]).volumes("train")
+    np.save(tmp_path / "train" / "s1" / "more.npy", STACK)
+    assert not is_volume(FolderDataset(tmp_path), tmp_path / "train" / "s1")
+
+
 def test_a_missing_pydicom_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(UserError, match=r"pydicom is not installed; pip install 'i2ikd\[dicom\]'"):

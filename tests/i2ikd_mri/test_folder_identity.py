@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 from i2ikd_mri.folder import FolderDataset
@@ -57,6 +58,18 @@ class TestIdentity:
             assert FolderDataset(root).identity() != identity
             path.write_bytes(kept)
             assert FolderDataset(root).identity() == identity
+
+    def test_it_depends_on_the_values_beside_a_header_file(self, tmp_path: Path) -> None:
+        for number, split in enumerate(("train", "val", "test")):
+            (tmp_path / split).mkdir()
+            nibabel.save(nibabel.Nifti1Pair(STACK, np.eye(4)), tmp_path / split / f"s{number}.hdr")
+        before = FolderDataset(tmp_path)
+        values = tmp_path / "train" / "s0.img"
+        identity, changed = before.identity(), bytearray(values.read_bytes())
+        changed[-1] ^= 1
+        values.write_bytes(changed)
+        assert FolderDataset(tmp_path).identity() != identity
+        assert before.file_summary().passed_over == []
 
     def test_a_limit_of_test_volumes_is_part_of_the_test_identity_alone(self, root: Path) -> None:
         full, limited = FolderDataset(root), FolderDataset(root, volumes={"test": 1})

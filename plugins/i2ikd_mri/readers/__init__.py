@@ -18,6 +18,8 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 """Suffixes of the bundled readers by name, in the order in which readers are tried."""
 
+_VALUES_OF = {".hdr": ".img", ".par": ".rec"}
+
 
 def known_suffixes(registry: Registry | None = None) -> dict[str, tuple[str, ...]]:
     """Return the suffixes of every registered reader by name: bundled readers first, then readers of other plugins.
@@ -74,6 +76,19 @@ def without_suffix(file_name: str, suffixes: Iterable[str]) -> str:
         if file_name.lower().endswith(suffix):
             return file_name[: -len(suffix)]
     return file_name.rpartition(".")[0] or file_name
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """Return the files with the values of a header file: of Analyze and NIfTI pairs, and of PAR/REC.
+
+    Args:
+        path: a file of any format.
+    """
+    wanted = _VALUES_OF.get(path.suffix.lower())
+    if wanted is None:
+        return ()
+    beside = (path.with_suffix(suffix) for suffix in (wanted, wanted.upper()))
+    return tuple(file for file in beside if file.is_file())[:1]
 
 
 def refused_by_all(path: Path, reasons: Mapping[str, UserError]) -> UserError:
