@@ -37,14 +37,14 @@ def graph(tmp_path: Path) -> RunGraph:
 def test_every_arm_has_the_epochs_of_the_control_and_a_teacher_with_its_levers(graph: RunGraph) -> None:
     experiment = graph.context.experiment
     assert [arm.name for arm in experiment.arms] == ["student", "plain-teacher", "kd-mri", "control", "recommended"]
-    assert {student_epochs(graph.arm_run(arm, 0)) for arm in experiment.arms} == {60}
+    assert {student_epochs(graph.arm_run(arm, 0)) for arm in experiment.arms} == {48}
     assert unequal_budgets(graph, experiment.arms, 0) == missing_levers(graph, experiment.arms, 0) == []
 
 
-def test_a_run_has_1440_steps(graph: RunGraph) -> None:
+def test_a_run_has_1152_steps(graph: RunGraph) -> None:
     slices, training = len(graph.context.dataset("train")), graph.context.training
     assert slices % training.batch == 0
-    assert slices // training.batch * training.epochs == 1440
+    assert slices // training.batch * training.epochs == 1152
 
 
 def test_the_demo_prints_what_beats_what_and_trains_once(
