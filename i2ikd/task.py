@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from i2ikd.errors import UserError
 from i2ikd.inventory import Inventory, summarise_split
-from i2ikd.sample import Batch, Sample, SampleKey
+from i2ikd.sample import Batch, Sample, SampleKey, refuse_unsound
 
 
 class SampleDataset(Dataset[Sample], ABC):
@@ -151,6 +151,8 @@ class Task(ABC):
             dataset = self.dataset(split)
             chosen = sorted({0, len(dataset) // 2, len(dataset) - 1}) if len(dataset) else []
             samples = [dataset[index] for index in chosen]
+            for sample in samples:
+                refuse_unsound(sample)
             images = [(s.input if s.target is None else s.target).detach().cpu().numpy() for s in samples]
             inspected = len({(sample.key.subject, sample.key.volume) for sample in samples})
             splits.append(summarise_split(split, dataset.keys, images, inspected))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.sample import Sample
+from i2ikd.sample import Sample, refuse_unsound
 
 _BATCHED = ("train", "val")
 """Splits whose slices share batches of ``training.batch``."""
@@ -48,6 +48,7 @@ def check_data(context: ExperimentContext) -> None:
 
 def _form(sample: Sample) -> Mapping[str, str]:
     """Return the type of every tensor of a sample by name, with the channels of images; coils may differ in number."""
+    refuse_unsound(sample)
     images = {"input": sample.input, "target": sample.target}
     forms = {name: f"{image.shape[0]} channels of {image.dtype}" for name, image in images.items() if image is not None}
     return forms | {name: str(tensor.dtype) for name, tensor in sample.conditions.items()}
