@@ -33,14 +33,26 @@ def plain_tensors(network: nn.Module) -> dict[str, tuple[nn.Module, str]]:
 
 @torch.no_grad()
 def assign(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Set tensors of a network by their plain names; a parametrised one gets values that compute the tensor."""
+    """Set tensors of a network by their plain names; a parametrised one gets values that compute the tensor.
+
+    Memory formats stay as they are: a checkpoint does not hold them, and sums depend on them in the last bit.
+    """
     places = plain_tensors(network)
     for name, tensor in tensors.items():
         owner, attribute = places[name]
         if parametrize.is_parametrized(owner, attribute):
-            setattr(owner, attribute, tensor)
+            _assign_parametrised(owner, attribute, tensor)
         else:
             getattr(owner, attribute).copy_(tensor)
+
+
+def _assign_parametrised(owner: nn.Module, attribute: str, tensor: Tensor) -> None:
+    parts = owner.parametrizations
+    assert isinstance(parts, nn.ModuleDict)
+    before = {name: part.data for name, part in parts[attribute].named_parameters()}
+    setattr(owner, attribute, tensor)  # puts tensors of any memory format in the place of the parts
+    for name, part in parts[attribute].named_parameters():
+        part.data = before[name].copy_(part.data)
 
 
 def shared_tensors(source: nn.Module, network: nn.Module, where: str) -> dict[str, Tensor]:

@@ -107,6 +107,20 @@ class TestParametrisedNetworks:
             owner, attribute = plain_tensors(made)[name]
             torch.testing.assert_close(getattr(owner, attribute), tensor, rtol=0, atol=2**-22)
 
+    @pytest.mark.parametrize("ours", [torch.contiguous_format, torch.channels_last])
+    def test_memory_formats_stay_as_they_are(self, ours: torch.memory_format) -> None:
+        made, source = parametrised(3), network(3, seed=1)
+        for parameter in made.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.to(memory_format=ours)
+        for parameter in source.parameters():
+            if parameter.ndim == 4:
+                other = torch.channels_last if ours == torch.contiguous_format else torch.contiguous_format
+                parameter.data = parameter.data.to(memory_format=other)
+        before = {name: parameter.stride() for name, parameter in made.named_parameters()}
+        assign(made, shared_tensors(source, made, "x"))
+        assert {name: parameter.stride() for name, parameter in made.named_parameters()} == before
+
     def test_weights_taken_from_one_are_what_it_computes(self) -> None:
         source, made = parametrised(3), network(3)
         assign(made, mapped_tensors(source, made, [("layers.*.convolution", "layers.*.convolution")], "x"))
