@@ -1,5 +1,6 @@
-.PHONY: demo test lint install clean
+.PHONY: demo test test-lowest install format clean
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
@@ -14,6 +15,13 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto -m "not numeric"
 	$(BIN)/python -m pytest --numprocesses auto -m numeric
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest --numprocesses auto -m numeric
+
+# The tests in an environment of the lowest versions that pyproject.toml declares.
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
+	$(LOWEST)/bin/python -m pytest --numprocesses auto -m "not numeric"
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,4 +39,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist site
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache build dist site
