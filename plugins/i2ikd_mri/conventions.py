@@ -78,6 +78,8 @@ def has_energy_at_other_position(kspace: np.ndarray, centered: bool) -> bool:
         kspace: [H, W], complex.
         centered: stated position of zero frequency: index 0 (``False``) or n // 2 (``True``).
     """
+    if min(kspace.shape[-2:]) < _SMALLEST:
+        return False
     at_centre, at_corner = _part(kspace, True), _part(kspace, False)
     return at_corner > 2 * at_centre if centered else at_centre > 2 * at_corner
 

@@ -322,7 +322,7 @@ class FolderDataset:
             stored = reader(entry.path)
         kind = f"{type(stored).__module__}.{type(stored).__qualname__}"
         options = [kind, self._choice.table, self._normalise, self._slices.model_dump()]
-        known = _Known(self._facts, f"intensities {json.dumps(options, sort_keys=True)}", entry.content())
+        known = _Known(self._facts, f"intensities 2 {json.dumps(options, sort_keys=True)}", entry.content())
         skip = self._empty == "skip"
         return PreparedVolume(
             stored, name, self._size, self._normalise, self._slices, subject, skip, known, self._check_conventions

@@ -68,6 +68,24 @@ def register_readers(register: Register) -> None:
         suffixes=".h5 .hdf5",
     )
     register(
+        "ismrmrd",
+        "i2ikd_mri.readers.ismrmrd:IsmrmrdReader",
+        summary="ISMRMRD raw data of Cartesian acquisitions (needs ismrmrd)",
+        suffixes=".h5 .hdf5 .mrd",
+    )
+    register(
+        "calgary-campinas",
+        "i2ikd_mri.readers.calgary:CalgaryCampinasReader",
+        summary="raw brain data of Calgary-Campinas: coils alternate in real and imaginary part",
+        suffixes=".h5 .hdf5",
+    )
+    register(
+        "skm-tea",
+        "i2ikd_mri.readers.skm_tea:SkmTeaReader",
+        summary="raw-data track of SKM-TEA: k-space, coil maps and SENSE reconstructions",
+        suffixes=".h5 .hdf5",
+    )
+    register(
         "hdf5",
         "i2ikd_mri.readers.named_hdf5:NamedHdf5Reader",
         summary="HDF5 and MATLAB 7.3 files: names of the datasets and order of their axes are options",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from i2ikd import BoundedCache, SampleKey, UserError, Volume
+from i2ikd_mri.volumes import PreparedVolume
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Slices:
         memory: cache shared by all splits.
         name: prefix of the keys of this split in ``memory``.
         empty: whether slices that are all zero are accepted, as they occur at the ends of a new volume.
+
+    Raises:
+        UserError: a volume has k-space of several coils.
     """
 
     def __init__(
@@ -71,6 +75,9 @@ class Slices:
         self._memory = memory
         self._name = name
         self._empty = empty
+        for volume in volumes:
+            if isinstance(volume, PreparedVolume):
+                volume.refuse_several_coils()
         self._places = [(v, s) for v, volume in enumerate(volumes) for s in range(len(volume))]
         self.keys = [SampleKey.of(volumes[v], _number(volumes[v], s)) for v, s in self._places]
 

@@ -112,6 +112,20 @@ class PreparedVolume:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def refuse_several_coils(self) -> None:
+        """Check that slices are images, or k-space of one coil.
+
+        Raises:
+            UserError: the file has k-space of several coils.
+        """
+        coils = int(getattr(self.stored, "coils", 1))
+        if coils > 1:
+            remedies = filter(None, ("use the task mri-multicoil", getattr(self.stored, "one_coil", "")))
+            raise UserError(
+                f"volume {self.name!r}: expected images, or k-space of one coil, got {coils} coils; "
+                f"{', or '.join(remedies)}"
+            )
+
     @property
     def numbers(self) -> Sequence[int]:
         """Numbers of the slices in the stored volume, from 0.

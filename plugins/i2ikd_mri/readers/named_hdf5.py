@@ -79,6 +79,16 @@ class NamedHdf5Volume:
         }
         self._length = 0
 
+    @property
+    def one_coil(self) -> str:
+        """Remedy for a task that needs one image."""
+        return "omit the reader option kspace" if "image" in self._stacks else ""
+
+    @property
+    def coils(self) -> int:
+        """Number of coils of the k-space; 1 without k-space or coil axis."""
+        return self._stacks["kspace"].coils if "kspace" in self._stacks else 1
+
     def __len__(self) -> int:
         if not self._length:
             self._length = self._checked_length()
