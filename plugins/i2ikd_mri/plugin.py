@@ -25,6 +25,7 @@ def register_masks(register: Register) -> None:
         summary="Cartesian lines, fully sampled centre, density that decays away from it",
     )
     register("equispaced", "i2ikd_mri.masks:Equispaced", summary="every n-th Cartesian line, fully sampled centre")
+    register("stored", "i2ikd_mri.stored_mask:StoredMask", summary="the mask of each slice, stored in the data files")
     register("file", "i2ikd_mri.masks:MaskFile", summary="a mask from a .npy file, [H, W] or one line per entry")
 
 
