@@ -44,7 +44,7 @@ def checked_mask(mask: Tensor | None, centered: bool, where: str) -> Tensor:
     """
     if mask is None:
         raise UserError(
-            f"{where}: expected a stored mask for mask = 'stored', got none; name it in the reader (hdf5: option mask), "
+            f"{where}: expected a stored mask for mask = 'stored', got none; name it in the reader (hdf5: option mask) "
             "or set another mask in [task]"
         )
     if is_centred_at_other_position(mask.numpy(), centered):

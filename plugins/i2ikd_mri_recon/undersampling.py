@@ -86,7 +86,7 @@ class Undersampling:
             UserError: the mask cannot be generated for slices of this shape, or the slice has no stored mask.
         """
         if isinstance(self.mask, StoredMask):
-            mask = checked_mask(found and found.mask, self.centered, found.where if found else str(key))
+            mask = checked_mask(found.mask if found else None, self.centered, found.where if found else str(key))
         else:
             mask = self.mask_for((image.shape[0], image.shape[1]), draw)
             self._warn_of_unused(found)
@@ -130,7 +130,7 @@ class Undersampling:
         if found is not None and found.mask is not None and not self._warned:
             self._warned = True
             print(
-                f"i2ikd: warning: {found.where}: the file has a mask, and k-space is simulated with the mask of [task]; "
+                f"i2ikd: warning: {found.where}: the file has a mask, and k-space is simulated with that of [task]; "
                 "set mask = 'stored' to use the mask of the file",
                 file=sys.stderr,
             )

@@ -76,7 +76,7 @@ def test_an_unused_mask_causes_one_warning(tmp_path: Path, capsys: pytest.Captur
         _ = created.dataset(split)[0]
     lines = [line for line in capsys.readouterr().err.splitlines() if "mask" in line]
     assert len(lines) == 1
-    assert lines[0].endswith("the mask of [task]; set mask = 'stored' to use the mask of the file")
+    assert lines[0].endswith("that of [task]; set mask = 'stored' to use the mask of the file")
     _ = task(tmp_path / "used", "stored", stored).dataset("train")[0]
     assert capsys.readouterr().err == ""
 

@@ -66,9 +66,9 @@ class Encoding:
             for n, other, whole, part in zip(encoded, wanted, view, smaller)
         ]
         spacing = [whole / n if whole > 0 else 1.0 for n, whole in zip(encoded, view)]
-        found = [
-            _limits(encoding.encodingLimits, f"kspace_encoding_step_{step}", n) for step, n in enumerate(encoded)
-        ][1:]
+        found = [_limits(encoding.encodingLimits, f"kspace_encoding_step_{step}", n) for step, n in enumerate(encoded)][
+            1:
+        ]
         return cls(
             (encoded[0], encoded[1], encoded[2]),
             (pixels[0], pixels[1], pixels[2]),
@@ -97,9 +97,7 @@ class Encoding:
             axis: 1 or 2.
         """
         shift = self.encoded[axis] // 2 - self.centre[axis - 1]
-        return range(
-            max(shift + self.first[axis - 1], 0), min(shift + self.last[axis - 1] + 1, self.encoded[axis])
-        )
+        return range(max(shift + self.first[axis - 1], 0), min(shift + self.last[axis - 1] + 1, self.encoded[axis]))
 
 
 @dataclass(frozen=True)

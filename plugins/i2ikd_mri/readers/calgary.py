@@ -24,8 +24,8 @@ class CalgaryCampinasReader:
     channels, plain inverse transform, masks around n // 2). Its zero frequency is at n // 2 and its image origin at
     index 0; k-space is returned with both at n // 2, for a task with ``centered = true``.
 
-    Fields of a slice: ``kspace`` [coils, H, W] complex64 and, of the undersampled test files, ``mask`` [H, W], 1 where a
-    sample of any coil is other than 0; or the magnitude of all coils as ``image``. Of a file with one coil, ``image``
+    Fields of a slice: ``kspace`` [coils, H, W] complex64 and, of the undersampled test files, ``mask`` [H, W], 1 where
+    a sample of any coil is other than 0; or the magnitude of all coils as ``image``. Of a file with one coil, ``image``
     [H, W] complex64, or ``kspace`` [H, W] and ``mask``. Lines at the edge that are not measured are no undersampling.
 
     Args:

@@ -27,9 +27,9 @@ class IsmrmrdReader:
     """Reader of Cartesian ISMRMRD files (https://ismrmrd.github.io), by the package ``ismrmrd``.
 
     Acquisitions are placed in k-space by their encoding steps, averages are averaged, and the oversampling of the
-    readout is removed. H is the readout and W the phase encoding; zero frequency is at n // 2. Noise measurements whiten
-    the coils: the noise of a sample that is measured once is then uncorrelated between coils, with variance 1. A volume
-    has the slices of a 2-D acquisition, or those that a 3-D acquisition encodes.
+    readout is removed. H is the readout and W the phase encoding; zero frequency is at n // 2. Noise measurements
+    whiten the coils: the noise of a sample that is measured once is then uncorrelated between coils, with variance 1. A
+    volume has the slices of a 2-D acquisition, or those that a 3-D acquisition encodes.
 
     Fields of a slice: of one coil, the ``image`` [h, w] complex64, or, of an undersampled file, ``kspace`` [H, W] and
     ``mask`` [1, W], for a task with ``centered = true``. Of several coils, ``kspace`` [coils, H, W] complex64 and, if
@@ -102,6 +102,11 @@ class IsmrmrdVolume:
     def coils(self) -> int:
         """Number of coils of the k-space that a slice returns; 1 if they are combined."""
         return 1 if self._options.coils == "rss" else self._acquisitions.coils
+
+    @property
+    def reconstruction_size(self) -> tuple[int, int]:
+        """(height, width) of the image to reconstruct: k-space may have a larger field of view along W."""
+        return self._encoding.image[0], self._encoding.image[1]
 
     def __len__(self) -> int:
         return self._encoding.image[2] if self._encoding.is_volume else len(self._slices)

@@ -122,7 +122,8 @@ def test_coils_are_returned_as_k_space_or_combined(tmp_path: Path) -> None:
     image = random(SLICES, COILS, ROWS, COLUMNS)
     path = written(tmp_path / "v.mrd", acquired(transformed(in_larger_view(image), (-2, -1))))
     volume = IsmrmrdReader()(path)
-    assert volume.coils == COILS and sorted(volume[1]) == ["kspace"]
+    assert volume.coils == COILS and volume.reconstruction_size == (ROWS, COLUMNS)
+    assert sorted(volume[1]) == ["kspace"]
     np.testing.assert_allclose(volume[1]["kspace"], transformed(image[1], (-2, -1)), atol=1e-5)
     combined = images(path, coils="rss")
     assert combined.dtype == np.float32
