@@ -160,7 +160,14 @@ class FolderDataset:
             raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
         name = path.name if path.is_dir() else stem(path.name, self._registry)
         stored = self._choice.of(path)(path)
-        return PreparedVolume(stored, name, self._size, self._normalise, check_conventions=self._check_conventions)
+        return PreparedVolume(
+            stored,
+            name,
+            self._size,
+            self._normalise,
+            check_conventions=self._check_conventions,
+            reader=self._choice.table_of(path),
+        )
 
     def identity(self) -> dict[str, object]:
         """Return the options and a digest of the content of the training and validation files.
@@ -325,7 +332,16 @@ class FolderDataset:
         known = _Known(self._facts, f"intensities 2 {json.dumps(options, sort_keys=True)}", entry.content())
         skip = self._empty == "skip"
         return PreparedVolume(
-            stored, name, self._size, self._normalise, self._slices, subject, skip, known, self._check_conventions
+            stored,
+            name,
+            self._size,
+            self._normalise,
+            self._slices,
+            subject,
+            skip,
+            known,
+            self._check_conventions,
+            self._choice.table_of(entry.path),
         )
 
     def _named(self, entry: Entry) -> tuple[str, str]:
