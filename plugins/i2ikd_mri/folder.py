@@ -219,10 +219,13 @@ class FolderDataset:
         )
 
     def _digest(self, *splits: Split) -> str:
-        lines = []
-        for split in splits:
-            for entry in self._all_entries().get(split, [])[: self._limits.get(split)]:
-                lines.append(f"{split}\t{self._named(entry)[0]}\t{self._facts.digest(entry.content())}\n")
+        entries = [
+            (split, entry)
+            for split in splits
+            for entry in self._all_entries().get(split, [])[: self._limits.get(split)]
+        ]
+        digests = self._facts.digests([entry.content() for _, entry in entries])
+        lines = [f"{split}\t{self._named(entry)[0]}\t{digest}\n" for (split, entry), digest in zip(entries, digests)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _members(self, split: str) -> list[Entry]:
