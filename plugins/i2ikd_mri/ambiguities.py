@@ -14,6 +14,8 @@ from i2ikd_mri.splits import Entry
 _SUFFIX = re.compile(r"(\.nii)?\.[^.]+$")
 _SAME_FORMAT = {".hdf5": ".h5", ".nii.gz": ".nii", ".tiff": ".tif"}
 _CONTRAST = re.compile(r"t[12][a-z]*|t2star[a-z]*|pd[a-z]*|flair|dwi|adc|swi|bold|asl|fa|md", re.IGNORECASE)
+_REPETITION = re.compile(r"(T[12])0\d")
+"""Contrast and repetition in the names of M4Raw, such as T201."""
 _PARTS = re.compile(
     r"(?P<stem>.*?[a-zA-Z0-9])(?P<separator>[_\-. ]+)(?P<word>[a-zA-Z]*)(?P<joint>[_\-]?)(?P<number>\d+)$"
 )
@@ -167,7 +169,7 @@ def kind(path: Path) -> frozenset[str]:
     >>> kind(Path("sub-1_T1w.nii.gz")) == kind(Path("sub-2_T1w.nii.gz")), kind(Path("T1.npy")) == kind(Path("T2.npy"))
     (True, False)
     """
-    tokens = re.split(r"[^a-zA-Z0-9]+", _SUFFIX.sub("", path.name))
+    tokens = [_REPETITION.sub(r"\1", token) for token in re.split(r"[^a-zA-Z0-9]+", _SUFFIX.sub("", path.name))]
     cleaned = (token if _CONTRAST.fullmatch(token) else re.sub(r"\d+", "", token) for token in tokens)
     return frozenset(token.lower() for token in cleaned if token)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from i2ikd import UserError
+from i2ikd import UserError, Volume
+from i2ikd_mri.readers.axes import Reorderable, Side
 
 _FLAT = 4
 """Ratio of the number of slices, and of the longer side, to the shorter side from which on axes look swapped."""
@@ -20,25 +21,43 @@ _FULLY, _SPARSELY = 0.75, 0.5
 """Share of measured samples that the centre of k-space exceeds, and that its edge does not."""
 
 
-def refuse_implausible_axes(sizes: Sequence[tuple[int, int]], slices: int, where: str) -> None:
+def refuse_implausible_axes(
+    volume: Volume, sizes: Sequence[tuple[int, int]], where: str, reader: Mapping[str, object] | None = None
+) -> None:
     """Check that the slices of an array are not cut along a wrong axis.
 
     Args:
+        volume: the array, as its reader returned it.
         sizes: (height, width) of its slices in pixels.
-        slices: number of slices.
         where: volume, the prefix of the message.
+        reader: name and options of the reader, for the message.
 
     Raises:
         UserError: a side of the slices is less than a quarter of the other side and of the number of slices.
     """
     for height, width in sizes:
         short, long = min(height, width), max(height, width)
-        if _FLAT * short <= min(long, slices):
+        if _FLAT * short <= min(long, len(volume)):
+            remedy = _other_order(volume, "height" if height == short else "width", reader or {})
             raise UserError(
-                f"{where}: expected slices of an image, got {slices} slices of {height} x {width}; the slice axis is "
-                f"probably the one of {short}: set the axis order of the reader (i2ikd show reader NAME), or "
-                "conventions = 'trust' in [task.dataset] if the slices are so narrow"
+                f"{where}: expected slices of an image, got {len(volume)} slices of {height} x {width}; the slice axis "
+                f"is probably the one of {short}: {remedy}, or conventions = 'trust' in [task.dataset] if the slices "
+                "are so narrow"
             )
+
+
+def _other_order(volume: Volume, side: Side, reader: Mapping[str, object]) -> str:
+    """Return the setting of the reader that makes slices of a side, or where to find it."""
+    name = reader.get("name")
+    options = volume.slices_along(side) if isinstance(volume, Reorderable) else {}
+    if name is None or not options:
+        return f"set the axis order of the reader (i2ikd show reader {name or 'NAME'})"
+    settings = ", ".join(f"{key} = {_as_toml(value)}" for key, value in {**reader, **options}.items())
+    return f"set reader = {{ {settings} }}"
+
+
+def _as_toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def resembles_kspace(image: np.ndarray) -> bool:
@@ -78,6 +97,8 @@ def has_energy_at_other_position(kspace: np.ndarray, centered: bool) -> bool:
         kspace: [H, W], complex.
         centered: stated position of zero frequency: index 0 (``False``) or n // 2 (``True``).
     """
+    if min(kspace.shape[-2:]) < _SMALLEST:
+        return False
     at_centre, at_corner = _part(kspace, True), _part(kspace, False)
     return at_corner > 2 * at_centre if centered else at_centre > 2 * at_corner
 

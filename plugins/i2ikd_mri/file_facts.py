@@ -14,6 +14,7 @@ from typing import Any
 
 from i2ikd import UserError
 from i2ikd.files import write_atomically
+from i2ikd_mri.hash_progress import HashProgress
 
 CACHE_VARIABLE = "I2IKD_CACHE_DIR"
 """Environment variable: folder of the cache; by default ``i2ikd`` in the user's cache folder."""
@@ -22,6 +23,8 @@ _RECENT = 2.0
 _SAVE_EVERY = 5.0
 """Seconds between two writes of the cache file."""
 _FORMAT = 2
+_BLOCK = 2**22
+"""Bytes that are read at once."""
 
 
 class FileFacts:
@@ -65,21 +68,29 @@ class FileFacts:
         if changed < time.time() - _RECENT:
             self._state.add(f"{key}\t{_address(files)}", {"stamp": stamp, "fact": fact})
 
-    def digest(self, files: Sequence[Path]) -> str:
-        """Return the SHA-256 of the bytes of a file, or of the digests of several, as hexadecimal digits.
+    def digests(self, volumes: Sequence[Sequence[Path]]) -> list[str]:
+        """Return for each volume the SHA-256 of the bytes of its file, or of the digests of several, as hexadecimal.
+
+        Progress is printed to stderr if it takes more than a few seconds.
 
         Args:
-            files: the files of one volume, in order.
+            volumes: the files of each volume, in order.
 
         Raises:
             UserError: a file cannot be read.
         """
-        known: str | None = self.get("sha256", files)
-        if known is None:
-            digests = [_of_bytes(path) for path in files]
-            known = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-            self.put("sha256", files, known)
-        return known
+        known: list[str | None] = [self.get("sha256", files) for files in volumes]
+        unknown = [path for files, digest in zip(volumes, known) if digest is None for path in files]
+        progress = HashProgress(sum(_status(path).st_size for path in unknown))
+        found = [self._computed(files, progress) if digest is None else digest for files, digest in zip(volumes, known)]
+        progress.end()
+        return found
+
+    def _computed(self, files: Sequence[Path], progress: HashProgress) -> str:
+        digests = [_of_bytes(path, progress) for path in files]
+        digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        self.put("sha256", files, digest)
+        return digest
 
 
 class _State:
@@ -137,18 +148,26 @@ def _stamp(files: Sequence[Path]) -> tuple[str, float]:
     """Return a digest of sizes and times of files, and the time of the latest change in seconds."""
     lines, latest = [], 0.0
     for path in files:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UserError(f"{path}: the file cannot be read ({error.strerror}); restore or remove it") from error
+        status = _status(path)
         lines.append(f"{path.name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}")
         latest = max(latest, status.st_mtime, status.st_ctime)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest(), latest
 
 
-def _of_bytes(path: Path) -> str:
+def _status(path: Path) -> os.stat_result:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be read ({error.strerror}); restore or remove it") from error
+
+
+def _of_bytes(path: Path, progress: HashProgress) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                progress.add(len(block))
+            return digest.hexdigest()
     except OSError as error:
         raise UserError(f"{path}: the file cannot be read ({error.strerror}); restore or remove it") from error

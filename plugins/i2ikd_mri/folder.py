@@ -160,7 +160,14 @@ class FolderDataset:
             raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
         name = path.name if path.is_dir() else stem(path.name, self._registry)
         stored = self._choice.of(path)(path)
-        return PreparedVolume(stored, name, self._size, self._normalise, check_conventions=self._check_conventions)
+        return PreparedVolume(
+            stored,
+            name,
+            self._size,
+            self._normalise,
+            check_conventions=self._check_conventions,
+            reader=self._choice.table_of(path),
+        )
 
     def identity(self) -> dict[str, object]:
         """Return the options and a digest of the content of the training and validation files.
@@ -212,10 +219,13 @@ class FolderDataset:
         )
 
     def _digest(self, *splits: Split) -> str:
-        lines = []
-        for split in splits:
-            for entry in self._all_entries().get(split, [])[: self._limits.get(split)]:
-                lines.append(f"{split}\t{self._named(entry)[0]}\t{self._facts.digest(entry.content())}\n")
+        entries = [
+            (split, entry)
+            for split in splits
+            for entry in self._all_entries().get(split, [])[: self._limits.get(split)]
+        ]
+        digests = self._facts.digests([entry.content() for _, entry in entries])
+        lines = [f"{split}\t{self._named(entry)[0]}\t{digest}\n" for (split, entry), digest in zip(entries, digests)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _members(self, split: str) -> list[Entry]:
@@ -322,10 +332,19 @@ class FolderDataset:
             stored = reader(entry.path)
         kind = f"{type(stored).__module__}.{type(stored).__qualname__}"
         options = [kind, self._choice.table, self._normalise, self._slices.model_dump()]
-        known = _Known(self._facts, f"intensities {json.dumps(options, sort_keys=True)}", entry.content())
+        known = _Known(self._facts, f"intensities 2 {json.dumps(options, sort_keys=True)}", entry.content())
         skip = self._empty == "skip"
         return PreparedVolume(
-            stored, name, self._size, self._normalise, self._slices, subject, skip, known, self._check_conventions
+            stored,
+            name,
+            self._size,
+            self._normalise,
+            self._slices,
+            subject,
+            skip,
+            known,
+            self._check_conventions,
+            self._choice.table_of(entry.path),
         )
 
     def _named(self, entry: Entry) -> tuple[str, str]:

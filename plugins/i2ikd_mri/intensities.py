@@ -83,7 +83,7 @@ class Intensities:
             self.images += 1
             self.resembling += resembles_kspace(image)
         for values in signals[:1]:
-            size = (int(values.shape[0]), int(values.shape[1]))
+            size = (int(values.shape[-2]), int(values.shape[-1]))
             kind = "complex" if values.dtype.kind == "c" else "real"
             self.sizes += [size] if size not in self.sizes else []
             self.types += [kind] if kind not in self.types else []

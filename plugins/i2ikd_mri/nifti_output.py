@@ -18,7 +18,8 @@ def nibabel_image(volume: np.ndarray, source: Volume | None, mgh: bool = False) 
     Args:
         volume: [H, W, slices] float32 or complex64.
         source: the input volume. Its affine is used if it has one, adapted to the grid of ``volume``; units, frame
-            time and codes of the header are copied from NIfTI. Without an affine, the result has the identity.
+            time and codes of the header are copied from NIfTI. Without an affine, the result has the identity. A volume
+            that was oriented to a plane is returned to the orientation of the file.
         mgh: build an MGH image instead of NIfTI.
 
     Returns:
@@ -34,6 +35,9 @@ def nibabel_image(volume: np.ndarray, source: Volume | None, mgh: bool = False) 
     old = [*stored[0]["image"].shape]
     old.insert(axis, oriented.shape[axis])
     image = kind(oriented, np.asarray(affine) @ regridded(old, oriented.shape[:3]))
+    orientation = getattr(stored, "orientation", None)
+    if orientation is not None:
+        image = image.as_reoriented(orientation)
     header = getattr(stored, "header", None)
     if isinstance(header, nibabel.Nifti1Header) and not mgh:
         _copy_header(image, header)

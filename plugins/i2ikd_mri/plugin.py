@@ -25,6 +25,7 @@ def register_masks(register: Register) -> None:
         summary="Cartesian lines, fully sampled centre, density that decays away from it",
     )
     register("equispaced", "i2ikd_mri.masks:Equispaced", summary="every n-th Cartesian line, fully sampled centre")
+    register("stored", "i2ikd_mri.stored_mask:StoredMask", summary="the mask of each slice, stored in the data files")
     register("file", "i2ikd_mri.masks:MaskFile", summary="a mask from a .npy file, [H, W] or one line per entry")
 
 
@@ -65,6 +66,24 @@ def register_readers(register: Register) -> None:
         "fastmri",
         "i2ikd_mri.readers.fastmri:FastMriReader",
         summary="fastMRI's layout: single-coil k-space, or stored reconstructions",
+        suffixes=".h5 .hdf5",
+    )
+    register(
+        "ismrmrd",
+        "i2ikd_mri.readers.ismrmrd:IsmrmrdReader",
+        summary="ISMRMRD raw data of Cartesian acquisitions (needs ismrmrd)",
+        suffixes=".h5 .hdf5 .mrd",
+    )
+    register(
+        "calgary-campinas",
+        "i2ikd_mri.readers.calgary:CalgaryCampinasReader",
+        summary="raw brain data of Calgary-Campinas: coils alternate in real and imaginary part",
+        suffixes=".h5 .hdf5",
+    )
+    register(
+        "skm-tea",
+        "i2ikd_mri.readers.skm_tea:SkmTeaReader",
+        summary="raw-data track of SKM-TEA: k-space, coil maps and SENSE reconstructions",
         suffixes=".h5 .hdf5",
     )
     register(

@@ -29,6 +29,7 @@ class ReaderChoice:
         self.table = {"name": reader} if isinstance(reader, str) else reader
         self._registry = registry
         self._readers: dict[str, Reader] = {}
+        self._fits: dict[str, str] = {}
 
     @property
     def stacked(self) -> tuple[str, ...]:
@@ -60,6 +61,17 @@ class ReaderChoice:
         """
         return self._fitting(path) if self.table is None else self._named(self.table)
 
+    def table_of(self, path: Path) -> dict[str, Any]:
+        """Return name and options of the reader of a file, after ``of`` has selected it.
+
+        Args:
+            path: the file or folder.
+        """
+        return dict(self.table or {"name": self._fits.get(self._suffix(path), "")})
+
+    def _suffix(self, path: Path) -> str:
+        return "" if path.is_dir() else path.name[len(stem(path.name, self._registry)) :].lower()
+
     def _named(self, table: dict[str, Any]) -> Reader:
         name = table.get("name")
         if not isinstance(name, str):
@@ -81,13 +93,12 @@ class ReaderChoice:
         if path.is_dir():
             series = any(file.name.lower().endswith(_STACKED["dicom"]) for file in path.iterdir())
             return self._named({"name": "dicom" if series else "image"})
-        names = candidates(path.name, self._registry)
-        suffix = path.name[len(stem(path.name, self._registry)) :].lower()
-        if suffix not in self._readers:
-            self._readers[suffix] = self._first_that_reads(names, path)
-        return self._readers[suffix]
+        suffix = self._suffix(path)
+        if suffix not in self._fits:
+            self._fits[suffix] = self._first_that_reads(candidates(path.name, self._registry), path)
+        return self._named({"name": self._fits[suffix]})
 
-    def _first_that_reads(self, names: list[str], path: Path) -> Reader:
+    def _first_that_reads(self, names: list[str], path: Path) -> str:
         readers = [self._named({"name": name}) for name in names]
         problems: dict[str, UserError] = {}
         for name, reader in zip(names, readers) if len(readers) > 1 else ():
@@ -96,7 +107,7 @@ class ReaderChoice:
             except UserError as error:
                 problems[name] = error
             else:
-                return reader
+                return name
         if problems:
             raise refused_by_all(path, problems)
-        return readers[0]
+        return names[0]

@@ -37,11 +37,12 @@ class SliceSamples(SampleDataset):
         return self._slices.keys
 
     @abstractmethod
-    def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
+    def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Simulate a sample from a fully sampled image.
 
         Args:
-            image: [H, W], real or complex.
+            image: [H, W], real or complex, augmented in training.
+            found: the slice of the image, for its stored mask.
             key: volume and slice index of the sample.
             draw: seeds of random choices (sample index, augmentation seed).
         """
@@ -86,7 +87,7 @@ class SliceSamples(SampleDataset):
 
     def _simulate(self, image: Tensor, found: Slice, index: int, draw: Sequence[int]) -> Sample:
         try:
-            return self.simulate(image, self.keys[index], draw)
+            return self.simulate(image, found, self.keys[index], draw)
         except UserError as error:
             raise UserError(f"{found.where}: {error}") from None
 
@@ -101,7 +102,8 @@ class SliceSamples(SampleDataset):
 
 def _extra_bytes(sample: Sample, found: Slice) -> int:
     """Return the bytes of a sample that are not shared with its slice, of which some tensors are views."""
-    shared = {_storage(field) for field in (found.image, found.kspace, found.undersampled) if field is not None}
+    stored = (found.image, found.kspace, found.undersampled, found.mask)
+    shared = {_storage(field) for field in stored if field is not None}
     tensors = [t for t in (sample.input, sample.target, *sample.conditions.values()) if t is not None]
     return sum(t.numel() * t.element_size() for t in tensors if _storage(t) not in shared)
 

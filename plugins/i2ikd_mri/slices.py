@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from i2ikd import BoundedCache, SampleKey, UserError, Volume
+from i2ikd_mri.volumes import PreparedVolume
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Slice:
         kspace: [H, W] complex64, the undersampled k-space of the file, if requested and stored.
         undersampled: [H, W] float32 or complex64, the zero-filled image of the file, if requested and stored.
         where: file and slice, the prefix of messages.
+        mask: [H, 1], [1, W] or [H, W] float32 zeros and ones, the undersampling mask of the file, if stored.
     """
 
     image: Tensor | None
     kspace: Tensor | None
     undersampled: Tensor | None
     where: str
+    mask: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,7 +43,7 @@ class Slice:
     @property
     def size(self) -> int:
         """Size of all fields in bytes."""
-        fields = (self.image, self.kspace, self.undersampled)
+        fields = (self.image, self.kspace, self.undersampled, self.mask)
         return sum(f.numel() * f.element_size() for f in fields if f is not None)
 
 
@@ -54,6 +57,9 @@ class Slices:
         memory: cache shared by all splits.
         name: prefix of the keys of this split in ``memory``.
         empty: whether slices that are all zero are accepted, as they occur at the ends of a new volume.
+
+    Raises:
+        UserError: a volume has k-space of several coils.
     """
 
     def __init__(
@@ -71,6 +77,9 @@ class Slices:
         self._memory = memory
         self._name = name
         self._empty = empty
+        for volume in volumes:
+            if isinstance(volume, PreparedVolume):
+                volume.refuse_several_coils()
         self._places = [(v, s) for v, volume in enumerate(volumes) for s in range(len(volume))]
         self.keys = [SampleKey.of(volumes[v], _number(volumes[v], s)) for v, s in self._places]
 
@@ -111,7 +120,9 @@ class Slices:
                 raise UserError(f"{where}: expected {name} of size {list(image.shape)}, got {list(field.shape)}")
         if image is not None:
             image = image.to(torch.complex64) if self._mode == "complex" else _magnitude(image)
-        return Slice(image, None if kspace is None else kspace.to(torch.complex64), undersampled, where)
+        kspace = None if kspace is None else kspace.to(torch.complex64)
+        found = Slice(image, kspace, undersampled, where)
+        return replace(found, mask=_mask(fields, found.shape, where))
 
 
 def _number(volume: Volume, index: int) -> int:
@@ -138,6 +149,17 @@ def _field(fields: Mapping[str, np.ndarray], name: str, where: str) -> Tensor | 
         bad = int((~np.isfinite(values)).sum())
         raise UserError(f"{where}: {name} has {bad} NaN or infinite of {values.size} values")
     return torch.from_numpy(values)
+
+
+def _mask(fields: Mapping[str, np.ndarray], shape: tuple[int, int], where: str) -> Tensor | None:
+    mask = _field(fields, "mask", where)
+    if mask is None:
+        return None
+    if any(length not in (1, whole) for length, whole in zip(mask.shape, shape)):
+        raise UserError(f"{where}: expected a mask of size {list(shape)} or of lines, got {list(mask.shape)}")
+    if mask.is_complex() or not torch.isin(mask, torch.tensor([0.0, 1.0])).all() or not mask.any():
+        raise UserError(f"{where}: expected a mask of zeros and ones, with a 1, got other values")
+    return mask
 
 
 def _refuse_empty(fields: Mapping[str, Tensor | None], where: str) -> None:

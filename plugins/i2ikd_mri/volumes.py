@@ -82,6 +82,7 @@ class PreparedVolume:
         skip_empty: whether selected slices that are all zero are left out; the volume is read for its length then.
         known: loads and keeps the result of reading the whole volume, to read it once only.
         check_conventions: whether a volume is refused whose axes look swapped, or whose images look like k-space.
+        reader: name and options of the reader, for messages.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class PreparedVolume:
         skip_empty: bool = False,
         known: KnownIntensities | None = None,
         check_conventions: bool = False,
+        reader: Mapping[str, object] | None = None,
     ) -> None:
         self.stored = volume
         self.name = name
@@ -105,12 +107,27 @@ class PreparedVolume:
         self._skip_empty = skip_empty
         self._known = known
         self._check_conventions = check_conventions
+        self._reader = reader
         self._intensities: Intensities | None = None
         self._numbers: Sequence[int] | None = None
         self._scale = 0.0
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def refuse_several_coils(self) -> None:
+        """Check that slices are images, or k-space of one coil.
+
+        Raises:
+            UserError: the file has k-space of several coils.
+        """
+        coils = int(getattr(self.stored, "coils", 1))
+        if coils > 1:
+            remedies = filter(None, ("use the task mri-multicoil", getattr(self.stored, "one_coil", "")))
+            raise UserError(
+                f"volume {self.name!r}: expected images, or k-space of one coil, got {coils} coils; "
+                f"{', or '.join(remedies)}"
+            )
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -151,7 +168,7 @@ class PreparedVolume:
         return self._intensities
 
     def _refuse_other_conventions(self, found: Intensities) -> None:
-        refuse_implausible_axes(found.sizes, len(self.stored), f"volume {self.name!r}")
+        refuse_implausible_axes(self.stored, found.sizes, f"volume {self.name!r}", self._reader)
         if 2 * found.resembling > found.images:
             refuse_kspace(f"volume {self.name!r}")
 

@@ -42,9 +42,9 @@ class ReconSamples(SliceSamples):
         self._stored = stored
         self.varies = bool(augmentations) or not (stored or undersampling.mask.fixed)
 
-    def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
+    def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Undersample an image [H, W]; ``draw`` holds the seeds of a random mask."""
-        return self._undersampling.simulate(image, key, draw)
+        return self._undersampling.simulate(image, key, draw, found)
 
     def from_slice(self, found: Slice, index: int) -> Sample:
         """Return the stored pair if ``stored`` is set or no image exists, otherwise a simulated sample."""

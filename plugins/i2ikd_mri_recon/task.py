@@ -24,6 +24,7 @@ class MriRecon(SliceTask):
     Args:
         dataset: name of a registered dataset, with its options; a table without a name configures ``folder``.
         mask: name of a registered mask, with its options; a table without a name configures ``variable-density``.
+            ``stored``: the mask that the reader returns with each slice.
         mode: ``real``: images have one channel, the magnitude, from which k-space is simulated. ``complex``: images
             have real and imaginary channels. The networks need the same mode.
         centered: position of zero frequency in k-space and mask, along each axis of length n: index 0 (``False``) or
@@ -32,7 +33,7 @@ class MriRecon(SliceTask):
             its ``magnitude``, as in KD-MRI's code. The k-space is the same.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
         stored: use the undersampled pair stored in a file (``kspace``, ``undersampled``) if it exists. Its mask is the
-            mask ``file`` if set, otherwise the support of the stored k-space.
+            mask ``file`` if set, otherwise the stored one, or the support of the stored k-space without one.
         memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
         registry: contains the dataset, its readers and the mask; ``None``: the default registry of the process.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +11,7 @@ from i2ikd_mri.conventions import has_energy_at_other_position
 from i2ikd_mri.fourier import fourier, inverse_fourier, to_channels
 from i2ikd_mri.masks import Mask
 from i2ikd_mri.slices import Slice
+from i2ikd_mri.stored_mask import StoredMask, checked_mask
 from torch import Tensor
 
 from i2ikd import Sample, SampleKey, UserError
@@ -26,7 +28,8 @@ class Undersampling:
         mask: the undersampling mask.
         mode: ``real``: one channel, the real part of images; ``complex``: real and imaginary channels.
         centered: position of zero frequency in k-space and mask: index 0 (``False``) or n // 2 (``True``).
-        own_mask: whether ``mask`` is also the mask of a stored k-space; otherwise that is its support.
+        own_mask: whether ``mask`` is also the mask of a stored k-space; otherwise that is the stored mask, or, without
+            one, the support of the k-space.
         input: network input in real mode: the real part or the magnitude of the zero-filled image.
 
     Raises:
@@ -47,6 +50,7 @@ class Undersampling:
         self.centered = centered
         self.own_mask = own_mask
         self._fixed: dict[tuple[int, int], Tensor] = {}
+        self._warned = False
 
     def mask_for(self, shape: tuple[int, int], draw: Sequence[int]) -> Tensor:
         """Return the mask [H, 1], [1, W] or [H, W] of a sample.
@@ -64,21 +68,28 @@ class Undersampling:
             self._fixed[shape] = self.mask(shape, (), self.centered)
         return self._fixed[shape]
 
-    def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
+    def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int], found: Slice | None = None) -> Sample:
         """Undersample a fully sampled image.
+
+        The first stored mask that is not used causes a warning on stderr.
 
         Args:
             image: [H, W], real or complex.
             key: key of the sample.
             draw: seeds of a random mask (sample index, augmentation seed).
+            found: the slice of the image, whose stored mask is used if ``mask`` is a ``StoredMask``.
 
         Returns:
             Zero-filled input and target [C, H, W], with the conditions ``kspace`` [1, H, W] and ``mask``.
 
         Raises:
-            UserError: the mask cannot be generated for slices of this shape.
+            UserError: the mask cannot be generated for slices of this shape, or the slice has no stored mask.
         """
-        mask = self.mask_for((image.shape[0], image.shape[1]), draw)
+        if isinstance(self.mask, StoredMask):
+            mask = checked_mask(found.mask if found else None, self.centered, found.where if found else str(key))
+        else:
+            mask = self.mask_for((image.shape[0], image.shape[1]), draw)
+            self._warn_of_unused(found)
         kspace = fourier(image, self.centered) * mask
         return self._sample(inverse_fourier(kspace, self.centered), image, kspace, mask, key)
 
@@ -93,8 +104,8 @@ class Undersampling:
             UserError: the stored k-space does not match the stored image or the mask.
         """
         assert found.kspace is not None, "a stored pair has a k-space"
-        mask = self.mask_for(found.shape, ()) if self.own_mask else support(found.kspace)
-        if self.own_mask and bool((found.kspace * (1 - mask)).any()):
+        mask = self._mask_of_stored(found, found.kspace)
+        if bool((found.kspace * (1 - mask)).any()):
             raise UserError(f"{found.where}: the stored k-space has samples where the mask is 0")
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
@@ -107,6 +118,22 @@ class Undersampling:
             )
         image = found.image if found.image is not None else torch.zeros_like(zero_filled).real
         return self._sample(zero_filled, image, found.kspace, mask, key)
+
+    def _mask_of_stored(self, found: Slice, kspace: Tensor) -> Tensor:
+        if self.own_mask:
+            return self.mask_for(found.shape, ())
+        if found.mask is None and not isinstance(self.mask, StoredMask):
+            return support(kspace)
+        return checked_mask(found.mask, self.centered, found.where)
+
+    def _warn_of_unused(self, found: Slice | None) -> None:
+        if found is not None and found.mask is not None and not self._warned:
+            self._warned = True
+            print(
+                f"i2ikd: warning: {found.where}: the file has a mask, and k-space is simulated with that of [task]; "
+                "set mask = 'stored' to use the mask of the file",
+                file=sys.stderr,
+            )
 
     def _sample(self, zero_filled: Tensor, image: Tensor, kspace: Tensor, mask: Tensor, key: SampleKey) -> Sample:
         return Sample(

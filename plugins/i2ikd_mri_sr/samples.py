@@ -37,7 +37,7 @@ class SuperResolutionSamples(SliceSamples):
         super().__init__(slices, augmentations, memory, name)
         self._low_resolution = low_resolution
 
-    def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
+    def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Simulate a low-resolution input [1, h, w] from an image [H, W]; the target [1, H, W] is its magnitude."""
         if not image.is_complex():
             image = magnitude(image)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import h5py
@@ -21,6 +23,13 @@ from i2ikd_mri.phantom import PhantomDataset
 from i2ikd import UserError
 
 
+class Lengthy(list):
+    """Volume of a number of slices."""
+
+    def __init__(self, slices: int) -> None:
+        super().__init__([None] * slices)
+
+
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     """Complex slices of a simulated head [3, 64, 48]."""
@@ -37,19 +46,52 @@ class TestAxes:
     @pytest.mark.parametrize(("size", "slices"), [((5, 44), 48), ((44, 5), 48), ((20, 256), 256)])
     def test_narrow_slices_in_great_number_are_refused(self, size: tuple[int, int], slices: int) -> None:
         with pytest.raises(UserError, match=rf"v: .* got {slices} slices of {size[0]} x {size[1]}; .*axis order"):
-            refuse_implausible_axes([size], slices, "v")
+            refuse_implausible_axes(Lengthy(slices), [size], "v")
 
     @pytest.mark.parametrize(
         ("size", "slices"), [((48, 44), 5), ((256, 256), 400), ((640, 368), 35), ((320, 40), 20), ((6, 9), 5)]
     )
     def test_other_shapes_are_accepted(self, size: tuple[int, int], slices: int) -> None:
-        refuse_implausible_axes([size], slices, "v")
+        refuse_implausible_axes(Lengthy(slices), [size], "v")
+
+    @pytest.mark.parametrize("side", ["height", "width"])
+    @pytest.mark.parametrize(
+        ("table", "key", "axis"),
+        [
+            ({"name": "kdmri-hdf5"}, "volfs", -1),
+            ({"name": "complex-hdf5"}, "image", 0),
+            ({"name": "complex-hdf5", "axis": 2, "key": "k"}, "k", 2),
+            ({"name": "hdf5", "image": "i", "axes": "height width slices"}, "i", -1),
+            ({"name": "image", "axis": 1}, "", 1),
+        ],
+    )
+    def test_the_setting_in_the_message_makes_slices_of_the_shortest_axis(
+        self, tmp_path: Path, table: dict[str, object], key: str, axis: int, side: str
+    ) -> None:
+        (tmp_path / "train").mkdir()
+        stack = np.random.default_rng(0).random((48, 5, 44) if side == "height" else (48, 44, 5), np.float32)
+        stored = np.moveaxis(stack, 0, axis) + (1j if table["name"] == "complex-hdf5" else 0)
+        if key:
+            with h5py.File(tmp_path / "train" / "v.h5", "w") as file:
+                file[key] = stored
+        else:
+            np.save(tmp_path / "train" / "v.npy", stored)
+        with pytest.raises(UserError, match="the slice axis is probably the one of 5: set reader = ") as caught:
+            len(FolderDataset(tmp_path, reader=table).volumes("train")[0])
+        (setting,) = re.findall(r"set (reader = \{.*\}), or conventions", str(caught.value))
+        (volume,) = FolderDataset(tmp_path, reader=tomllib.loads(setting)["reader"]).volumes("train")
+        assert len(volume) == 5 and sorted(volume[0]["image"].shape) == [44, 48]
+
+    def test_a_reader_without_such_an_option_is_named(self) -> None:
+        with pytest.raises(UserError, match=r"set the axis order of the reader \(i2ikd show reader dicom\)"):
+            refuse_implausible_axes(Lengthy(48), [(5, 44)], "v", {"name": "dicom"})
 
     def test_a_dataset_refuses_or_trusts_them(self, tmp_path: Path) -> None:
         (tmp_path / "train").mkdir()
         with h5py.File(tmp_path / "train" / "m.h5", "w") as file:
             file["volfs"] = np.random.default_rng(0).random((5, 48, 44), np.float32)
-        with pytest.raises(UserError, match=r"volume 'm': .*got 44 slices of 5 x 48"):
+        expected = r"volume 'm': .*got 44 slices of 5 x 48; .*set reader = { name = 'kdmri-hdf5', axis = 0 }"
+        with pytest.raises(UserError, match=expected):
             len(FolderDataset(tmp_path).volumes("train")[0])
         assert len(FolderDataset(tmp_path, conventions="trust").volumes("train")[0]) == 44
         with pytest.raises(UserError, match="44 slices of 5 x 48"):

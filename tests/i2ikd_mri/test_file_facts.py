@@ -40,23 +40,23 @@ class TestFacts:
 
     def test_a_digest_is_the_sha256_of_the_bytes(self, file: Path) -> None:
         expected = hashlib.sha256(b"content").hexdigest()
-        assert FileFacts(file.parent).digest([file]) == expected
+        assert FileFacts(file.parent).digests([[file]])[0] == expected
 
     def test_a_known_file_is_not_read_again(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        digest = FileFacts(file.parent).digest([file])  # the object is deleted here, and writes its cache
+        digest = FileFacts(file.parent).digests([[file]])[0]  # the object is deleted here, and writes its cache
 
         def refuse(*_: object) -> None:
             raise AssertionError("the file is read")
 
         monkeypatch.setattr("i2ikd_mri.file_facts._of_bytes", refuse)
-        assert FileFacts(file.parent).digest([file]) == digest
+        assert FileFacts(file.parent).digests([[file]])[0] == digest
 
     def test_a_change_of_equal_size_and_equal_modification_time_is_noticed(self, file: Path) -> None:
-        before, times = FileFacts(file.parent).digest([file]), file.stat()
+        before, times = FileFacts(file.parent).digests([[file]])[0], file.stat()
         file.write_bytes(b"changed")
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
         assert file.stat().st_mtime_ns == times.st_mtime_ns and file.stat().st_size == times.st_size
-        assert FileFacts(file.parent).digest([file]) == hashlib.sha256(b"changed").hexdigest() != before
+        assert FileFacts(file.parent).digests([[file]])[0] == hashlib.sha256(b"changed").hexdigest() != before
 
     def test_facts_of_recent_files_are_not_kept(self, tmp_path: Path, cache: Path) -> None:
         (tmp_path / "new.bin").write_bytes(b"content")
@@ -66,15 +66,15 @@ class TestFacts:
 
     @pytest.mark.parametrize("content", ["", "[]", '{"format": 0, "entries": {}}', '{"format"'])
     def test_a_damaged_cache_has_no_effect(self, file: Path, cache: Path, content: str) -> None:
-        digest = FileFacts(file.parent).digest([file])
+        digest = FileFacts(file.parent).digests([[file]])[0]
         (kept,) = cache.glob("*.json")
         assert json.loads(kept.read_text())["entries"]
         kept.write_text(content)
-        assert FileFacts(file.parent).digest([file]) == digest
+        assert FileFacts(file.parent).digests([[file]])[0] == digest
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"gone\.bin: the file cannot be read"):
-            FileFacts(tmp_path).digest([tmp_path / "gone.bin"])
+            FileFacts(tmp_path).digests([[tmp_path / "gone.bin"]])[0]
 
 
 class TestEmptySlices:

@@ -22,7 +22,8 @@ from i2ikd.hookspecs import Register
 def test_a_stem_has_no_part_of_the_suffix() -> None:
     assert stem("a.b.NII.GZ") == "a.b"
     assert stem("volume.mha") == "volume"
-    assert candidates("x.HDF5") == ["kdmri-hdf5", "complex-hdf5", "fastmri", "hdf5"]
+    layouts = ["kdmri-hdf5", "complex-hdf5", "fastmri", "ismrmrd", "calgary-campinas", "skm-tea", "hdf5"]
+    assert candidates("x.HDF5") == layouts
     assert candidates("x.mha") == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +13,34 @@ NAMES = ("slices", "coils", "height", "width")
 """Names of axes, in the order in which readers return them."""
 
 EXAMPLE = "slices height width"
+
+Side = Literal["height", "width"]
+
+
+@runtime_checkable
+class Reorderable(Protocol):
+    """Volume whose reader has an option for the order of the axes."""
+
+    def slices_along(self, side: Side) -> dict[str, object]:
+        """Return the option that makes slices of what is one side of the slices now.
+
+        Args:
+            side: ``height`` or ``width``.
+        """
+        ...
+
+
+def other_axis(axis: int, side: Side) -> dict[str, object]:
+    """Return the option ``axis`` of an array of three axes that makes slices of one side of its slices.
+
+    Args:
+        axis: present slice axis, 0..2.
+        side: ``height`` or ``width``, the first or second of the other axes.
+
+    >>> other_axis(2, "height"), other_axis(0, "height")
+    ({'axis': 0}, {'axis': 1})
+    """
+    return {"axis": [other for other in range(3) if other != axis][side == "width"]}
 
 
 @dataclass(frozen=True)
@@ -78,6 +107,15 @@ class Axes:
             if len(names) > count and absent in names:
                 names.remove(absent)
         return Axes(tuple(names)) if len(names) == count else None
+
+    def with_slices_along(self, side: Side) -> Axes:
+        """Return the order in which the axis of slices and one side of the slices are exchanged.
+
+        Args:
+            side: ``height`` or ``width``.
+        """
+        exchanged = {side: "slices", "slices": side}
+        return Axes(tuple(exchanged.get(name, name) for name in self.names))
 
     def reversed(self) -> Axes:
         """Return the opposite order: column-major arrays of MATLAB are stored with their axes reversed."""

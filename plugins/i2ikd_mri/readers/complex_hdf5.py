@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from i2ikd_mri.readers import SUFFIXES, without_suffix
+from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
@@ -52,10 +53,15 @@ class ComplexHdf5Volume:
     def __init__(self, path: Path, key: str, axis: int = 0) -> None:
         self.name = without_suffix(path.name, SUFFIXES["complex-hdf5"])
         self.file = Hdf5File(path)
+        self._axis = axis
         self._stack = Hdf5Stack(self.file, key, axis, kinds="c")
 
     def __len__(self) -> int:
         return len(self._stack)
+
+    def slices_along(self, side: Side) -> dict[str, object]:
+        """Return the option of the reader for another order; see ``Reorderable``."""
+        return other_axis(self._axis, side)
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return ``image`` [H, W] complex64.

@@ -13,6 +13,7 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.dicom_frames import Frame, frames_of, sorted_by_position
 from i2ikd_mri.readers.luminance import luminance
+from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.volumes import checked_slice, position
 
 
@@ -22,7 +23,8 @@ class DicomReader:
     The files of a folder with one ``SeriesInstanceUID``, or the frames of an enhanced multi-frame file, are the slices
     of one volume, sorted by their position along the normal of the slices. A single-frame file is one slice. Stored
     values of MONOCHROME1 are inverted, so that larger is brighter, before ``RescaleSlope`` and ``RescaleIntercept`` are
-    applied. Needs pydicom.
+    applied. Compressed values are decoded by the packages of the extra ``dicom``: JPEG 2000 and HTJ2K by
+    pylibjpeg-openjpeg, JPEG and JPEG-LS by python-gdcm, RLE and deflated files by pydicom itself.
 
     Args:
         series: ``SeriesInstanceUID`` to read of a folder with several series; ``None``: the folder has one.
@@ -44,8 +46,8 @@ class DicomReader:
             path: a folder of single-frame files, or one file.
 
         Raises:
-            UserError: on first use, if a file is damaged, the folder has several series, or the positions of the slices
-                are missing, repeated or uneven.
+            UserError: on first use, if a file is damaged, the folder has several series, the positions of the slices
+                are missing, repeated or uneven, or no package is installed that decodes the values.
         """
         return DicomVolume(Path(path), self.series)
 
@@ -66,6 +68,7 @@ class DicomVolume:
         self.path = path
         self._series = series
         self._frames: list[Frame] = []
+        self._deflated: set[Path] = set()
 
     def __len__(self) -> int:
         return len(self.sorted_frames())
@@ -82,13 +85,24 @@ class DicomVolume:
         frame = self.sorted_frames()[position(index, len(self))]
         where = f"{frame.path}, frame {frame.number}"
         try:
-            stored = _pydicom("pixels").pixel_array(frame.path, index=frame.number)
+            stored = _pydicom("pixels").pixel_array(self._source(frame.path), index=frame.number)
         except Exception as error:  # decoders raise exceptions of many types
             raise UserError(f"{where}: cannot be decoded: {' '.join(str(error).split())}") from error
         values = luminance(stored, alpha=False).astype(np.float64)
         if frame.inverted:
             values = frame.white - values
         return {"image": checked_slice(values * frame.slope + frame.intercept, where)}
+
+    def _source(self, path: Path) -> Any:
+        """Return the path of a file, or of a deflated one, which can only be inflated as a whole, the dataset."""
+        if path not in self._deflated:
+            return path
+        cached: tuple[Path, Any] | None = DECODED.get(id(self))
+        if cached is None or cached[0] != path:
+            dataset = _pydicom().dcmread(path)
+            cached = (path, dataset)
+            DECODED.put(id(self), cached, len(dataset.PixelData), owner=self)
+        return cached[1]
 
     @property
     def affine(self) -> np.ndarray | None:
@@ -146,11 +160,33 @@ class DicomVolume:
             raise UserError(f"{path}: no such file")
         try:
             dataset = _pydicom().dcmread(path, stop_before_pixels=True)
-            return frames_of(dataset, path)
+            frames = frames_of(dataset, path)
+            _refuse_undecodable(dataset, path)
+            if dataset.file_meta.TransferSyntaxUID.is_deflated:
+                self._deflated.add(path)
+            return frames
         except UserError:
             raise
         except Exception as error:  # damaged files raise exceptions of many types
             raise UserError(f"{path}: not a DICOM file, or damaged: {' '.join(str(error).split())}") from error
+
+
+def _refuse_undecodable(dataset: Any, path: Path) -> None:
+    """Check that a package is installed that decodes the values of a file, before the first is needed."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        decoder = _pydicom("pixels").get_decoder(syntax)
+    except NotImplementedError as error:
+        raise UserError(
+            f"{path}: values of the transfer syntax {syntax.name} ({syntax}) cannot be decoded by pydicom; convert the "
+            "file to an uncompressed one"
+        ) from error
+    if not decoder.is_available:
+        known = "; ".join(decoder.missing_dependencies)
+        raise UserError(
+            f"{path}: expected a package that decodes {syntax.name}, got none; pip install 'i2ikd[dicom]', or one of: "
+            f"{known}"
+        )
 
 
 def _pydicom(module: str = "") -> Any:

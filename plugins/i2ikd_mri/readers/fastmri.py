@@ -15,6 +15,7 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.axes import Axes
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
+from i2ikd_mri.readers.raw_kspace import image_of
 from i2ikd_mri.volumes import checked_slice
 
 _ISMRMRD = "{http://www.ismrm.org/ISMRMRD}"
@@ -128,7 +129,7 @@ class FastMriVolume:
         stored[:, header.stop :] = 0
         if "mask" in self.file.opened():
             return {"kspace": stored, "mask": self._mask(stored.shape[1])}
-        return {"image": checked_slice(_cropped(_image(stored), header.size), f"{self.path}, slice {index}")}
+        return {"image": checked_slice(_cropped(image_of(stored), header.size), f"{self.path}, slice {index}")}
 
     def _mask(self, width: int) -> np.ndarray:
         mask = np.asarray(self.file.dataset("mask")[()], np.float32).reshape(1, -1)
@@ -166,11 +167,6 @@ def _integer(element: ElementTree.Element, path: str) -> int:
     if text is None:
         raise ValueError(f"no element {path}")
     return int(text)
-
-
-def _image(kspace: np.ndarray) -> np.ndarray:
-    """Transform centred k-space to the image, orthonormal, with the origin at n // 2."""
-    return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace), norm="ortho"))
 
 
 def _cropped(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -162,6 +162,12 @@ class Hdf5Stack:
         """Whether the array has a slice axis; otherwise it is one slice."""
         return self._order().slice_axis is not None
 
+    @property
+    def coils(self) -> int:
+        """Number of coils; 1 without coil axis."""
+        order = self._order()
+        return self.shape[order.names.index("coils")] if "coils" in order.names else 1
+
     def __len__(self) -> int:
         axis = self._order().slice_axis
         return 1 if axis is None else self.shape[axis]

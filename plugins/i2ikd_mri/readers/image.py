@@ -14,6 +14,7 @@ from i2ikd import UserError
 from i2ikd.natural_order import natural_key
 from i2ikd.source import Volume
 from i2ikd_mri.readers import SUFFIXES, without_suffix
+from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.luminance import luminance
 from i2ikd_mri.readers.tiff import TiffOptions, TiffVolume
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
@@ -154,6 +155,10 @@ class NumpyVolume:
 
     def __len__(self) -> int:
         return len(self._mapped())
+
+    def slices_along(self, side: Side) -> dict[str, object]:
+        """Return the option of the reader for another order; see ``Reorderable``."""
+        return other_axis(self._axis, side)
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return ``image`` [H, W] float32, or complex64 where the file is complex.

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
+from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
@@ -59,6 +60,7 @@ class KdMriVolume:
     def __init__(self, path: Path, acceleration: int | None = None, axis: int = 2) -> None:
         self.name = without_suffix(path.name, SUFFIXES["kdmri-hdf5"])
         self.file = Hdf5File(path)
+        self._axis = axis
         self._stacks = {"image": Hdf5Stack(self.file, "volfs", axis, kinds="biuf")}
         if acceleration is not None:
             self._stacks["undersampled"] = Hdf5Stack(self.file, f"img_volus_{acceleration}x", axis, kinds="biuf")
@@ -68,6 +70,10 @@ class KdMriVolume:
     def __len__(self) -> int:
         self._check_shapes()
         return len(next(iter(self._stacks.values())))
+
+    def slices_along(self, side: Side) -> dict[str, object]:
+        """Return the option of the reader for another order; see ``Reorderable``."""
+        return other_axis(self._axis, side)
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return ``image`` [H, W] float32, if stored, and, with an acceleration, ``undersampled`` and ``kspace``.

@@ -9,7 +9,7 @@ import numpy as np
 
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
-from i2ikd_mri.readers.axes import EXAMPLE, Axes
+from i2ikd_mri.readers.axes import EXAMPLE, Axes, Side
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
 
 
@@ -72,17 +72,31 @@ class NamedHdf5Volume:
         self.name = without_suffix(path.name, SUFFIXES["hdf5"])
         self.file = Hdf5File(path)
         self._stated = axes is not None
-        order = axes or Axes(("height", "width"))
+        self._axes = order = axes or Axes(("height", "width"))
         self._stacks = {
             field: Hdf5Stack(self.file, key, order, _kinds(field), first="slices" if field == "maps" else "coils")
             for field, key in keys.items()
         }
         self._length = 0
 
+    @property
+    def one_coil(self) -> str:
+        """Remedy for a task that needs one image."""
+        return "omit the reader option kspace" if "image" in self._stacks else ""
+
+    @property
+    def coils(self) -> int:
+        """Number of coils of the k-space; 1 without k-space or coil axis."""
+        return self._stacks["kspace"].coils if "kspace" in self._stacks else 1
+
     def __len__(self) -> int:
         if not self._length:
             self._length = self._checked_length()
         return self._length
+
+    def slices_along(self, side: Side) -> dict[str, object]:
+        """Return the option of the reader for another order; see ``Reorderable``."""
+        return {"axes": " ".join(self._axes.with_slices_along(side).names)}
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return the named fields: ``image`` and others, [H, W] or [coils, H, W], float32 or complex64.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
+from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
@@ -30,23 +32,31 @@ _UNREADABLE = (
     PARRECError,
     nibabel.spatialimages.HeaderDataError,
 )
-_NORMALS: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
-"""Axis of the scanner (0 left-right, 1 posterior-anterior, 2 inferior-superior) normal to each plane."""
+_DIRECTIONS: dict[str, tuple[str, str, str]] = {
+    "axial": ("P", "L", "S"),
+    "coronal": ("I", "L", "P"),
+    "sagittal": ("I", "P", "R"),
+}
+"""Directions (to the left, posterior, superior, ...) in which rows, columns and slices of a plane are numbered."""
 _COMPRESSED = (".gz", ".mgz", ".bz2", ".zst")
 
 
 class NiftiReader:
     """Reader of the formats of nibabel as ``image`` [H, W]: the two stored axes other than the slice axis, in order.
 
+    With ``plane``, slices are oriented for display by the affine, as in radiology: anterior (axial) or superior is at
+    the top, the right of the patient (sagittal: anterior) at the left. Results are written in the orientation of the
+    file.
+
     NIfTI (``.nii``, ``.nii.gz``, ``.hdr`` with ``.img``), Analyze (``.hdr`` with ``.img``), MGH (``.mgh``, ``.mgz``),
-    MINC (``.mnc``) and Philips PAR/REC (``.par`` with ``.rec``). A file of two axes is one slice. Slices are not
-    reoriented to a display convention, so that a result can be written with the affine of the file.
+    MINC (``.mnc``) and Philips PAR/REC (``.par`` with ``.rec``). A file of two axes is one slice, in its orientation.
 
     Args:
         axis: slice axis, 0..2; ``None``: 2, or the axis of ``plane``.
         frame: image of a series [x, y, z, t]: its index, or ``all`` for the slices of every image, one image after the
             other; required for a series of more than one image.
-        plane: selects the slice axis by the affine: the stored axis closest to the normal of this anatomical plane.
+        plane: anatomical plane of the slices. Axes are permuted and reversed, not interpolated: the slices of an
+            oblique volume are those closest to the plane.
 
     Raises:
         UserError: both ``axis`` and ``plane`` are set.
@@ -103,8 +113,21 @@ class NiftiVolume:
 
     @property
     def affine(self) -> np.ndarray:
-        """Affine [4, 4] of the file, from voxel indices to millimetres."""
-        return np.asarray(self._opened().affine)
+        """Affine [4, 4] from voxel indices to millimetres: of the file, or, with ``plane``, of its oriented axes."""
+        stored = np.asarray(self._opened().affine)
+        if self._orientation is None:
+            return stored
+        return stored @ nibabel.orientations.inv_ornt_aff(self._orientation, self._opened().shape[:3])
+
+    @property
+    def orientation(self) -> np.ndarray | None:
+        """Orientation [3, 2] of nibabel that returns rows, columns and slices of ``plane`` to the axes of the file."""
+        if self._orientation is None:
+            return None
+        back = np.zeros_like(self._orientation)
+        for stored, (axis, direction) in enumerate(self._orientation):
+            back[int(axis)] = stored, direction
+        return back
 
     @property
     def header(self) -> Any:
@@ -113,22 +136,33 @@ class NiftiVolume:
 
     @property
     def axis(self) -> int:
-        """Slice axis, 0..2; of a file of two axes always 2.
+        """Slice axis of ``affine``, 0..2; of a file of two axes, and with ``plane``, always 2.
 
         Raises:
-            UserError: the affine does not determine the axis of ``plane``.
+            UserError: the affine does not determine the axes of ``plane``.
         """
-        if len(self._opened().shape) == 2:
+        if len(self._opened().shape) == 2 or self._orientation is not None or self._axis is None:
             return 2
-        if self._plane is None:
-            return 2 if self._axis is None else self._axis
-        closest = nibabel.io_orientation(self.affine)[:, 0].tolist()
-        if _NORMALS[self._plane] not in closest:
+        return self._axis
+
+    @cached_property
+    def _orientation(self) -> np.ndarray | None:
+        """Place and direction of each stored axis among rows, columns and slices of ``plane``; ``None`` without it."""
+        image = self._opened()
+        if self._plane is None or len(image.shape) == 2:
+            return None
+        stored = nibabel.io_orientation(image.affine)
+        if np.isnan(stored).any():
             raise UserError(
                 f"{self.path}: its affine does not determine the {self._plane} plane; set the reader option axis "
                 "instead of plane"
             )
-        return closest.index(_NORMALS[self._plane])
+        wanted = nibabel.orientations.axcodes2ornt(_DIRECTIONS[self._plane])
+        return nibabel.orientations.ornt_transform(stored, wanted)
+
+    def slices_along(self, side: Side) -> dict[str, object]:
+        """Return the option of the reader for another order; see ``Reorderable``."""
+        return {} if self._plane is not None else other_axis(self.axis, side)
 
     @property
     def frames(self) -> int:
@@ -164,20 +198,41 @@ class NiftiVolume:
         if isinstance(self._frame, int):
             frame = self._frame
         series = tuple(frame if length > 1 else 0 for length in proxy.shape[3:])
-        within: list[slice | int] = [slice(None)] * 3
-        within[self.axis] = place
+        within = self._index(place)
         if not self.path.name.lower().endswith(_COMPRESSED):
-            return np.asarray(proxy[(*within, *series)])
+            return self._oriented(np.asarray(proxy[(*within, *series)]))
         cached: tuple[int, np.ndarray] | None = DECODED.get(id(self))
         if cached is None or cached[0] != frame:
             cached = (frame, np.asarray(proxy[(..., *series)]))
             DECODED.put(id(self), cached, cached[1].nbytes, owner=self)
         # Basic indexing is a view; `take` would copy the whole volume, which is in Fortran order, for each slice.
-        return cached[1][tuple(within)]
+        return self._oriented(cached[1][within])
+
+    def _slice_axis(self) -> int:
+        """Return the stored axis of the slices."""
+        return self.axis if self._orientation is None else self._orientation[:, 0].tolist().index(2)
+
+    def _index(self, place: int) -> tuple[slice | int, ...]:
+        """Return the index of a slice in the stored array of three axes."""
+        axis = self._slice_axis()
+        if self._orientation is not None and self._orientation[axis, 1] < 0:
+            place = self._depth() - 1 - place
+        within: list[slice | int] = [slice(None)] * 3
+        within[axis] = place
+        return tuple(within)
+
+    def _oriented(self, values: np.ndarray) -> np.ndarray:
+        """Return a slice, of two stored axes, with the rows and columns of ``plane``: a view."""
+        if self._orientation is None:
+            return values
+        rows, columns = (self._orientation[self._orientation[:, 0] == place][0, 1] for place in (0, 1))
+        first = next(axis for axis in range(3) if axis != self._slice_axis())
+        turned = values if self._orientation[first, 0] == 0 else values.T
+        return turned[:: int(rows), :: int(columns)]
 
     def _depth(self) -> int:
         shape = self._opened().shape
-        return int(shape[self.axis]) if len(shape) > 2 else 1
+        return int(shape[self._slice_axis()]) if len(shape) > 2 else 1
 
     def _stored_frames(self) -> int:
         return int(np.prod(self._opened().shape[3:], dtype=int))

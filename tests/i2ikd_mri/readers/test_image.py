@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,6 @@ from i2ikd import UserError
 RNG = np.random.default_rng(3)
 STACK = RNG.random((6, 9, 4), dtype=np.float32)  # H, W, slices: no two alike
 COMPLEX = (RNG.random((3, 6, 9)) + 1j * RNG.random((3, 6, 9))).astype(np.complex64)
-
-
-def message(reader: object, path: Path, index: int = 0) -> str:
-    with pytest.raises(UserError) as caught:
-        volume = reader(path)  # type: ignore[operator]
-        len(volume)
-        volume[index]
-    text = str(caught.value)
-    assert "\n" not in text
-    assert path.name in text
-    return text
 
 
 class TestImage:
@@ -70,18 +60,20 @@ class TestImage:
         copy = pickle.loads(pickle.dumps(stack))
         np.testing.assert_array_equal(copy[2]["image"], COMPLEX[2])
 
-    def test_nothing_is_unpickled(self, tmp_path: Path) -> None:
+    def test_nothing_is_unpickled(self, tmp_path: Path, message: Callable[..., str]) -> None:
         path = tmp_path / "trap.npy"
         np.save(path, np.array([[{"a": 1}]], dtype=object), allow_pickle=True)
         message(ImageReader(), path)
 
     @pytest.mark.parametrize("values", [np.float32(2), np.zeros((2, 2, 2, 2)), np.zeros((0, 4)), np.array([["a"]])])
-    def test_misshapen_numpy_files_are_refused(self, tmp_path: Path, values: np.ndarray) -> None:
+    def test_misshapen_numpy_files_are_refused(
+        self, tmp_path: Path, values: np.ndarray, message: Callable[..., str]
+    ) -> None:
         np.save(tmp_path / "v.npy", values)
         message(ImageReader(), tmp_path / "v.npy")
 
     @pytest.mark.parametrize("name", ["v.png", "v.tif", "v.npy"])
-    def test_damaged_files_are_refused(self, tmp_path: Path, name: str) -> None:
+    def test_damaged_files_are_refused(self, tmp_path: Path, name: str, message: Callable[..., str]) -> None:
         path = tmp_path / name
         assert "no such file" in message(ImageReader(), path)
         path.write_bytes(b"no picture at all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 from i2ikd_mri.folder import FolderDataset
 from i2ikd_mri.readers.dicom import DicomReader
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
+from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from i2ikd import UserError
 
 RNG = np.random.default_rng(8)
-STACK = RNG.integers(0, 4000, (4, 6, 9)).astype(np.uint16)
+STACK = RNG.integers(0, 4000, (4, 36, 45)).astype(np.uint16)  # the encoder of JPEG 2000 needs 32 pixels
 ORIENTATION = [0.0, 1, 0, 0, 0, -1]  # sagittal: rows to posterior, columns to inferior
 NORMAL = np.cross(ORIENTATION[:3], ORIENTATION[3:])
 ORIGIN, STEP, SPACING = np.array([10.0, -20, 30]), 2.5, [0.5, 0.75]
@@ -194,6 +196,73 @@ def test_a_file_of_a_scanner_equals_the_array_of_pydicom(tmp_path: Path) -> None
     np.testing.assert_array_equal(images(path)[0], pydicom.dcmread(path).pixel_array)
 
 
+def encapsulated(path: Path, place: int, syntax: str, encode: Callable[[np.ndarray], bytes]) -> None:
+    """Write slice ``place`` of ``STACK``, compressed by a codec that pydicom only decodes."""
+    dataset = pydicom.dcmread(classic(path, place))
+    dataset.PixelData = pydicom.encaps.encapsulate([encode(STACK[place])])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path, enforce_file_format=True)
+
+
+class TestCompressed:
+    """Values survive every lossless transfer syntax."""
+
+    def recoded(self, path: Path, syntax: str) -> None:
+        """Compress a file with pydicom."""
+        dataset = pydicom.dcmread(path)
+        if syntax == uid.DeflatedExplicitVRLittleEndian:
+            dataset.file_meta.TransferSyntaxUID = syntax
+        else:
+            dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(path, enforce_file_format=True)
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == syntax
+
+    @pytest.mark.parametrize("name", ["RLELossless", "JPEG2000Lossless", "DeflatedExplicitVRLittleEndian"])
+    @pytest.mark.parametrize("multi_frame", [False, True])
+    def test_files_that_pydicom_compressed_are_read_exactly(self, tmp_path: Path, name: str, multi_frame: bool) -> None:
+        source = enhanced(tmp_path / "v.dcm") if multi_frame else series(tmp_path / "s")
+        expected, affine = images(source), DicomReader()(source).affine
+        for path in [source] if multi_frame else source.iterdir():
+            self.recoded(path, getattr(uid, name))
+        volume = DicomReader()(source)
+        np.testing.assert_array_equal([fields["image"] for fields in volume], expected)
+        np.testing.assert_array_equal(volume.affine, affine)
+
+    @pytest.mark.parametrize(
+        ("name", "codec"), [("JPEGLSLossless", "jpegls_encode"), ("JPEGLosslessSV1", "ljpeg_encode")]
+    )
+    def test_jpeg_files_of_another_codec_are_read_exactly(self, tmp_path: Path, name: str, codec: str) -> None:
+        imagecodecs, _ = pytest.importorskip("imagecodecs"), pytest.importorskip("gdcm")
+        for place in (2, 0, 3, 1):
+            encapsulated(tmp_path / "s" / f"{place}.dcm", place, getattr(uid, name), getattr(imagecodecs, codec))
+        np.testing.assert_array_equal(images(tmp_path / "s"), STACK)
+
+    def test_a_series_is_written_uncompressed_from_a_compressed_one(self, tmp_path: Path) -> None:
+        for path in series(tmp_path / "s").iterdir():
+            self.recoded(path, uid.RLELossless)
+        values = (RNG.standard_normal((36, 45, 4)) * 500).astype(np.float32)
+        write_volume(values, tmp_path / "out", DicomReader()(tmp_path / "s"))
+        step = (values.max() - values.min()) / 65535
+        np.testing.assert_allclose(images(tmp_path / "out"), np.moveaxis(values, -1, 0), atol=0.51 * step)
+
+    def test_a_missing_decoder_is_named_before_the_first_slice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = classic(tmp_path / "v.dcm", 1)
+        self.recoded(path, uid.JPEG2000Lossless)
+        decoder = pydicom.pixels.get_decoder(uid.JPEG2000Lossless)
+        monkeypatch.setattr(decoder, "_available", {})
+        monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.0")})
+        with pytest.raises(UserError, match=r"v\.dcm: .*JPEG 2000.*'i2ikd\[dicom\]', .*pylibjpeg-openjpeg>=2\.0"):
+            len(DicomReader()(path))
+
+    def test_a_transfer_syntax_that_pydicom_does_not_decode_is_refused(self, tmp_path: Path) -> None:
+        encapsulated(tmp_path / "v.dcm", 0, uid.MPEG2MPML, lambda values: values.tobytes())
+        with pytest.raises(UserError, match=r"transfer syntax MPEG2 .* cannot be decoded by pydicom"):
+            len(DicomReader()(tmp_path / "v.dcm"))
+
+
 class TestWritten:
     """A volume written for a series is a new series of the same study."""
 
@@ -204,7 +273,7 @@ class TestWritten:
 
     @pytest.mark.parametrize("name", ["out", "1.2.840.10008"])
     def test_values_positions_and_study_survive(self, tmp_path: Path, name: str) -> None:
-        values = (RNG.standard_normal((6, 9, 4)) * 500).astype(np.float32)
+        values = (RNG.standard_normal((36, 45, 4)) * 500).astype(np.float32)
         files = self.written(tmp_path, values, name)
         step = (values.max() - values.min()) / 65535
         result = DicomReader()(tmp_path / name)
@@ -216,12 +285,12 @@ class TestWritten:
         assert {(file.PatientID, file.StudyInstanceUID) for file in files} == {("p1", "1.2.3")}
 
     def test_a_resampled_volume_has_the_same_centre_voxel_and_field_of_view(self, tmp_path: Path) -> None:
-        self.written(tmp_path, np.ones((8, 12, 4), np.float32))
+        self.written(tmp_path, np.ones((48, 60, 4), np.float32))
         old, new = (DicomReader()(tmp_path / name).affine for name in ("s", "out"))
         assert old is not None and new is not None
-        np.testing.assert_allclose(new @ [4, 6, 1, 1], old @ [3, 4, 1, 1], atol=1e-6)
-        np.testing.assert_allclose(new[:3, :2] * [8, 12], old[:3, :2] * [6, 9], atol=1e-6)
+        np.testing.assert_allclose(new @ [24, 30, 1, 1], old @ [18, 22, 1, 1], atol=1e-6)
+        np.testing.assert_allclose(new[:3, :2] * [48, 60], old[:3, :2] * [36, 45], atol=1e-6)
 
     def test_complex_values_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="DICOM stores no complex values"):
-            self.written(tmp_path, np.ones((6, 9, 4), np.complex64))
+            self.written(tmp_path, np.ones((36, 45, 4), np.complex64))

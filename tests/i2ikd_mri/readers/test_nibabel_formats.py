@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nibabel
 import numpy as np
@@ -80,18 +81,76 @@ class TestShapes:
 
 
 class TestPlanes:
-    @pytest.mark.parametrize(("plane", "axis"), [("sagittal", 1), ("coronal", 0), ("axial", 2)])
-    def test_the_slice_axis_is_the_stored_axis_closest_to_the_normal(
-        self, tmp_path: Path, plane: Plane, axis: int
+    DIRECTIONS: ClassVar = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPR"}
+    """Directions in which rows, columns and slices are numbered."""
+
+    @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+    @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+    @pytest.mark.parametrize("codes", ["RAS", "LPI", "ASR", "PIL", "SLA", "IRP"])
+    def test_rows_and_columns_have_the_directions_of_the_plane(
+        self, tmp_path: Path, codes: str, plane: Plane, suffix: str
     ) -> None:
+        """Oracle: nibabel turns the array of the file, whose affine is slightly oblique, to these directions."""
+        turn = nibabel.affines.from_matvec(nibabel.eulerangles.euler2mat(0.1, -0.07, 0.05), [1, -2, 3])
+        spaced = turn @ np.diag([2.0, 3, 4, 1])
+        to_codes = nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(spaced), nibabel.orientations.axcodes2ornt(codes)
+        )
+        stored = nibabel.Nifti1Image(VALUES, spaced).as_reoriented(to_codes)
+        nibabel.save(stored, tmp_path / f"v{suffix}")
+        assert "".join(nibabel.aff2axcodes(stored.affine)) == codes
+        volume = NiftiReader(plane=plane)(tmp_path / f"v{suffix}")
+        wanted = nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(stored.affine), nibabel.orientations.axcodes2ornt(self.DIRECTIONS[plane])
+        )
+        expected = stored.as_reoriented(wanted)
+        assert len(volume) == expected.shape[2]
+        np.testing.assert_array_equal(stacked(volume), np.asarray(expected.dataobj))
+        np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-5)
+        assert "".join(nibabel.aff2axcodes(volume.affine)) == self.DIRECTIONS[plane]
+
+    @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+    def test_results_are_written_in_the_orientation_of_the_file(self, tmp_path: Path, plane: Plane) -> None:
         """Columns of the affine: axis 0 points to anterior, axis 1 to the left, axis 2 to superior."""
         volume = NiftiReader(plane=plane)(saved(tmp_path / "v.nii.gz", VALUES))
-        assert (volume.axis, len(volume)) == (axis, VALUES.shape[axis])
-        np.testing.assert_array_equal(volume[1]["image"], VALUES.take(1, axis))
         write_volume(stacked(volume), tmp_path / "out.nii", volume)
         result = nibabel.load(tmp_path / "out.nii")
         np.testing.assert_array_equal(np.asarray(result.dataobj), VALUES)
         np.testing.assert_allclose(result.affine, OBLIQUE, atol=1e-6)
+        copy = pickle.loads(pickle.dumps(volume))
+        np.testing.assert_array_equal(copy[1]["image"], volume[1]["image"])
+
+    def test_series_are_oriented_frame_by_frame(self, tmp_path: Path) -> None:
+        series = RNG.random((6, 9, 4, 3), dtype=np.float32)
+        volume = NiftiReader(frame="all", plane="coronal")(saved(tmp_path / "s.nii", series))
+        frames = [NiftiReader(frame=frame, plane="coronal")(tmp_path / "s.nii") for frame in range(3)]
+        np.testing.assert_array_equal(stacked(volume), np.concatenate([stacked(frame) for frame in frames], -1))
+        write_volume(stacked(volume), tmp_path / "out.nii", volume)
+        np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "out.nii").dataobj), series)
+
+    def test_a_resampled_slice_keeps_its_centre_and_field_of_view(self, tmp_path: Path) -> None:
+        volume = NiftiReader(plane="sagittal")(saved(tmp_path / "v.nii", VALUES))
+        height, width = volume[0]["image"].shape
+        resampled = np.ones((2 * height, width + 1, len(volume)), np.float32)
+        write_volume(resampled, tmp_path / "out.nii", volume)
+        affine = nibabel.load(tmp_path / "out.nii").affine
+        shape = np.array(nibabel.load(tmp_path / "out.nii").shape)
+        np.testing.assert_allclose(affine[:3, :3] * shape, OBLIQUE[:3, :3] * VALUES.shape, atol=1e-5)
+        turned = nibabel.load(tmp_path / "out.nii").as_reoriented(
+            nibabel.orientations.ornt_transform(
+                nibabel.io_orientation(affine), nibabel.orientations.axcodes2ornt("IPR")
+            )
+        )
+        middle = [height, (width + 1) // 2, 1, 1]
+        np.testing.assert_allclose(turned.affine @ middle, volume.affine @ [height // 2, width // 2, 1, 1], atol=1e-4)
+
+    def test_an_affine_that_determines_no_plane_is_refused(self, tmp_path: Path) -> None:
+        image = nibabel.Nifti1Image(VALUES, None)
+        image.header.set_sform(np.diag([2.0, 0, 4, 1]), 1)
+        path = tmp_path / "v.nii"
+        nibabel.save(image, path)
+        with pytest.raises(UserError, match="does not determine the axial plane; set the reader option axis"):
+            len(NiftiReader(plane="axial")(path))
 
     def test_axis_and_plane_exclude_each_other(self) -> None:
         with pytest.raises(UserError, match="expected axis or plane, got axis = 0 and plane = 'axial'"):
