@@ -120,7 +120,8 @@ class Stage(BaseModel):
     """``previous``: the weights of the stage before (or freshly initialised); ``fresh``; or taken from an input
     network, by its role alone (``"teacher"``) or as a table."""
     freeze: list[str] = Field(default_factory=list)
-    """Module paths, with ``*``, whose parameters are not trained in this stage."""
+    """Module paths, with ``*``, that do not change in this stage: no parameter is trained, and the modules are in eval
+    mode, so that no running statistic is updated."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of ``[training]`` that differ in this stage (lr, optimizer, schedule, ema, ...)."""
 

@@ -108,15 +108,23 @@ def mapped_tensors(source: nn.Module, network: nn.Module, pairs: TapPairs, where
     return found
 
 
+def frozen_modules(network: nn.Module, patterns: list[str]) -> list[nn.Module]:
+    """Return the modules that patterns match.
+
+    Raises:
+        UserError: a pattern matches no module.
+    """
+    paths = [path for pattern in patterns for path in expand(network, pattern, "trained network")]
+    return [network.get_submodule(path) for path in dict.fromkeys(paths)]
+
+
 def frozen_parameters(network: nn.Module, patterns: list[str]) -> list[nn.Parameter]:
     """Return the parameters of the modules that patterns match.
 
     Raises:
         UserError: a pattern matches no module.
     """
-    modules = dict(network.named_modules())
-    paths = [path for pattern in patterns for path in expand(network, pattern, "trained network")]
-    return list(dict.fromkeys(p for path in paths for p in modules[path].parameters()))
+    return list(dict.fromkeys(p for module in frozen_modules(network, patterns) for p in module.parameters()))
 
 
 def trained_parameters(
