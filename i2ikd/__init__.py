@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from i2ikd.natural_order import natural_key
     from i2ikd.network import Student, Teacher, eval_mode
     from i2ikd.objective import Loss, Objective, ObjectiveContext, TeacherOutputs, TeacherRequest
-    from i2ikd.recipe import Reference, Stage, Start, TapPairs, Term, WeightSchedule
+    from i2ikd.recipe import RecipeContext, Reference, Stage, Start, TapPairs, Term, WeightSchedule
     from i2ikd.registry import Registry, default_registry
     from i2ikd.sample import Batch, Sample, SampleKey
     from i2ikd.source import Reader, Volume, VolumeSource
@@ -42,7 +42,7 @@ _MODULES = {
     "natural_order": ("natural_key",),
     "network": ("Student", "Teacher", "eval_mode"),
     "objective": ("Loss", "Objective", "ObjectiveContext", "TeacherOutputs", "TeacherRequest"),
-    "recipe": ("Reference", "Stage", "Start", "TapPairs", "Term", "WeightSchedule"),
+    "recipe": ("RecipeContext", "Reference", "Stage", "Start", "TapPairs", "Term", "WeightSchedule"),
     "registry": ("Registry", "default_registry"),
     "sample": ("Batch", "Sample", "SampleKey"),
     "source": ("Reader", "Volume", "VolumeSource"),
@@ -55,10 +55,11 @@ _MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for 
 __all__ = [
     "Batch", "BoundedCache", "Callback", "DistillResult", "Distiller", "Features", "FileSummary", "Inventory",
     "Knowledge", "Loss", "Metric", "NullCallback", "Objective", "ObjectiveContext", "PassedOver", "Reader",
-    "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "SplitInventory", "Stage", "Start", "Student",
-    "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term", "Transform",
-    "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "create", "default_registry",
-    "distill", "eval_mode", "full_precision", "get", "hookimpl", "list_components", "load", "natural_key",
+    "RecipeContext", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "SplitInventory", "Stage",
+    "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term",
+    "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "create",
+    "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl", "list_components", "load",
+    "natural_key",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from i2ikd.engine import loop
 from i2ikd.engine.batches import LoaderBatches, as_batch
 from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.device import keep_large_blocks, resolve_device
+from i2ikd.engine.dry_run import DryRun
 from i2ikd.engine.plan import plan_stages
 from i2ikd.engine.precision import autocast, resolve_precision
 from i2ikd.engine.run import load_network
@@ -30,6 +32,8 @@ from i2ikd.recipe import Stage
 from i2ikd.registry import default_registry
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
+
+logger = logging.getLogger("i2ikd")
 
 _METRICS = {"psnr": "psnr-slice-max", "ssim": "ssim-slice-max", "nmse": "nmse-slice"}
 
@@ -112,8 +116,6 @@ def distill(
     registry = default_registry()
     batches = LoaderBatches(train, seed)
     settings = merge_training(Training(epochs=epochs), {"batch": batches.size, **(training or {})}, "training")
-    stages: list[Stage] = registry.create("recipe", recipe, dict(options or {}), f"recipe {recipe!r}")
-    planned = plan_stages(stages, settings, f"recipe {recipe!r}")
     device = resolve_device(settings.device)
     validation_batches = None if validation is None else [as_batch(item) for item in validation]
     shared = TrainingContext(
@@ -128,8 +130,14 @@ def distill(
         pairs=None if pairs is None else [(left, right) for left, right in pairs],
         callback=combine(callback or NullCallback(), HookCallback(registry)),
     )
+    model, where = type(student).__name__, f"recipe {recipe!r}"
+    dry_run = DryRun(lambda: (shared, student.to(device)), model, "student")
+    stages: list[Stage] = registry.get("recipe", recipe, where).create(options, where, registry, dry_run)
+    for part in dry_run.left_out:
+        logger.warning("%s leaves out: %s", where, part)
+    planned = plan_stages(stages, settings, where)
     context = RunContext("student", seed, None, {"recipe": recipe, "epochs": epochs}, student)
-    trainer = Trainer(context, student, planned, shared, type(student).__name__)
+    trainer = Trainer(context, student, planned, shared, model)
     _train(trainer, shared)
     metrics: dict[str, dict[str, float]] = {}
     for name, network in (("teacher", teacher), ("student", student)):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from i2ikd.errors import UserError
 
 if TYPE_CHECKING:
+    from i2ikd.recipe import RecipeContext
     from i2ikd.registry import Registry
 
 IMPORT = "import:"
@@ -91,7 +92,11 @@ class Component:
         return found
 
     def create(
-        self, options: Mapping[str, Any] | None = None, where: str = "", registry: Registry | None = None
+        self,
+        options: Mapping[str, Any] | None = None,
+        where: str = "",
+        registry: Registry | None = None,
+        recipe_context: RecipeContext | None = None,
     ) -> Any:
         """Check the options against the target's typed arguments and call it.
 
@@ -99,16 +104,16 @@ class Component:
             options: keyword arguments.
             where: how a message names the component; its kind and name unless given.
             registry: passed to a target that has an argument ``registry``.
+            recipe_context: passed to a recipe that has an argument ``recipe_context``.
 
         Raises:
             UserError: wrong options, or a factory that raises; the message names the plugin.
         """
-        from i2ikd.options import REGISTRY_ARGUMENT, check, takes_registry  # pydantic, which `--help` does without
+        from i2ikd.options import check, provided  # pydantic, which `--help` does without
 
         target = self.resolve(where)
         arguments = check(target, options or {}, where or f"{self.kind} {self.name!r}")
-        if takes_registry(target):
-            arguments[REGISTRY_ARGUMENT] = registry
+        arguments |= provided(target, {"registry": registry, "recipe_context": recipe_context})
         try:
             return target(**arguments)
         except UserError:

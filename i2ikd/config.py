@@ -43,9 +43,10 @@ class Training(BaseModel):
     min_lr: Annotated[float, Field(ge=0)] = 0.0
     warmup_epochs: NonNegativeInt = 0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of the exponential moving average of the weights; ``None``: no average."""
+    """Decay of the exponential moving average of the trained parameters; ``None``: no average. Of a weight that a
+    transform computes from several parameters, these are averaged."""
     clip_grad: Annotated[float, Field(gt=0)] | None = None
-    """Maximum norm of the gradient; ``None``: no clipping."""
+    """Maximum norm of the gradient of all trained parameters, a method's own ones included; ``None``: no clipping."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     augmentations: tuple[str, ...] = ()
     """Random augmentations of the task (``flip``, ``shift``, ...)."""

@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from i2ikd.errors import UserError, nearest
 
-REGISTRY_ARGUMENT = "registry"
-"""An argument of this name receives the creating registry and is not an option."""
+PROVIDED_ARGUMENTS = ("registry", "recipe_context")
+"""Arguments that are no options: they receive the creating registry, and a recipe's knowledge of its networks."""
 
 
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -29,13 +29,13 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     signature = inspect.signature(target).parameters
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return {
-        name: p for name, p in signature.items() if p.kind not in variable and name not in ("self", REGISTRY_ARGUMENT)
+        name: p for name, p in signature.items() if p.kind not in variable and name not in ("self", *PROVIDED_ARGUMENTS)
     }
 
 
-def takes_registry(target: Callable[..., Any]) -> bool:
-    """Return whether a class or factory has an argument ``registry``."""
-    return REGISTRY_ARGUMENT in inspect.signature(target).parameters
+def provided(target: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the provided values for which a class or factory has an argument."""
+    return {name: value for name, value in values.items() if name in inspect.signature(target).parameters}
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:

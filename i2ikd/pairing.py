@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from i2ikd.errors import UserError
-from i2ikd.recipe import Pairs
-from i2ikd.taps import resolve_pairs
+from i2ikd.recipe import Pairs, TapPairs
+from i2ikd.taps import expand, expand_blocks, resolve_pairs
 
 if TYPE_CHECKING:
     from i2ikd.registry import Registry
@@ -26,7 +26,7 @@ def choose_pairs(
     tap_kind: str,
     where: str,
 ) -> list[tuple[str, str]]:
-    """Return (teacher path, student path) pairs, with ``*`` expanded.
+    """Return (teacher path, student path) pairs, with ``*`` expanded; blocks may be ranges ``first..last`` of modules.
 
     Args:
         registry: of the pairs.
@@ -40,9 +40,9 @@ def choose_pairs(
         UserError: nothing is registered and nothing was given, or a path matches nothing.
     """
     if isinstance(wanted, str):
-        return resolve_pairs(*networks, registry.get("pairs", wanted).resolve()(*networks))
+        return _resolved(networks, registry.get("pairs", wanted).resolve()(*networks), tap_kind)
     if wanted is not None:
-        return resolve_pairs(*networks, wanted)
+        return _resolved(networks, wanted, tap_kind)
     found = registered_pairs(registry, models, networks, tap_kind)
     if found is None:
         option = tap_kind if tap_kind in MODULE_KINDS else "pairs"
@@ -62,5 +62,9 @@ def registered_pairs(
         metadata = component.metadata
         registered = (metadata.get("teacher"), metadata.get("student"), metadata.get("tap_kind", "features"))
         if registered == (*models, tap_kind):
-            return resolve_pairs(*networks, component.resolve()(*networks))
+            return _resolved(networks, component.resolve()(*networks), tap_kind)
     return None
+
+
+def _resolved(networks: tuple[nn.Module, nn.Module], pairs: TapPairs, tap_kind: str) -> list[tuple[str, str]]:
+    return resolve_pairs(*networks, pairs, expand_blocks if tap_kind == "blocks" else expand)

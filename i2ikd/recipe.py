@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -120,7 +121,8 @@ class Stage(BaseModel):
     """``previous``: the weights of the stage before (or freshly initialised); ``fresh``; or taken from an input
     network, by its role alone (``"teacher"``) or as a table."""
     freeze: list[str] = Field(default_factory=list)
-    """Module paths, with ``*``, whose parameters are not trained in this stage."""
+    """Module paths, with ``*``, that do not change in this stage: no parameter is trained, and the modules are in eval
+    mode, so that no running statistic is updated."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of ``[training]`` that differ in this stage (lr, optimizer, schedule, ema, ...)."""
 
@@ -147,6 +149,33 @@ class Stage(BaseModel):
             return self.objective
         terms = [term.model_dump(exclude_defaults=True) for term in self.terms]
         return Reference.model_validate({"name": WEIGHTED_TERMS, "terms": terms})
+
+
+class RecipeContext(ABC):
+    """What a recipe can find out about the networks that it is for.
+
+    A recipe with an argument ``recipe_context`` receives it; the argument is no option. It is ``None`` for the recipe
+    of a teacher, and where a recipe is created without networks.
+
+    Attributes:
+        left_out: parts of the recipe that these networks do not allow, with the reason; printed before training.
+    """
+
+    def __init__(self) -> None:
+        self.left_out: list[str] = []
+
+    @abstractmethod
+    def problem(self, stage: Stage) -> str:
+        """Return why a stage cannot be set up for the networks, without training it; empty if it can."""
+
+    def leave_out(self, part: str, reason: str) -> None:
+        """Record that the recipe leaves out a part.
+
+        Args:
+            part: what, such as ``block grafting``.
+            reason: why, with the remedy.
+        """
+        self.left_out.append(f"{part}: {reason}")
 
 
 def active_stages(stages: list[Stage]) -> list[Stage]:

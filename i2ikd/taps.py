@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -54,13 +54,49 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
     )
 
 
-def resolve_pairs(teacher: nn.Module, student: nn.Module, pairs: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
+RANGE = ".."
+"""Between two module paths: the block of consecutive modules from the first to the last, ``layers.1..layers.3``."""
+
+
+def expand_blocks(network: nn.Module, pattern: str, side: str = "network") -> list[str]:
+    """Return the blocks of ``network`` that match ``pattern``: modules, or ranges ``first..last`` of modules.
+
+    Args:
+        network: the network.
+        pattern: a module path, or two of them with ``..`` between; each may contain ``*``.
+        side: ``teacher`` or ``student``, for the message.
+
+    Raises:
+        UserError: no module matches, or the two ends of a range match unequal numbers of modules.
+
+    >>> expand_blocks(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), "0..1")
+    ['0..1']
+    """
+    first, separator, last = pattern.partition(RANGE)
+    if not separator:
+        return expand(network, pattern, side)
+    starts, ends = expand(network, first, side), expand(network, last, side)
+    if len(starts) != len(ends):
+        raise UserError(
+            f"the block {pattern!r} of the {side}: expected two ends that match equally many modules, got "
+            f"{len(starts)} and {len(ends)}"
+        )
+    return [f"{start}{RANGE}{end}" for start, end in zip(starts, ends)]
+
+
+def resolve_pairs(
+    teacher: nn.Module,
+    student: nn.Module,
+    pairs: Iterable[Sequence[str]],
+    matching: Callable[[nn.Module, str, str], list[str]] = expand,
+) -> list[tuple[str, str]]:
     """Expand ``*`` on both sides and pair the taps in order.
 
     Args:
         teacher: the teacher.
         student: the student.
         pairs: [teacher path, student path] each.
+        matching: returns what a pattern matches: ``expand``, or ``expand_blocks`` where ranges of modules are allowed.
 
     Returns:
         (teacher path, student path) of every pair, without ``*``.
@@ -72,7 +108,7 @@ def resolve_pairs(teacher: nn.Module, student: nn.Module, pairs: Iterable[Sequen
     for pair in pairs:
         if len(pair) != 2:
             raise UserError(f"a pair of taps is [teacher path, student path], not {list(pair)!r}")
-        left, right = expand(teacher, pair[0], "teacher"), expand(student, pair[1], "student")
+        left, right = matching(teacher, pair[0], "teacher"), matching(student, pair[1], "student")
         if len(left) != len(right):
             raise UserError(
                 f"the pair {list(pair)!r} matches {len(left)} taps of the teacher ({', '.join(left)}) "

@@ -40,11 +40,14 @@ def command(
     Data-parallel training: torchrun --nproc-per-node N -m i2ikd distill ...
     """
     from i2ikd.cli.session import open_session
+    from i2ikd.experiment.left_out import left_out
     from i2ikd.experiment.schedule import train_arms
 
     checked = options.load_experiment(experiment, overrides)
     arm = checked.arm(arm_name or _only_arm(checked))
     with open_session(checked, out, [arm], quiet_stdout=as_json, group=group) as session:
+        for line in left_out(session.graph, [arm]):
+            session.log(line)
         results = []
         for seed in options.choose_seeds(checked, seeds):
             (run,) = train_arms(session.graph, [arm], seed, session.callback, session.log)

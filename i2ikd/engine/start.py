@@ -56,21 +56,24 @@ def _assign_parametrised(owner: nn.Module, attribute: str, tensor: Tensor) -> No
 
 
 def shared_tensors(source: nn.Module, network: nn.Module, where: str) -> dict[str, Tensor]:
-    """Return the source's tensors of equal name and shape.
+    """Return the source's tensors of the layers that both networks have, under equal names and with equal shapes.
+
+    A layer is a module with tensors of its own; it is taken whole or not at all.
 
     Raises:
-        UserError: there are none.
+        UserError: no layer with a kernel or matrix is shared; scales and biases alone are no start.
     """
-    places = plain_tensors(network)
-    same = {
-        name: tensor
-        for name, tensor in _state(source).items()
-        if name in places and getattr(*places[name]).shape == tensor.shape
+    places, tensors = plain_tensors(network), _state(source)
+    unequal = {
+        name.rpartition(".")[0]
+        for name in places.keys() | tensors.keys()
+        if name not in places or name not in tensors or getattr(*places[name]).shape != tensors[name].shape
     }
-    if not same:
+    same = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[0] not in unequal}
+    if all(tensor.ndim < 2 for tensor in same.values()):
         raise UserError(
-            f"{where}: the two networks share no layer of equal name and shape; set start.map to pairs of modules of "
-            "equal shape"
+            f"{where}: the two networks share no layer of equal name and shape; state pairs of modules of equal shape "
+            "(start.map of a stage, layers of a recipe)"
         )
     return same
 
@@ -108,15 +111,23 @@ def mapped_tensors(source: nn.Module, network: nn.Module, pairs: TapPairs, where
     return found
 
 
+def frozen_modules(network: nn.Module, patterns: list[str]) -> list[nn.Module]:
+    """Return the modules that patterns match.
+
+    Raises:
+        UserError: a pattern matches no module.
+    """
+    paths = [path for pattern in patterns for path in expand(network, pattern, "trained network")]
+    return [network.get_submodule(path) for path in dict.fromkeys(paths)]
+
+
 def frozen_parameters(network: nn.Module, patterns: list[str]) -> list[nn.Parameter]:
     """Return the parameters of the modules that patterns match.
 
     Raises:
         UserError: a pattern matches no module.
     """
-    modules = dict(network.named_modules())
-    paths = [path for pattern in patterns for path in expand(network, pattern, "trained network")]
-    return list(dict.fromkeys(p for path in paths for p in modules[path].parameters()))
+    return list(dict.fromkeys(p for module in frozen_modules(network, patterns) for p in module.parameters()))
 
 
 def trained_parameters(

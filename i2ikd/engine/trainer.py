@@ -16,7 +16,7 @@ from i2ikd.engine.device import training_format
 from i2ikd.engine.objectives import set_up_objective
 from i2ikd.engine.optimiser import make_optimiser, set_rate
 from i2ikd.engine.plan import PlannedStage
-from i2ikd.engine.start import frozen_parameters, trained_parameters
+from i2ikd.engine.start import frozen_modules, frozen_parameters, trained_parameters
 from i2ikd.engine.start_weights import set_start_weights
 from i2ikd.engine.weight_selection import State, WeightSelection
 from i2ikd.errors import UserError
@@ -136,7 +136,7 @@ class Trainer:
         self._optimiser = make_optimiser(self._trained, planned.training)
         set_rate(self._optimiser, planned.training, planned.epochs, epoch=0)
         self._selection = WeightSelection(self.objective, planned.training)
-        self.objective.in_training_mode()
+        self._to_training_mode(planned)
         if not restoring:
             shared.events.on_stage_start(self._stage_context(index))
 
@@ -145,6 +145,13 @@ class Trainer:
         self._frozen = [parameter for parameter in candidates if parameter.requires_grad]
         for parameter in self._frozen:
             parameter.requires_grad_(False)
+
+    def _to_training_mode(self, planned: PlannedStage) -> None:
+        """Put the network into training mode, but frozen modules: their running statistics must not change either."""
+        assert self.objective is not None
+        self.objective.in_training_mode()
+        for module in frozen_modules(self.network, planned.stage.freeze):
+            module.eval()
 
     def _set_start_weights(self, planned: PlannedStage) -> None:
         fresh = self._fresh
@@ -185,7 +192,7 @@ class Trainer:
         loss.total.backward()
         losses = shared.group.average(self._trained, {"total": loss.total.detach(), **loss.parts})
         if clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+            torch.nn.utils.clip_grad_norm_(self._trained, clip)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         self._selected.on_step_end()
@@ -213,7 +220,7 @@ class Trainer:
         context = EpochContext(self._stage_context(index), epoch, losses, learning_rate=rate)
         self._shared.group.broadcast_(self._tensors())  # running statistics differ: each process has its own share
         if self._is_validated(planned, epoch):
-            context.validation = self._validate()
+            context.validation = self._validate(planned)
             self._selected.on_validation_end(context.validation)
         row = {
             "stage": planned.stage.name,
@@ -237,12 +244,12 @@ class Trainer:
         every = planned.training.validate_every or 1
         return (epoch + 1) % every == 0 or epoch + 1 == planned.epochs
 
-    def _validate(self) -> float:
+    def _validate(self, planned: PlannedStage) -> float:
         """Return the validation loss; hooks are removed meanwhile, or taps would keep the features of the split."""
         assert self.objective is not None
         self.objective.close()
         loss = self._shared.validation_loss(self._selected.eval_network())
-        self.objective.in_training_mode()
+        self._to_training_mode(planned)
         self._refuse_not_finite({"validation": torch.tensor(loss)})
         return loss
 

@@ -17,6 +17,10 @@ State = dict[str, Tensor]
 class WeightSelection:
     """Moving average and best weights of one stage.
 
+    The average is taken of the parameters that are trained. Where a transform computes a weight from several
+    parameters, it is computed from their averages: this network is validated, selected and folded, and not the average
+    of the computed weights.
+
     Args:
         objective: set up; its ``eval_network`` is averaged and selected, its ``finish`` networks are kept beside.
         training: ``ema`` (decay of the average) and ``select`` (``best`` or ``last``).

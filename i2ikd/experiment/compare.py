@@ -21,6 +21,7 @@ from i2ikd.experiment.checks import check
 from i2ikd.experiment.conclusions import conclusions
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.left_out import left_out
 from i2ikd.experiment.levers import missing_levers
 from i2ikd.experiment.metrics import table_metrics
 from i2ikd.experiment.plan import plan
@@ -82,7 +83,8 @@ def compare(
     columns, metrics = table_metrics(context)
     scorer = Scorer(context, metrics, log)
     scorer.baselines()  # reads the whole test split, so that its errors are raised before training
-    for line in (*unequal_budgets(graph, arms, seeds[0]), *missing_levers(graph, arms, seeds[0])):
+    lines = (*left_out(graph, arms), *unequal_budgets(graph, arms, seeds[0]), *missing_levers(graph, arms, seeds[0]))
+    for line in lines:
         log(line)
     wanted = plan(graph, arms, seeds, lockstep=lockstep)
     train_plan(graph, wanted, executor or InProcessExecutor(NullCallback()), log)

@@ -6,13 +6,21 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from i2ikd.config import Arm, Network, Training
+from i2ikd.engine.batches import ordered
+from i2ikd.engine.build import build_network
+from i2ikd.engine.context import TrainingContext
+from i2ikd.engine.dry_run import DryRun
 from i2ikd.engine.objectives import create_objective
 from i2ikd.engine.plan import PlannedStage, own_training, plan_stages
 from i2ikd.engine.run import Run, create_transforms
 from i2ikd.engine.store import RunSpecification
 from i2ikd.errors import UserError
+from i2ikd.experiment.blank import blank_context, try_network
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.networks import blank_input
 from i2ikd.objective import Side
 from i2ikd.options import parameters
 from i2ikd.recipe import Reference, Stage, Start
@@ -35,6 +43,8 @@ class RunGraph:
         self._arms: dict[tuple[str, int], Run] = {}
         self._teachers: dict[int, tuple[Run, ...]] = {}
         self._weights: str | None = None
+        self.left_out: dict[str, list[str]] = {}
+        """Parts that the recipes of arms leave out for their networks, with the reasons, by arm."""
 
     def teacher_runs(self, seed: int) -> tuple[Run, ...]:
         """Return the runs that make a seed's teacher: one, or the members of an ensemble.
@@ -92,11 +102,32 @@ class RunGraph:
         network = self._student(arm)
         training = self._validated(own_training(self.context.training, network.training, f"{where}, student.training"))
         recipe = Reference.model_validate({"name": arm.recipe, **arm.options})
-        planned = plan_stages(self._recipe(recipe, where), training, where)
+        dry_run = DryRun(lambda: self._blank_networks(arm, network, seed), network.model, "student")
+        planned = plan_stages(self._recipe(recipe, where, dry_run), training, where)
+        self.left_out[arm.name] = dry_run.left_out
         inputs = self._inputs(arm, seed, self._needed_roles(planned))
         specification = self._specification("student", network, seed, planned, inputs=inputs)
         folder = self.context.store.folder(specification)
         return Run(f"students/{arm.name}/seed{seed}", specification, tuple(planned), folder, inputs)
+
+    def _blank_networks(self, arm: Arm, network: Network, seed: int) -> tuple[TrainingContext, nn.Module]:
+        """Return the untrained networks of an arm, which have been run on the first training samples."""
+        roles = {"teacher", *arm.inputs}
+        runs = self._inputs(arm, seed, frozenset(roles))
+        combine = self._combine(runs)
+        inputs = {role: blank_input(self.context, found, combine.get(role)) for role, found in runs.items()}
+        options = self.network_options(network, "student")
+        student = build_network(self.context.registry, network.model, options, 0, f"arm {arm.name!r}, student")
+        example = next(iter(ordered(self.context.dataset("train"), 2)))
+        for role, made in {**inputs, f"student (arm {arm.name!r})": student}.items():
+            try_network(made, example, role)
+        models = {**self.models(runs), "student": network.model}
+        return blank_context(self.context, inputs, models, self.blank, example), student
+
+    def blank(self, side: Side) -> nn.Module:
+        """Return an untrained network of a side of the experiment."""
+        model, options = self.side(side)
+        return build_network(self.context.registry, model, options, 0, side)
 
     def _student(self, arm: Arm) -> Network:
         network = self.context.experiment.student_of(arm)
@@ -153,9 +184,9 @@ class RunGraph:
                 roles.add(stage.stage.start.source)
         return frozenset(roles)
 
-    def _recipe(self, recipe: Reference, where: str) -> list[Stage]:
-        place = f"{where} (recipe {recipe.name!r})"
-        stages = self.context.registry.create("recipe", recipe.name, recipe.options, where=place)
+    def _recipe(self, recipe: Reference, where: str, dry_run: DryRun | None = None) -> list[Stage]:
+        place, registry = f"{where} (recipe {recipe.name!r})", self.context.registry
+        stages = registry.get("recipe", recipe.name, place).create(recipe.options, place, registry, dry_run)
         if not isinstance(stages, list) or not all(isinstance(stage, Stage) for stage in stages):
             raise UserError(
                 f"{where}: expected the recipe {recipe.name!r} to return a list of i2ikd.Stage, got "
@@ -211,6 +242,12 @@ class RunGraph:
         sides = {"teacher": experiment.teacher.model, "student": experiment.student.model}
         return sides | {role: runs[0].specification.model for role, runs in inputs.items()}
 
+    def _combine(self, inputs: Inputs) -> dict[str, dict[str, Any]]:
+        """Return the combination of every role that several runs fill."""
+        several = sorted(role for role, runs in inputs.items() if len(runs) > 1)
+        of_teachers, other = self.context.experiment.teacher.combine, Reference(name="mean")
+        return {role: (of_teachers if role == "teacher" else other).model_dump() for role in several}
+
     def _specification(
         self,
         side: Side,
@@ -228,11 +265,6 @@ class RunGraph:
             settings["device"] = context.trained_on
             stages.append({**stage.stage.model_dump(mode="json", exclude={"epochs", "share"}), "training": settings})
             builds |= create_objective(context.registry, stage.stage).builds
-        several = {role for role, runs in inputs.items() if len(runs) > 1}
-        combine = {
-            role: (context.experiment.teacher.combine if role == "teacher" else Reference(name="mean")).model_dump()
-            for role in sorted(several)
-        }
         return RunSpecification(
             side=side,
             seed=seed,
@@ -243,7 +275,7 @@ class RunGraph:
             transforms=self._transforms(network.transforms, "training", side),
             pairs=context.experiment.pairs if inputs else None,
             inputs={role: [run.specification.digest for run in runs] for role, runs in inputs.items()},
-            combine=combine,
+            combine=self._combine(inputs),
             models={name: list(self.side(name)) for name in sorted(builds)},
             weights=weights,
         )

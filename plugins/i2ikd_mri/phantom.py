@@ -85,17 +85,21 @@ class PhantomDataset:
         return self._volumes[split]
 
     def identity(self) -> dict[str, object]:
-        """Return the options and the revision of the simulation; part of the digest of a run."""
+        """Return revision and options without the number of test subjects; part of the digest of a run."""
         return {
             "dataset": "phantom",
             "revision": _REVISION,
-            **self._subjects,
+            **{split: count for split, count in self._subjects.items() if split != "test"},
             "slices": self._slices,
             "size": list(self._size),
             "noise": self._noise,
             "complex_valued": self._complex_valued,
             "seed": self._seed,
         }
+
+    def test_identity(self) -> dict[str, object]:
+        """Return the number of test subjects, on which scores alone depend."""
+        return {"test": self._subjects["test"]}
 
 
 class PhantomVolume:

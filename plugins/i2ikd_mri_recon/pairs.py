@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from i2ikd_mri.kernels.convolution import first_and_last, middle
+from i2ikd_mri.kernels.convolution import first_and_last, middle, spread
 from torch import nn
 
 from i2ikd import TapPairs, UserError
@@ -24,22 +24,6 @@ def _cascades(network: nn.Module, side: str) -> list[int]:
             "module paths"
         )
     return [len(cast(Cascade, cascade).layers) for cascade in network.cascades]
-
-
-def spread(count: int, length: int) -> list[int]:
-    """Select evenly spaced indices, the last one always included.
-
-    Args:
-        count: number of indices, 1..length.
-        length: number of positions.
-
-    Returns:
-        ``count`` increasing indices in 0..length - 1.
-
-    >>> spread(3, 5)
-    [1, 2, 4]
-    """
-    return [((i + 1) * length + count // 2) // count - 1 for i in range(count)]
 
 
 def _pairs(teacher: nn.Module, student: nn.Module, path: Callable[[int, int], str]) -> TapPairs:

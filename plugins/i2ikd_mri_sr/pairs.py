@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from i2ikd_mri.kernels.convolution import first_and_last, middle
+from i2ikd_mri.kernels.convolution import grouped_layers, groups, middle
 from torch import nn
 
 from i2ikd import TapPairs, UserError
@@ -76,15 +76,31 @@ def vdsr_images(teacher: nn.Module, student: nn.Module) -> TapPairs:
 
 
 def vdsr_layers(teacher: nn.Module, student: nn.Module) -> TapPairs:
-    """Pair the blocks of equal shape: of n that the shorter network has, the first n - 1, and the last.
+    """Pair the blocks of equal shape, in each of the groups of ``vdsr_blocks`` the first ones and the last.
 
-    Depth 11 and depth 7: 0 with 0 to 5 with 5, 10 with 6.
+    Depth 11 and depth 7: 0 with 0, 3 with 1, 4 with 2, 5 with 3, 6 with 4, 7 with 5, 10 with 6.
 
     Raises:
         UserError: one of the networks is not a vdsr.
     """
     large, small = (len(network.layers) for network in _both(teacher, student, VDSR))
-    return [(f"layers.{t}", f"layers.{s}") for t, s in first_and_last(large, small)]
+    return [(f"layers.{t}", f"layers.{s}") for t, s in grouped_layers(large, small)]
+
+
+def vdsr_blocks(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair groups of consecutive blocks, of which both networks have equally many.
+
+    Depth 11 and depth 7: 0 to 3 with 0 to 1, 4 to 6 with 2 to 4, 7 to 10 with 5 to 6.
+
+    Raises:
+        UserError: one of the networks is not a vdsr.
+    """
+    large, small = (len(network.layers) for network in _both(teacher, student, VDSR))
+    return _groups(large, small)
+
+
+def _groups(large: int, small: int) -> TapPairs:
+    return [(f"layers.{a}..layers.{b}", f"layers.{c}..layers.{d}") for (a, b), (c, d) in groups(large, small)]
 
 
 def upsampling(teacher: nn.Module, student: nn.Module) -> TapPairs:
@@ -141,3 +157,24 @@ def upsampling_images(teacher: nn.Module, student: nn.Module) -> TapPairs:
             f"{small.residual!r} (student); set one residual for both"
         )
     return [("tail", "tail")]
+
+
+def upsampling_layers(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair the blocks of equal shape as in two VDSRs, and the sub-pixel convolutions.
+
+    Raises:
+        UserError: one of the networks is not an upsampling-cnn.
+    """
+    large, small = (len(network.layers) for network in _both(teacher, student, UpsamplingCNN))
+    pairs = grouped_layers(large, small) if min(large, small) > 1 else [(0, 0)]
+    return [*((f"layers.{t}", f"layers.{s}") for t, s in pairs), ("tail", "tail")]
+
+
+def upsampling_blocks(teacher: nn.Module, student: nn.Module) -> TapPairs:
+    """Pair groups of consecutive blocks, and the sub-pixel convolutions.
+
+    Raises:
+        UserError: one of the networks is not an upsampling-cnn.
+    """
+    large, small = (len(network.layers) for network in _both(teacher, student, UpsamplingCNN))
+    return [*_groups(large, small), ("tail", "tail")]

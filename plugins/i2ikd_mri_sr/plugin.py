@@ -52,7 +52,8 @@ def register_pairs(register: Register) -> None:
             "preactivations",
             "the middle convolution, before its activation",
         ),
-        ("vdsr-layers", "vdsr_layers", "vdsr", "layers", "the first blocks and the last, which have equal shapes"),
+        ("vdsr-layers", "vdsr_layers", "vdsr", "layers", "blocks of equal shape, group by group"),
+        ("vdsr-blocks", "vdsr_blocks", "vdsr", "blocks", "groups of consecutive blocks, from features to features"),
         ("vdsr-images", "vdsr_images", "vdsr", "images", "the correction added to the input"),
         ("upsampling-cnn", "upsampling", "upsampling-cnn", "features", "the middle and the last block"),
         (
@@ -68,6 +69,20 @@ def register_pairs(register: Register) -> None:
             "upsampling-cnn",
             "images",
             "the correction added to the enlarged input",
+        ),
+        (
+            "upsampling-cnn-layers",
+            "upsampling_layers",
+            "upsampling-cnn",
+            "layers",
+            "blocks of equal shape, group by group, and the sub-pixel convolution",
+        ),
+        (
+            "upsampling-cnn-blocks",
+            "upsampling_blocks",
+            "upsampling-cnn",
+            "blocks",
+            "groups of consecutive blocks, and the sub-pixel convolution",
         ),
     ):
         register(name, f"i2ikd_mri_sr.pairs:{target}", summary=summary, teacher=model, student=model, tap_kind=tap_kind)

@@ -73,6 +73,10 @@ class Collapsible(Transform):
     Deviation: kernels are added up in training too, as in SESR's efficient training; no normalisation in the branches,
     which images do without, and no identity, which P contains.
 
+    With ``training.ema`` the branches are averaged, as in the published training of RepVGG-like networks, and their
+    averages are folded: the network that is validated is the one that is saved. The average of the folded weights
+    differs from it by the covariance of B and A over the average's window.
+
     Left as they are: convolutions with groups (B would mix channels of unlike groups), transposed ones, and weights
     that are computed from others already.
 

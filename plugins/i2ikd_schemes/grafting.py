@@ -20,8 +20,11 @@ from i2ikd import (
     TapPairs,
     TeacherOutputs,
     TeacherRequest,
+    UserError,
+    eval_mode,
 )
-from i2ikd_schemes.blocks import Block, fed, frozen, refuse_unequal, replaced, trace, with_inputs
+from i2ikd_schemes.blocks import Block, Images, find_blocks, refuse_unequal, trace
+from i2ikd_schemes.substitution import fed, frozen, replaced
 
 
 class BlockGrafting(Objective):
@@ -36,16 +39,18 @@ class BlockGrafting(Objective):
     Papers: Blakeney et al., "Parallel blockwise knowledge distillation for deep neural network compression",
     arXiv:2012.03096 (parallel); Xu et al., "BERT-of-Theseus", EMNLP 2020, arXiv:2002.02925 (stochastic).
 
-    Needs: two networks with equally many blocks, which run once a pass, take an image as their first positional
-    argument and return one of the same shape in both networks.
+    Needs: two networks with equally many blocks. A block is a module, or a range ``first..last`` of children of one
+    module that run as a chain (``layers.1..layers.3``). It runs once a pass, takes an image or features as its first
+    positional argument and returns a tensor; both have one shape in both networks. Further arguments are those that
+    the network itself passes.
 
     Deviation: L1, as between images; in stochastic one draw serves the whole batch, and where no block of the student
     would be drawn, one is, or the step would have no gradient.
 
     Args:
         mode: which of the two.
-        blocks: (teacher path, student path) pairs, with ``*``, or the name of registered ones; those registered for the
-            two models unless given.
+        blocks: (teacher path, student path) pairs, with ``*`` and ``..``, or the name of registered ones; those
+            registered for the two models unless given.
         start: probability of the student's blocks in the first epoch of ``stochastic``.
     """
 
@@ -64,21 +69,40 @@ class BlockGrafting(Objective):
         """Find the blocks, and compare the shapes of their images in one dry run of both networks.
 
         Raises:
-            UserError: no blocks, blocks of unequal shape, or blocks that run more than once.
+            UserError: no blocks, blocks of unequal shape, that run more than once, whose images are overwritten, or,
+                in stochastic mode, that need other arguments than those of the student.
         """
         super().setup(context)
         where = f"the stage {context.stage!r}, block-grafting"
         pairs = context.choose_pairs(self._wanted, "blocks", where)
-        large, small = [left for left, _ in pairs], [right for _, right in pairs]
-        with context.observe_input("teacher", with_inputs(large)) as teacher:
+        large = find_blocks(context.input("teacher"), [left for left, _ in pairs], where)
+        small = find_blocks(context.network, [right for _, right in pairs], where)
+        with context.observe_input("teacher", [tap for block in large for tap in block.taps]) as teacher:
             theirs = trace(teacher, large, context.example, where)
-        with context.observe(with_inputs(small)) as student:
+        with context.observe([tap for block in small for tap in block.taps]) as student:
             ours = trace(student, small, context.example, where)
-        refuse_unequal(pairs, theirs, ours, where)
-        self._paths = small
-        self._blocks = {path: context.network.get_submodule(path) for path in small}
-        self._teachers: list[Block] = [frozen(context.input("teacher").get_submodule(path)) for path in large]
+        refuse_unequal(large, small, theirs, ours, where)
+        self._blocks = small
+        self._outputs = [block.output_tap for block in small]
+        self._teachers = [frozen(block) for block in large]
         self._taps, self._of_block = _distinct(large, theirs)
+        if not self._parallel:
+            self._refuse_other_arguments(large, where)
+
+    @torch.no_grad()
+    def _refuse_other_arguments(self, large: Sequence[Block], where: str) -> None:
+        """Run the student with each block of the teacher in turn."""
+        for block, theirs, teacher in zip(self._blocks, large, self._teachers):
+            try:
+                with eval_mode(self.context.network), replaced({block: teacher}):
+                    self.context.observe()(self.context.example)
+            except (TypeError, RuntimeError) as error:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise UserError(
+                    f"{where}: expected the teacher's block {theirs.path!r} to run in the place of {block.path!r} with "
+                    f"the arguments that the student passes, got {reason}; set mode = 'parallel', in which each "
+                    "network passes its own"
+                ) from error
 
     def requests(self) -> Sequence[TeacherRequest]:
         """The images between the teacher's blocks; in stochastic mode none, as the blocks themselves run."""
@@ -97,9 +121,9 @@ class BlockGrafting(Objective):
 
     def _distance(self, batch: Batch, images: Knowledge) -> Tensor:
         inputs = [images[str(source)] for source, _ in self._of_block]
-        with fed(list(self._blocks.values()), inputs), self.context.observe(self._paths) as student:
+        with fed(self._blocks, inputs), self.context.observe(self._outputs) as student:
             student(batch)
-            outputs = student.features(self._paths, None).taps
+            outputs = student.features(self._outputs, None).taps
         losses = [
             F.l1_loss(output.float(), images[str(result)].float())
             for output, (_, result) in zip(outputs, self._of_block)
@@ -107,10 +131,10 @@ class BlockGrafting(Objective):
         return torch.stack(losses).mean()
 
     def _mixed(self, batch: Batch) -> Tensor:
-        own = torch.rand(len(self._paths)) < self._probability
+        own = torch.rand(len(self._blocks)) < self._probability
         if not own.any():
-            own[torch.randint(len(self._paths), ())] = True
-        places = zip(self._blocks.values(), self._teachers, own.tolist())
+            own[torch.randint(len(self._blocks), ())] = True
+        places = zip(self._blocks, self._teachers, own.tolist())
         with replaced({block: teacher for block, teacher, is_own in places if not is_own}):
             image = self.context.observe()(batch)
         return self.context.target_loss(image, batch)
@@ -120,7 +144,7 @@ def _images(teacher: Features, batch: Batch) -> Knowledge:
     return {str(index): tap.detach() for index, tap in enumerate(teacher.taps)}
 
 
-def _distinct(paths: Sequence[str], images: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[str], list[tuple[int, int]]]:
+def _distinct(blocks: Sequence[Block], images: Images) -> tuple[list[str], list[tuple[int, int]]]:
     """Return the taps of all different images, and the places of each block's input and output among them.
 
     In a chain the output of a block is the input of the next: one tensor, which is cached once.
@@ -128,9 +152,9 @@ def _distinct(paths: Sequence[str], images: Sequence[tuple[Tensor, Tensor]]) -> 
     taps: list[str] = []
     known: list[Tensor] = []
     places: list[tuple[int, int]] = []
-    for path, pair in zip(paths, images, strict=True):
+    for block, pair in zip(blocks, images, strict=True):
         found = []
-        for tap, image in zip((f"{path}:input", path), pair):
+        for tap, image in zip((block.input_tap, block.output_tap), pair):
             index = next((i for i, other in enumerate(known) if other is image), len(known))
             if index == len(known):
                 taps.append(tap)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from i2ikd import Reference, Stage, Start, TapPairs, Term, UserError, WeightSchedule
+from i2ikd import RecipeContext, Reference, Stage, Start, TapPairs, Term, UserError, WeightSchedule
 
 Epochs = Annotated[int, Field(ge=1)] | None
 Blocks = TapPairs | str | None
@@ -50,8 +50,8 @@ def grafting(
 
     Args:
         mode: of the objective ``block-grafting``.
-        blocks: (teacher path, student path) pairs of modules with one interface, with ``*``; those registered for the
-            two models unless given.
+        blocks: (teacher path, student path) pairs of modules with one interface, with ``*`` and ``..``; those
+            registered for the two models unless given.
         layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
             models, or else the layers of equal name and shape.
         share: of the epochs, for the grafting.
@@ -83,21 +83,49 @@ def _parts(share: float, epochs: int | None) -> tuple[dict[str, Any], dict[str, 
     return {"epochs": first}, {"epochs": epochs - first}
 
 
-def recommended(blocks: Blocks = None, layers: TapPairs | None = None, epochs: Epochs = None) -> list[Stage]:
+def recommended(
+    blocks: Blocks = None,
+    layers: TapPairs | None = None,
+    epochs: Epochs = None,
+    recipe_context: RecipeContext | None = None,
+) -> list[Stage]:
     """The scheme to try first: ``grafting`` in parallel over 30 % of the epochs, from the teacher's layers.
 
-    Blocks and layers are registered for two ``dc-cnn``. For other networks both are options: modules of the two
-    networks that can take each other's place, and layers of equal shape. Where networks have no such blocks, as
-    ``vdsr``, ``teacher-start`` is what remains of it.
+    What a pair of networks does not allow is left out, and the reason is printed before training. Without blocks of one
+    interface the target alone has all epochs, from the teacher's layers; without layers of equal shape the student
+    starts from its own initial weights. Without both there is nothing to recommend, which is an error. Blocks and
+    layers that are stated are never left out.
+
+    Blocks and layers are registered for two ``dc-cnn``, two ``vdsr`` and two ``upsampling-cnn``, whose blocks are
+    groups of layers. For other networks blocks are an option: modules of the two networks, or ranges of them, that can
+    take each other's place.
 
     Args:
-        blocks: (teacher path, student path) pairs of modules with one interface, with ``*``; those registered for the
-            two models unless given.
+        blocks: (teacher path, student path) pairs of modules with one interface, with ``*`` and ``..``; those
+            registered for the two models unless given.
         layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
             models, or else the layers of equal name and shape.
         epochs: of both stages together; ``training.epochs`` unless given.
+        recipe_context: of the networks; ``None``: they allow all of it.
     """
-    return grafting("parallel", blocks, layers, 0.3, epochs)
+    graft, target = grafting("parallel", blocks, layers, 0.3, epochs)
+    if recipe_context is None:
+        return [graft, target]
+    no_layers = recipe_context.problem(target.model_copy(update={"start": graft.start})) if layers is None else ""
+    no_blocks = recipe_context.problem(graft.model_copy(update={"start": "previous"})) if blocks is None else ""
+    if no_layers and no_blocks:
+        raise UserError(
+            f"recommended: no part of it applies to these networks. Block grafting: {no_blocks}. Start: {no_layers}. "
+            "Without both, recipe = 'fading-imitation' needs neither blocks nor layers"
+        )
+    if no_blocks:
+        recipe_context.leave_out("block grafting", no_blocks)
+        warm_up = {"schedule": "cosine", "warmup_epochs": 2}
+        return [Stage(name="target", terms=target.terms, start=graft.start, training=warm_up, epochs=epochs)]
+    if no_layers:
+        recipe_context.leave_out("start from the teacher's layers", no_layers)
+        return [graft.model_copy(update={"start": "previous"}), target]
+    return [graft, target]
 
 
 def fading_imitation(
@@ -132,8 +160,8 @@ def student_friendly(
     An arm whose first stage has ``start = { from = "teacher", network = "student" }`` goes on from the branches.
 
     Args:
-        blocks: (teacher path, student path) pairs of modules with one interface, with ``*``; those registered for the
-            two models unless given.
+        blocks: (teacher path, student path) pairs of modules with one interface, with ``*`` and ``..``; those
+            registered for the two models unless given.
         branch: weight of the branches' loss on the target.
         imitation: weight of their distance to the teacher's image.
         epochs: of the stage; ``training.epochs`` unless given.

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from i2ikd import Batch, Loss, Objective, ObjectiveContext, Student, TapPairs, TeacherOutputs, UserError
 from i2ikd.objective import Side
-from i2ikd_schemes.blocks import Block, refuse_unequal, replaced, trace, with_inputs
+from i2ikd_schemes.blocks import find_blocks, refuse_unequal, trace
+from i2ikd_schemes.substitution import Function, replaced
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -26,7 +27,8 @@ class StudentFriendly(Objective):
     Papers: Park et al., "Learning student-friendly teacher networks", NeurIPS 2021, arXiv:2102.07650; for DC-CNN
     SFT-KD-Recon, arXiv:2304.05057.
 
-    Needs: equally many blocks in both networks, with images of one shape between them. It belongs to the teacher, as
+    Needs: equally many blocks in both networks (modules, or ranges ``first..last``), with images of one shape between
+    them. It belongs to the teacher, as
     ``[teacher] recipe = "student-friendly"``; the student's network that it leaves behind is a start for the arms:
     ``start = { from = "teacher", network = "student" }``.
 
@@ -34,8 +36,8 @@ class StudentFriendly(Objective):
     among the branches, or its first block would not be trained. L1 takes the place of the Kullback-Leibler divergence.
 
     Args:
-        blocks: (teacher path, student path) pairs, with ``*``, or the name of registered ones; those registered for the
-            two models unless given.
+        blocks: (teacher path, student path) pairs, with ``*`` and ``..``, or the name of registered ones; those
+            registered for the two models unless given.
         branch: weight of the branches' task loss.
         imitation: weight of their distance to the teacher's image.
     """
@@ -73,19 +75,22 @@ class StudentFriendly(Objective):
             )
         self.student = context.build("student")
         pairs = context.choose_built_pairs(self.student, "student", self._wanted, "blocks", where)
-        self._paths, small = [left for left, _ in pairs], [right for _, right in pairs]
-        with context.observe(with_inputs(self._paths)) as teacher:
-            large = trace(teacher, self._paths, context.example, where)
-        with Student(self.student, with_inputs(small), context.autocast) as student:
-            refuse_unequal(pairs, large, trace(student, small, context.example, where), where)
-        self._blocks = {path: self.student.get_submodule(path) for path in small}
+        large = find_blocks(context.network, [left for left, _ in pairs], where)
+        self._blocks = find_blocks(self.student, [right for _, right in pairs], where)
+        with context.observe([tap for block in large for tap in block.taps]) as teacher:
+            theirs = trace(teacher, large, context.example, where)
+        taps = [tap for block in self._blocks for tap in block.taps]
+        with Student(self.student, taps, context.autocast) as student:
+            ours = trace(student, self._blocks, context.example, where)
+        refuse_unequal(large, self._blocks, theirs, ours, where)
+        self._outputs = [block.output_tap for block in large]
 
     def forward(self, batch: Batch, teacher: TeacherOutputs) -> Loss:
         """Run the teacher once, and a branch for each number of its blocks."""
         context = self.context
-        with context.observe(self._paths) as observed:
+        with context.observe(self._outputs) as observed:
             image = observed(batch)
-            images = observed.features(self._paths, image).taps
+            images = observed.features(self._outputs, image).taps
         branches = [self._branch(batch, images[:count]) for count in range(len(images))]
         target = context.target_loss(image, batch)
         branch = torch.stack([context.target_loss(output, batch) for output in branches]).mean()
@@ -97,7 +102,7 @@ class StudentFriendly(Objective):
 
     def _branch(self, batch: Batch, images: list[Tensor]) -> Tensor:
         """Run the student; its first blocks return the teacher's images."""
-        with replaced({block: _constant(image) for block, image in zip(self._blocks.values(), images)}):
+        with replaced({block: _constant(image) for block, image in zip(self._blocks, images)}):
             return Student(self.student, (), self.context.autocast)(batch)
 
     def finish(self) -> dict[str, nn.Module]:
@@ -105,5 +110,5 @@ class StudentFriendly(Objective):
         return {"student": self.student}
 
 
-def _constant(image: Tensor) -> Block:
+def _constant(image: Tensor) -> Function:
     return lambda *arguments, **named: image

@@ -133,7 +133,7 @@ class TestOptimisers:
         assert optimiser_steps.count == 0
 
 
-def gradient_norms(laboratory: Any, *overrides: str) -> list[float]:
+def gradient_norms(laboratory: Any, *overrides: str, arm: str = "student", arms: Any = None) -> list[float]:
     """The norm of the gradient that each optimiser step saw."""
     norms: list[float] = []
 
@@ -142,7 +142,7 @@ def gradient_norms(laboratory: Any, *overrides: str) -> list[float]:
         norms.append(float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in grads]))))
 
     handle = register_optimizer_step_pre_hook(note)
-    laboratory.train(laboratory.graph(*overrides, out="+".join(overrides) or "plain"), "student")
+    laboratory.train(laboratory.graph(*overrides, arms=arms, out="+".join(overrides) or "plain"), arm)
     handle.remove()
     return norms
 
@@ -153,6 +153,16 @@ def test_clipping_bounds_the_gradient(laboratory: Any) -> None:
     clipped = gradient_norms(laboratory, f"training.clip_grad={limit}")
     assert max(clipped) <= limit * (1 + 1e-4) < max(free)
     assert clipped[0] == pytest.approx(min(free[0], limit), rel=1e-4)
+
+
+def test_clipping_includes_the_parameters_of_the_method(laboratory: Any) -> None:
+    stage = {"name": "a", "terms": [{"distiller": "fitnet", "pairs": [["cascades.0", "cascades.0.layers.0"]]}]}
+    arms = [{"name": "arm", "recipe": "custom", "stages": [stage]}]
+    teacher = "teacher.training={lr=1e-12, optimizer='sgd'}"  # its gradients are those of the free teacher
+    free = gradient_norms(laboratory, teacher, arm="arm", arms=arms)
+    limit = sorted(free)[1] * 0.9
+    clipped = gradient_norms(laboratory, teacher, f"training.clip_grad={limit}", arm="arm", arms=arms)
+    assert max(clipped) <= limit * (1 + 1e-4) < max(free)
 
 
 class TestAverage:

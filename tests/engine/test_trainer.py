@@ -41,6 +41,19 @@ def unchanged(left: dict[str, Tensor], right: dict[str, Tensor]) -> set[str]:
     return {name for name in left if torch.equal(left[name], right[name])}
 
 
+class Normalised(nn.Module):
+    """Two convolutions with batch normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.BatchNorm2d(1))
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.second(self.first(input))
+        return output
+
+
 FROZEN = {f"cascades.{i}.layers.0.convolution.{name}" for i in (0, 1) for name in ("weight", "bias")}
 
 
@@ -50,6 +63,19 @@ class TestFreeze:
         graph = laboratory.graph(change, arms=custom({"freeze": [FIRST]}))
         before = initial(graph)
         assert unchanged(before, laboratory.weights(laboratory.train(graph, "arm"))) == FROZEN
+
+    def test_running_statistics_stay_as_they_are(self, laboratory: Any) -> None:
+        network = f"model='import:{__name__}:Normalised'"
+        validated = "training.validate_every=1"
+        stages = custom({"freeze": ["first"], "epochs": 2}, {"epochs": 1})
+        changed = {}
+        for name, arms in (("frozen", [{**stages[0], "stages": stages[0]["stages"][:1]}]), ("both", stages)):
+            graph = laboratory.graph(f"teacher={{{network}}}", f"student={{{network}}}", validated, arms=arms, out=name)
+            before = initial(graph)
+            changed[name] = set(before) - unchanged(before, laboratory.weights(laboratory.train(graph, "arm")))
+        second = {f"second.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+        assert second < changed["frozen"] and not any(name.startswith("first") for name in changed["frozen"])
+        assert {f"first.1.{name}" for name in ("running_mean", "weight")} < changed["both"]
 
     def test_the_next_stage_trains_them_again(self, laboratory: Any) -> None:
         graph = laboratory.graph(arms=custom({"freeze": [FIRST]}, {}))

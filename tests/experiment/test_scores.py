@@ -134,3 +134,13 @@ def test_a_wrong_one_is_refused_before_training(
     with pytest.raises(UserError, match=message):
         check(graph, graph.context.experiment.arms)
     assert optimiser_steps.count == 0
+
+
+def test_another_number_of_simulated_test_subjects_is_scored_without_training(
+    laboratory: Any, optimiser_steps: Any
+) -> None:
+    made(laboratory)
+    steps = optimiser_steps.count
+    comparison = made(laboratory, "task.dataset.test=3")
+    assert optimiser_steps.count == steps
+    assert len({record.subject for record in comparison.records if record.arm == "student"}) == 3

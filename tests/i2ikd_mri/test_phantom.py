@@ -170,3 +170,9 @@ def test_options_are_checked_and_part_of_the_identity() -> None:
             i2ikd.create("dataset", "phantom", **wrong)
     with pytest.raises(UserError, match="unknown split 'vall'; did you mean 'val'"):
         source.volumes("vall")
+
+
+def test_the_number_of_test_subjects_is_part_of_the_scores_identity_alone() -> None:
+    few, many = PhantomDataset(test=2), PhantomDataset(test=3)
+    assert few.identity() == many.identity() != PhantomDataset(test=2, val=5).identity()
+    assert (few.test_identity(), many.test_identity()) == ({"test": 2}, {"test": 3})

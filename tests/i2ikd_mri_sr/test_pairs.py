@@ -29,16 +29,48 @@ def test_kd_mri_pairs_conv_6_of_11_with_conv_4_of_7() -> None:
     assert _pairs("vdsr-images", *networks) == [("layers.10", "layers.6")]
 
 
-@pytest.mark.parametrize("depths", [(11, 7), (5, 5), (3, 8)])
-def test_layers_of_vdsrs_are_the_first_ones_and_the_last_with_equal_shapes(depths: tuple[int, int]) -> None:
-    networks = VDSR(depths[0], 3), VDSR(depths[1], 3)
-    pairs = _pairs("vdsr-layers", *networks)
-    count = min(depths)
-    assert pairs[:-1] == [(f"layers.{index}", f"layers.{index}") for index in range(count - 1)]
-    assert pairs[-1] == (f"layers.{depths[0] - 1}", f"layers.{depths[1] - 1}")
+@pytest.mark.parametrize("name", ["vdsr", "upsampling-cnn"])
+@pytest.mark.parametrize("depths", [(11, 7), (5, 5), (3, 8), (4, 2)])
+def test_each_layer_of_the_shorter_network_starts_as_one_of_equal_shape_in_its_group(
+    name: str, depths: tuple[int, int]
+) -> None:
+    make = VDSR if name == "vdsr" else lambda depth, channels: UpsamplingCNN(2, depth, channels)
+    networks = make(depths[0], 3), make(depths[1], 3)
+    pairs = _pairs(f"{name}-layers", *networks)
     for left, right in pairs:
         (large, small) = (network.get_submodule(path).state_dict() for network, path in zip(networks, (left, right)))
         assert {name: t.shape for name, t in large.items()} == {name: t.shape for name, t in small.items()}
+    places = [tuple(int(path.removeprefix("layers.")) for path in pair) for pair in pairs if pair != ("tail", "tail")]
+    assert len(places) == min(depths) and (places[0], places[-1]) == ((0, 0), (depths[0] - 1, depths[1] - 1))
+    blocks = [[path.split("..") for path in pair] for pair in _pairs(f"{name}-blocks", *networks) if ".." in pair[0]]
+    ends = [[[int(end.removeprefix("layers.")) for end in side] for side in pair] for pair in blocks]
+    for place in places:
+        assert any(all(a <= index <= b for index, (a, b) in zip(place, pair)) for pair in ends), place
+
+
+@pytest.mark.parametrize("depths", [(11, 7), (20, 2), (3, 8), (5, 5)])
+def test_blocks_of_vdsrs_are_groups_of_layers_that_contain_each_layer_once(depths: tuple[int, int]) -> None:
+    networks = VDSR(depths[0], 3), VDSR(depths[1], 3)
+    for depth, paths in zip(depths, zip(*_pairs("vdsr-blocks", *networks))):
+        ends = [tuple(int(end.removeprefix("layers.")) for end in path.split("..")) for path in paths]
+        assert [index for first, last in ends for index in range(first, last + 1)] == list(range(depth))
+        assert len(ends) == max(1, min(depths) // 2)
+
+
+def test_layers_and_blocks_of_upsampling_cnns_include_the_tail() -> None:
+    networks = UpsamplingCNN(2, 6, 3), UpsamplingCNN(2, 3, 3)
+    assert _pairs("upsampling-cnn-layers", *networks) == [
+        *((f"layers.{t}", f"layers.{s}") for t, s in ((0, 0), (1, 1), (5, 2))),
+        ("tail", "tail"),
+    ]
+    assert _pairs("upsampling-cnn-layers", UpsamplingCNN(2, 3), UpsamplingCNN(2, 1)) == [
+        ("layers.0", "layers.0"),
+        ("tail", "tail"),
+    ]
+    assert _pairs("upsampling-cnn-blocks", *networks) == [
+        ("layers.0..layers.5", "layers.0..layers.2"),
+        ("tail", "tail"),
+    ]
 
 
 @pytest.mark.parametrize("depths", [(11, 7), (20, 2), (3, 8)])

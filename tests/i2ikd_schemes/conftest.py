@@ -12,7 +12,7 @@ import torch
 from i2ikd_mri_recon.network import DCCNN
 from torch import Tensor, nn
 
-from i2ikd import Batch, ObjectiveContext, default_registry
+from i2ikd import Batch, Features, Objective, ObjectiveContext, Teacher, default_registry
 from i2ikd.callback import Callback, NullCallback
 from i2ikd.engine.loop import Interrupted
 
@@ -130,3 +130,18 @@ def interrupted_after_every_step() -> Callable[[Callable[[Callback], object]], i
         raise AssertionError("the work never ends")
 
     return repeat
+
+
+@pytest.fixture
+def outputs_of() -> Callable[[Objective, nn.Module, Batch], dict[str, dict[str, Tensor]]]:
+    """What the engine computes for an objective's requests."""
+
+    def compute(objective: Objective, teacher: nn.Module, batch: Batch) -> dict[str, dict[str, Tensor]]:
+        found = {}
+        for request in objective.requests():
+            with Teacher(teacher, request.paths) as running:
+                image = running(batch)
+                found[request.name] = request.extract(Features(running.taps.take(request.paths), image), batch)
+        return found
+
+    return compute

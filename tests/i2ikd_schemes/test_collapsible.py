@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+import i2ikd
 from i2ikd import Batch, UserError
+from i2ikd.callback import NullCallback
+from i2ikd.network import apply
 
 NONE: Any = None
 """The transform uses neither batches nor task."""
@@ -185,3 +188,31 @@ class TestInAnExperiment:
         weights, plain = (laboratory.weights(laboratory.train(graph, name)) for name in ("arm", "plain"))
         for name, tensor in plain.items():
             assert torch.allclose(weights[name], tensor, atol=1e-6), name
+
+    def test_a_moving_average_is_that_of_the_branches_which_is_validated_and_folded(self, laboratory: Any) -> None:
+        states: list[dict[str, Tensor]] = []
+        networks: list[nn.Module] = []
+
+        class Collect(NullCallback):
+            def on_step_end(self) -> None:
+                states.append({n: t.detach().clone() for n, t in networks[-1].state_dict().items()})
+
+        class Probe:
+            @i2ikd.hookimpl
+            def run_started(self, context: Any) -> None:
+                networks.append(context.network)
+
+        settings = ('student.transforms=["collapsible"]', "training.ema=0.7", "training.select=last")
+        graph = laboratory.graph(*settings, "training.epochs=3", "training.validate_every=1", plugins=(Probe(),))
+        run = laboratory.train(graph, "student", callback=Collect())
+        average = states[0]
+        for state in states[1:]:
+            average = {name: 0.7 * average[name] + 0.3 * state[name] for name in state}
+        network = collapsible(DCCNN(2, 3, 4))
+        network.load_state_dict(average)
+        plain = Collapsible().fold(network)
+        weights = laboratory.weights(run)
+        for name, tensor in plain.state_dict().items():
+            assert torch.allclose(weights[name], tensor, atol=1e-6), name
+        loss = [(apply(plain, batch) - batch.target).abs().mean().item() for batch in graph.context.validation()]
+        assert run.folder.read("history")[-1]["validation"] == pytest.approx(sum(loss) / len(loss), rel=1e-4)

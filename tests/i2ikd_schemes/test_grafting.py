@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 from i2ikd_mri_recon.network import DCCNN
-from i2ikd_schemes.blocks import frozen, replaced
+from i2ikd_schemes.blocks import find_blocks
 from i2ikd_schemes.grafting import BlockGrafting
+from i2ikd_schemes.substitution import frozen, replaced
 from torch import Tensor, nn
 
-from i2ikd import Batch, Features, Teacher, UserError
+from i2ikd import Batch, UserError
 
 
 class Gained(nn.Module):
@@ -42,19 +43,10 @@ class HeadAndTail(nn.Module):
         return output
 
 
-def outputs_of(objective: BlockGrafting, teacher: nn.Module, batch: Batch) -> dict[str, dict[str, Tensor]]:
-    """What the engine computes for the objective's requests."""
-    found = {}
-    for request in objective.requests():
-        with Teacher(teacher, request.paths) as running:
-            image = running(batch)
-            found[request.name] = request.extract(Features(running.taps.take(request.paths), image), batch)
-    return found
-
-
 class TestParallel:
     def test_is_the_mean_distance_of_each_block_on_the_teacher_s_image(
         self,
+        outputs_of: Any,
         teacher: DCCNN,
         student: DCCNN,
         batch: Batch,
@@ -83,12 +75,16 @@ class TestParallel:
         assert loss.parts["blocks"].item() == loss.total.item()
         assert close(found, take_gradients(student))
 
-    def test_is_0_where_the_student_is_the_teacher(self, teacher: DCCNN, batch: Batch, context: Any) -> None:
+    def test_is_0_where_the_student_is_the_teacher(
+        self, outputs_of: Any, teacher: DCCNN, batch: Batch, context: Any
+    ) -> None:
         objective = BlockGrafting()
         objective.setup(context(teacher, batch, inputs={"teacher": teacher}))
         assert objective(batch, outputs_of(objective, teacher, batch)).total.item() < 1e-7
 
-    def test_serves_blocks_with_a_head_a_tail_and_arguments_by_name(self, batch: Batch, context: Any) -> None:
+    def test_serves_blocks_with_a_head_a_tail_and_arguments_by_name(
+        self, outputs_of: Any, batch: Batch, context: Any
+    ) -> None:
         torch.manual_seed(0)
         large, small = HeadAndTail(2), HeadAndTail(2)
         batch = Batch(batch.input, batch.target)
@@ -117,7 +113,7 @@ class TestParallel:
         (request,) = apart.requests()
         assert request.paths == ("blocks.0:input", "blocks.0", "blocks.1:input", "blocks.1")
 
-    def test_needs_no_target(self, teacher: DCCNN, student: DCCNN, batch: Batch, context: Any) -> None:
+    def test_needs_no_target(self, outputs_of: Any, teacher: DCCNN, student: DCCNN, batch: Batch, context: Any) -> None:
         objective = BlockGrafting()
         objective.setup(context(student, batch, inputs={"teacher": teacher}))
         whole = objective(batch, outputs_of(objective, teacher, batch)).total
@@ -205,14 +201,16 @@ class TestStochastic:
         for network in (teacher, student):
             assert all("forward" not in module.__dict__ and module.training for module in network.modules())
             assert all(not module._forward_hooks and not module._forward_pre_hooks for module in network.modules())
-        with pytest.raises(RuntimeError, match="inside"), replaced({student.cascades[0]: frozen(teacher.cascades[0])}):
+        (ours,), (theirs,) = (find_blocks(network, ["cascades.0"], "x") for network in (student, teacher))
+        with pytest.raises(RuntimeError, match="inside"), replaced({ours: frozen(theirs)}):
             raise RuntimeError("inside")
         assert "forward" not in student.cascades[0].__dict__
 
     def test_a_frozen_block_runs_in_eval_mode(self) -> None:
         block = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.9)).train()
         image = torch.randn(2, 2, 3, 3)
-        assert torch.allclose(frozen(block)(image), image / (1 + 1e-5) ** 0.5)
+        (found,) = find_blocks(nn.ModuleDict({"block": block}), ["block"], "x")
+        assert torch.allclose(frozen(found)(image), image / (1 + 1e-5) ** 0.5)
         assert block[0].num_batches_tracked == 0 and block[1].training
 
 

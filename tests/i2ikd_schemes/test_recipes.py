@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+import i2ikd
 from i2ikd import Stage, Start, UserError, default_registry
 from i2ikd.config import Training
 from i2ikd.engine.plan import plan_stages
+from i2ikd.experiment.checks import check
+from i2ikd.experiment.left_out import left_out
 
 
 def stages(recipe: str, **options: Any) -> list[Stage]:
@@ -83,9 +86,87 @@ class TestInAnExperiment:
         ]
         assert all(row["validation"] is not None for row in history)
 
-    def test_networks_without_registered_blocks_need_options(self, laboratory: Any) -> None:
-        plain = 'student={model = "plain-cnn", channels = 4, depth = 3}'
-        teacher = 'teacher={model = "plain-cnn", channels = 4, depth = 4}'
-        graph = laboratory.graph(plain, teacher, arms=[{"name": "arm", "recipe": "recommended"}])
+    def test_grafting_of_networks_without_registered_blocks_needs_options(self, laboratory: Any) -> None:
+        graph = laboratory.graph(*plain(4, 3), arms=[{"name": "arm", "recipe": "grafting"}])
         with pytest.raises(UserError, match=r"\(blocks\) of 'plain-cnn' and 'plain-cnn', .*; set blocks = "):
             laboratory.train(graph, "arm")
+
+
+def plain(teacher: int, student: int, channels: tuple[int, int] = (4, 4)) -> tuple[str, str]:
+    """Settings of two plain CNNs of some depths."""
+    return tuple(
+        f'{side}={{model = "plain-cnn", channels = {width}, depth = {depth}}}'
+        for side, depth, width in zip(("teacher", "student"), (teacher, student), channels)
+    )
+
+
+class TestWhatRecommendedLeavesOut:
+    def planned(self, laboratory: Any, *settings: str, **arm: Any) -> tuple[list[Stage], list[str]]:
+        graph = laboratory.graph(
+            "training.epochs=10", *settings, arms=[{"name": "arm", "recipe": "recommended", **arm}]
+        )
+        run = graph.arm_run(graph.context.experiment.arm("arm"), 0)
+        assert sum(stage.epochs for stage in run.stages) == 10
+        return [stage.stage for stage in run.stages], left_out(graph, graph.context.experiment.arms)
+
+    def test_nothing_where_blocks_and_layers_are_registered(self, laboratory: Any) -> None:
+        found, lines = self.planned(laboratory)
+        assert found == stages("recommended") and lines == []
+
+    def test_grafting_without_blocks(self, laboratory: Any) -> None:
+        (stage,), (line,) = self.planned(laboratory, *plain(4, 3))
+        assert stage.start == Start.model_validate({"from": "teacher"})
+        assert stage.training == {"schedule": "cosine", "warmup_epochs": 2}
+        assert line.startswith("arm 'arm': the recipe 'recommended' leaves out: block grafting: the stage 'grafting', ")
+        assert line.endswith("(`i2ikd show model NAME --taps` lists the paths)")
+
+    def test_the_start_without_layers_of_equal_shape(self, laboratory: Any) -> None:
+        found, (line,) = self.planned(laboratory, "teacher.channels=6")
+        assert [stage.name for stage in found] == ["grafting", "target"]
+        assert [stage.start for stage in found] == ["previous", "previous"]
+        assert "leaves out: start from the teacher's layers: the stage 'target': expected" in line
+
+    def test_both_is_an_error_that_names_an_alternative(self, laboratory: Any) -> None:
+        with pytest.raises(UserError, match=r"recommended: no part of it applies .* recipe = 'fading-imitation'"):
+            self.planned(laboratory, *plain(4, 3, (6, 4)))
+
+    def test_what_is_stated_is_refused_and_not_left_out(self, laboratory: Any) -> None:
+        settings = ("training.epochs=10", *plain(4, 3, (6, 4)))
+        arm = {"name": "arm", "recipe": "recommended", "blocks": [["layers.1", "layers.1"]]}
+        graph = laboratory.graph(*settings, arms=[arm])
+        with pytest.raises(UserError, match=r"'layers.1' and 'layers.1' .* got \[6, 32, 32\] -> .* through an adapter"):
+            check(graph, graph.context.experiment.arms)
+
+    def test_an_arm_that_is_taught_by_another_is_tried_with_its_teacher(self, laboratory: Any) -> None:
+        arms = [
+            {"name": "middle", "student": {"cascades": 3}},
+            {"name": "arm", "recipe": "recommended", "teacher": "middle"},
+        ]
+        graph = laboratory.graph(arms=arms)
+        graph.arm_run(graph.context.experiment.arm("arm"), 0)
+        (line,) = left_out(graph, graph.context.experiment.arms)
+        assert "leaves out: block grafting: " in line and "equally many cascades, got 3 and 2" in line
+
+    def test_in_python_it_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        networks = [i2ikd.create("model", "plain-cnn", depth=depth, channels=3) for depth in (4, 3)]
+        before = {name: tensor.clone() for name, tensor in networks[1].state_dict().items()}
+        data = [(torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8))]
+        result = i2ikd.distill(*networks, data, recipe="recommended", epochs=2, training={"lr": 1e-9})
+        assert [row["stage"] for row in result.history] == ["target", "target"]
+        (record,) = caplog.records
+        assert "recipe 'recommended' leaves out: block grafting" in record.getMessage()
+        assert not torch.equal(before["layers.0.convolution.weight"], result.student.layers[0].convolution.weight)
+
+
+def test_recommended_grafts_groups_of_layers_of_super_resolution_networks(laboratory: Any) -> None:
+    sizes = "depth = {}, channels = 3".format
+    settings = (
+        'task={name = "mri-sr", factor = 2}',
+        "task.dataset={name='phantom', train=2, val=1, test=2, slices=2, size=[32, 32]}",
+        f'teacher={{model = "vdsr", {sizes(5)}}}',
+        f'student={{model = "vdsr", {sizes(4)}}}',
+    )
+    graph = laboratory.graph("training.epochs=3", *settings, arms=[{"name": "arm", "recipe": "recommended"}])
+    history = laboratory.train(graph, "arm").folder.read("history")
+    assert left_out(graph, graph.context.experiment.arms) == []
+    assert [row["stage"] for row in history] == ["grafting", "target", "target"]

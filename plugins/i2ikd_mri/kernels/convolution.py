@@ -1,4 +1,4 @@
-"""Convolution block of the MRI networks, and the index of the middle block of a network."""
+"""Convolution block of the MRI networks, and which layers of two stacks of blocks correspond."""
 
 from __future__ import annotations
 
@@ -80,3 +80,57 @@ def first_and_last(large: int, small: int) -> list[tuple[int, int]]:
     """
     count = min(large, small) - 1
     return [*((index, index) for index in range(count)), (large - 1, small - 1)]
+
+
+def spread(count: int, length: int) -> list[int]:
+    """Select evenly spaced indices, the last one always included.
+
+    Args:
+        count: number of indices, 1..length.
+        length: number of positions.
+
+    Returns:
+        ``count`` increasing indices in 0..length - 1.
+
+    >>> spread(3, 5)
+    [1, 2, 4]
+    """
+    return [((i + 1) * length + count // 2) // count - 1 for i in range(count)]
+
+
+def groups(large: int, small: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Pair groups of consecutive layers of two stacks: at least two layers of the shorter one, spread evenly.
+
+    Args:
+        large: layers of one stack.
+        small: layers of the other.
+
+    Returns:
+        (first, last) of a group of the one and of the other.
+
+    >>> groups(11, 7)
+    [((0, 3), (0, 1)), ((4, 6), (2, 4)), ((7, 10), (5, 6))]
+    """
+    count = max(1, min(large, small) // 2)
+    ranges = []
+    for length in (large, small):
+        ends = spread(count, length)
+        ranges.append(list(zip([0, *(end + 1 for end in ends[:-1])], ends)))
+    return list(zip(*ranges))
+
+
+def grouped_layers(large: int, small: int) -> list[tuple[int, int]]:
+    """Pair layers that can have equal shapes, group by group: a group of the one starts as a group of the other.
+
+    Args:
+        large: layers of one stack.
+        small: layers of the other.
+
+    >>> grouped_layers(11, 7)
+    [(0, 0), (3, 1), (4, 2), (5, 3), (6, 4), (7, 5), (10, 6)]
+    """
+    return [
+        (first + i, other + j)
+        for (first, last), (other, end) in groups(large, small)
+        for i, j in first_and_last(last - first + 1, end - other + 1)
+    ]
