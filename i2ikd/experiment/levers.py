@@ -1,4 +1,4 @@
-"""Levers: training aids that need no teacher, such as collapsible convolutions; known before training."""
+"""Levers: training aids that need no teacher, such as a training transform; known before training."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ Weight = Annotated[float, Field(ge=0)]
 _TARGET = Reference(name="target")
 
 
-def _from_teacher(layers: TapPairs | None) -> Start:
-    return Start.model_validate({"from": "teacher", "map": layers})
+def _from_teacher(layers: TapPairs | None) -> Start | Literal["previous"]:
+    return "previous" if layers == [] else Start.model_validate({"from": "teacher", "map": layers})
 
 
 def teacher_start(
@@ -52,8 +52,8 @@ def grafting(
         mode: of the objective ``block-grafting``.
         blocks: (teacher path, student path) pairs of modules with one interface, with ``*`` and ``..``; those
             registered for the two models unless given.
-        layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
-            models, or else the layers of equal name and shape.
+        layers: pairs of modules of equal shape that the student starts from, with ``*``, or ``[]`` for none; unless
+            given, those registered for the two models, or else the layers of equal name and shape.
         share: of the epochs, for the grafting.
         epochs: of both stages together; ``training.epochs`` unless given.
     """
@@ -103,8 +103,8 @@ def recommended(
     Args:
         blocks: (teacher path, student path) pairs of modules with one interface, with ``*`` and ``..``; those
             registered for the two models unless given.
-        layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
-            models, or else the layers of equal name and shape.
+        layers: pairs of modules of equal shape that the student starts from, with ``*``, or ``[]`` for none; unless
+            given, those registered for the two models, or else the layers of equal name and shape.
         epochs: of both stages together; ``training.epochs`` unless given.
         recipe_context: of the networks; ``None``: they allow all of it.
     """
@@ -115,8 +115,8 @@ def recommended(
     no_blocks = recipe_context.problem(graft.model_copy(update={"start": "previous"})) if blocks is None else ""
     if no_layers and no_blocks:
         raise UserError(
-            f"recommended: no part of it applies to these networks. Block grafting: {no_blocks}. Start: {no_layers}. "
-            "Without both, recipe = 'fading-imitation' needs neither blocks nor layers"
+            "recommended: expected blocks or layers that the two networks have in common, got neither; set recipe = "
+            f"'fading-imitation', which needs none, or state them (blocks: {no_blocks}; layers: {no_layers})"
         )
     if no_blocks:
         recipe_context.leave_out("block grafting", no_blocks)
