@@ -47,6 +47,14 @@ def test_recommended_is_grafting() -> None:
     )
 
 
+def test_further_terms_belong_to_the_stage_of_the_target() -> None:
+    terms = [{"distiller": "attention", "ratio": 0.1}]
+    for recipe in ("grafting", "recommended"):
+        first, second = stages(recipe, terms=terms)
+        assert first == stages(recipe)[0]
+        assert [(term.distiller.name, term.ratio) for term in second.terms] == [("target", None), ("attention", 0.1)]
+
+
 def test_fading_imitation_ends_with_the_target_alone() -> None:
     (stage,) = stages("fading-imitation", start=0.2, until=0.5, loss="mse")
     target, imitation = stage.terms
