@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -12,6 +13,23 @@ class UserError(Exception):
     The message contains the object, the expected and the actual value, and a remedy. The command line prints it as one
     line and ends with exit code 2.
     """
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Prefix the message of a ``UserError`` with the place that it is about, unless it starts with it.
+
+    >>> with named("arm 'a'"):
+    ...     raise UserError("the stage 's': no layers")
+    Traceback (most recent call last):
+    i2ikd.errors.UserError: arm 'a': the stage 's': no layers
+    """
+    try:
+        yield
+    except UserError as error:
+        if str(error).startswith(where):
+            raise
+        raise UserError(f"{where}: {error}") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -49,7 +49,7 @@ def choose_pairs(
         raise UserError(
             f"{where}: expected pairs of modules ({tap_kind}) of {models[0]!r} and {models[1]!r}, none are registered "
             f'for these models; set {option} = [["teacher path", "student path"]] '
-            "(`i2ikd show model NAME --taps` lists the paths)"
+            "(`i2ikd show model NAME --taps -o OPTION=VALUE` lists the paths)"
         )
     return found
 

@@ -92,7 +92,7 @@ class Start(BaseModel):
     source: str = Field(alias="from")
     """Role of an input network."""
     map: TapPairs | None = None
-    """(input's module path, trained network's module path), with ``*``."""
+    """(input's module path, trained network's module path), with ``*``; an empty list copies nothing."""
     network: str | None = None
     """Name of a further network that the input's run left behind, instead of its main one."""
 
@@ -172,7 +172,7 @@ class RecipeContext(ABC):
         """Record that the recipe leaves out a part.
 
         Args:
-            part: what, such as ``block grafting``.
+            part: what the recipe does without.
             reason: why, with the remedy.
         """
         self.left_out.append(f"{part}: {reason}")

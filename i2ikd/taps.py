@@ -112,7 +112,7 @@ def resolve_pairs(
         if len(left) != len(right):
             raise UserError(
                 f"the pair {list(pair)!r} matches {len(left)} taps of the teacher ({', '.join(left)}) "
-                f"but {len(right)} of the student ({', '.join(right)})"
+                f"but {len(right)} of the student ({', '.join(right)}); pair paths that match equally many"
             )
         resolved += zip(left, right)
     return resolved

@@ -55,6 +55,12 @@ def register_objectives(register: Register) -> None:
 
 
 @hookimpl
+def register_combinations(register: Register) -> None:
+    """Register the default combination of an ensemble."""
+    register("mean", "i2ikd.builtin.combinations:EnsembleMean", summary="the mean of the networks' output images")
+
+
+@hookimpl
 def register_recipes(register: Register) -> None:
     """Register recipes: named lists of stages."""
     recipes = "i2ikd.builtin.recipes:"

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from i2ikd.cli.list import describe, kind_of
+from i2ikd.config_file import apply_override
 from i2ikd.errors import UserError
 from i2ikd.options import parameters
 from i2ikd.registry import default_registry
@@ -18,15 +19,21 @@ from i2ikd.registry import default_registry
 @click.argument("kind")
 @click.argument("name")
 @click.option("--taps", is_flag=True, help="Of a model, list the module paths that can be tapped.")
+@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="With --taps, set an option of the model.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(kind: str, name: str, taps: bool, as_json: bool) -> None:
+def command(kind: str, name: str, taps: bool, options: tuple[str, ...], as_json: bool) -> None:
     """Show the component NAME of a KIND: summary, formula, options with types and defaults, source."""
     component = default_registry().get(kind_of(kind), name)
     target = component.resolve()
     if taps and component.kind != "model":
         raise UserError(f"--taps: expected a model, got {component.kind} {name!r}")
+    if options and not taps:
+        raise UserError(f"-o {options[0]}: expected --taps, which builds the model with the options")
     if taps:
-        network: Any = component.create()
+        stated: dict[str, Any] = {}
+        for override in options:
+            apply_override(stated, override)
+        network: Any = component.create(stated, f"model {name!r}", default_registry())
         for path, module in network.named_modules():
             if path:
                 click.echo(f"{path}  {type(module).__name__}")

@@ -73,7 +73,7 @@ def shared_tensors(source: nn.Module, network: nn.Module, where: str) -> dict[st
     if all(tensor.ndim < 2 for tensor in same.values()):
         raise UserError(
             f"{where}: the two networks share no layer of equal name and shape; state pairs of modules of equal shape "
-            "(start.map of a stage, layers of a recipe)"
+            "(start.map of a stage, layers of a recipe), or no pairs, [], to keep the student's own weights"
         )
     return same
 

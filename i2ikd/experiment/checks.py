@@ -16,7 +16,7 @@ from i2ikd.engine.plan import PlannedStage
 from i2ikd.engine.run import Run, create_transforms
 from i2ikd.engine.start import frozen_parameters, trained_parameters
 from i2ikd.engine.start_weights import set_start_weights
-from i2ikd.errors import UserError
+from i2ikd.errors import UserError, named
 from i2ikd.experiment.blank import blank_context, try_network
 from i2ikd.experiment.data_checks import check_data
 from i2ikd.experiment.graph import RunGraph
@@ -44,7 +44,8 @@ def check(graph: RunGraph, arms: Sequence[Arm]) -> None:
     teacher = blank_input(context, [run], None)
     for example in examples:
         try_network(teacher, example, "teacher")
-    _check_stages(graph, run, teacher, examples[0], "teacher")
+    with named("teacher"):
+        _check_stages(graph, run, teacher, examples[0], "teacher")
     graph.trained_transforms("teacher")
     for arm in arms:
         graph.trained_transforms(arm.name)
@@ -52,7 +53,8 @@ def check(graph: RunGraph, arms: Sequence[Arm]) -> None:
         where = f"student (arm {arm.name!r})"
         student = build_network(context.registry, run.specification.model, run.specification.options, 0, where)
         try_network(student, examples[0], where)
-        _check_stages(graph, run, student, examples[0], where)
+        with named(f"arm {arm.name!r}"):
+            _check_stages(graph, run, student, examples[0], where)
 
 
 def _check_stages(graph: RunGraph, run: Run, network: nn.Module, example: Batch, where: str) -> None:

@@ -22,7 +22,7 @@ from i2ikd.experiment.conclusions import conclusions
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.left_out import left_out
-from i2ikd.experiment.levers import missing_levers
+from i2ikd.experiment.levers import control_levers, missing_levers
 from i2ikd.experiment.metrics import table_metrics
 from i2ikd.experiment.plan import plan
 from i2ikd.experiment.schedule import train_plan
@@ -106,7 +106,8 @@ def compare(
     comparison.student = settings.student if settings.student in kinds else None
     comparison.control = settings.control
     unit = metrics[next(iter(columns.values()))].unit
-    comparison.conclusions = conclusions(comparison, settings.control, settings.student, unit)
+    lacking = control_levers(graph, arms, seeds[0])
+    comparison.conclusions = conclusions(comparison, settings.control, settings.student, unit, lacking)
     for row in rows:
         for seed, runs in row.runs.items():
             comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.read("history") or []

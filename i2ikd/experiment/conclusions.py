@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +16,9 @@ _TESTABLE = 6
 """Least number of subjects with which a two-sided signed-rank test can have p < 0.05: 2^(1 - n) for n subjects."""
 
 
-def conclusions(comparison: Comparison, control: str, student: str = "", unit: str = "") -> list[Conclusion]:
+def conclusions(
+    comparison: Comparison, control: str, student: str = "", unit: str = "", lacking: Sequence[str] = ()
+) -> list[Conclusion]:
     """Return conclusions on the teacher and on every arm that was compared with the control.
 
     An arm is better or worse than the control if the 95 % interval of the paired difference excludes 0. Differences
@@ -26,6 +29,7 @@ def conclusions(comparison: Comparison, control: str, student: str = "", unit: s
         control: name of the control's arm.
         student: name of the plain student's arm, which is no method and has no line.
         unit: of the first column; empty for a dimensionless metric.
+        lacking: levers of the control that the teacher lacks.
 
     Returns:
         The teacher first, then the arms in the order of the rows, then the limits of the evidence; nothing without a
@@ -36,7 +40,7 @@ def conclusions(comparison: Comparison, control: str, student: str = "", unit: s
     if reference is None or math.isnan(reference.metrics[column].mean):
         return []
     quantity = f" {unit} in {column}" if unit else f" in {column}"
-    found = _on_teacher(comparison, control, quantity)
+    found = _on_teacher(comparison, control, quantity, lacking)
     for row in comparison.rows:
         difference = row.differences.get(control)
         if row.arm != student and difference is not None and not math.isnan(difference.mean):
@@ -44,7 +48,7 @@ def conclusions(comparison: Comparison, control: str, student: str = "", unit: s
     return [*found, *_limits(comparison, reference.metrics[column].n)] if found else []
 
 
-def _on_teacher(comparison: Comparison, control: str, quantity: str) -> list[Conclusion]:
+def _on_teacher(comparison: Comparison, control: str, quantity: str, lacking: Sequence[str]) -> list[Conclusion]:
     """Return the conclusion on the teacher; none without a score that it shares with the control."""
     values = pivot(comparison.records, next(iter(comparison.columns.values())))
     teacher, reference = values.arms.get(_TEACHER), values.arms.get(control)
@@ -54,10 +58,8 @@ def _on_teacher(comparison: Comparison, control: str, quantity: str) -> list[Con
     gain = _gain(difference, comparison.higher_is_better)
     if gain.low > 0 or (math.isnan(gain.low) and gain.mean > 0):
         return [Conclusion(f"the teacher is better than {control} by {_amount(gain)}{quantity}", _TEACHER)]
-    remedy = (
-        "a teacher that is not above the control teaches nothing: train it longer, make it larger, or set the levers "
-        "of the control (transforms, options such as residual = true) in [teacher]"
-    )
+    levers = f"set the levers of the control in [teacher], which lacks {', '.join(lacking)}; or " if lacking else ""
+    remedy = f"a teacher that is not above the control teaches nothing: {levers}train it longer, or make it larger"
     if gain.high < 0 or (math.isnan(gain.low) and gain.mean < 0):
         text = f"the teacher is worse than {control} by {_amount(_negated(gain))}{quantity}"
     else:

@@ -17,7 +17,7 @@ from i2ikd.engine.objectives import create_objective
 from i2ikd.engine.plan import PlannedStage, own_training, plan_stages
 from i2ikd.engine.run import Run, create_transforms
 from i2ikd.engine.store import RunSpecification
-from i2ikd.errors import UserError
+from i2ikd.errors import UserError, named
 from i2ikd.experiment.blank import blank_context, try_network
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.networks import blank_input
@@ -186,7 +186,8 @@ class RunGraph:
 
     def _recipe(self, recipe: Reference, where: str, dry_run: DryRun | None = None) -> list[Stage]:
         place, registry = f"{where} (recipe {recipe.name!r})", self.context.registry
-        stages = registry.get("recipe", recipe.name, place).create(recipe.options, place, registry, dry_run)
+        with named(where):
+            stages = registry.get("recipe", recipe.name, place).create(recipe.options, place, registry, dry_run)
         if not isinstance(stages, list) or not all(isinstance(stage, Stage) for stage in stages):
             raise UserError(
                 f"{where}: expected the recipe {recipe.name!r} to return a list of i2ikd.Stage, got "

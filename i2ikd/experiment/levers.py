@@ -1,4 +1,4 @@
-"""Levers: training aids that need no teacher, such as collapsible convolutions; known before training."""
+"""Levers: training aids that need no teacher, such as a training transform; known before training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from i2ikd.options import parameters
 
 
 def missing_levers(graph: RunGraph, arms: Sequence[Arm], seed: int) -> list[str]:
-    """Return a line per arm whose student has levers that its teacher lacks.
+    """Return a line per arm whose student has levers that its teacher lacks, and one for the control.
 
     A lever is a transform during training, a moving average of the weights, or a true option that the teacher's model
     has too and that is false there. A teacher that is not above the student's control teaches nothing, so it should
@@ -27,20 +27,51 @@ def missing_levers(graph: RunGraph, arms: Sequence[Arm], seed: int) -> list[str]
         if arm.of is not None:
             continue
         run = graph.arm_run(arm, seed)
-        teachers = [teacher for teacher in run.inputs.get("teacher", ()) if teacher.specification.weights is None]
-        lacking = [lever for lever in _levers(run) if any(lever not in _levers(teacher) for teacher in teachers)]
-        lacking += [
-            f"{name} = true"
-            for name, value in _switches(graph, run).items()
-            if value and any(_switches(graph, teacher).get(name) is False for teacher in teachers)
-        ]
+        lacking = _lacking(graph, run, run.inputs.get("teacher", ()))
         if lacking:
             place = "[teacher]" if arm.teacher in (None, "teacher") else f"the arm {arm.teacher!r}"
-            lines.append(
-                f"warning: arm {arm.name!r}: its student has {', '.join(lacking)}, and its teacher has not; a teacher "
-                f"that is not above the student's control teaches nothing: set the same in {place}"
-            )
+            lines.append(_line(f"arm {arm.name!r}: its student", lacking, "its teacher", place))
+    lacking = control_levers(graph, arms, seed)
+    if lacking and not any(line.endswith("[teacher]") for line in lines):
+        control = graph.context.experiment.comparison.control
+        lines.append(_line(f"the control {control!r}", lacking, "the teacher", "[teacher]"))
     return lines
+
+
+def control_levers(graph: RunGraph, arms: Sequence[Arm], seed: int) -> list[str]:
+    """Return the levers of the control that the experiment's teacher lacks, if it teaches any of the arms.
+
+    Args:
+        graph: of the experiment's runs.
+        arms: of the comparison.
+        seed: of one of its seeds.
+    """
+    control = next((arm for arm in arms if arm.name == graph.context.experiment.comparison.control), None)
+    teachers = graph.teacher_runs(seed)
+    taught = [graph.arm_run(arm, seed) for arm in arms if arm.of is None]
+    if control is None or not any(run.inputs.get("teacher") == teachers for run in taught):
+        return []
+    return _lacking(graph, graph.arm_run(control, seed), teachers)
+
+
+def _line(owner: str, lacking: Sequence[str], teacher: str, place: str) -> str:
+    return (
+        f"warning: {owner} has {', '.join(lacking)}, and {teacher} has not; a teacher that is not above the student's "
+        f"control teaches nothing: set the same in {place}"
+    )
+
+
+def _lacking(graph: RunGraph, run: Run, teachers: Sequence[Run]) -> list[str]:
+    """Return the levers of a run that a teacher lacks."""
+    known = [teacher for teacher in teachers if teacher.specification.weights is None]
+    return [
+        *(lever for lever in _levers(run) if any(lever not in _levers(teacher) for teacher in known)),
+        *(
+            f"{name} = true"
+            for name, value in _switches(graph, run).items()
+            if value and any(_switches(graph, teacher).get(name) is False for teacher in known)
+        ),
+    ]
 
 
 def _levers(run: Run) -> list[str]:

@@ -1,1 +1,1 @@
-"""Distillation schemes: objectives, a transform, a combination and recipes that shape a run, not one loss."""
+"""Distillation schemes: objectives, a transform and recipes that shape a run, not one loss."""

@@ -1,4 +1,4 @@
-"""What this package registers: objectives, a transform, a combination and recipes; it imports no torch."""
+"""What this package registers: objectives, a transform and recipes; it imports no torch."""
 
 from __future__ import annotations
 
@@ -39,12 +39,6 @@ def register_transforms(register: Register) -> None:
         paper="arXiv:2101.03697, arXiv:2103.09404",
         formula="weight = W + B A + P",
     )
-
-
-@i2ikd.hookimpl
-def register_combinations(register: Register) -> None:
-    """Several networks as one."""
-    register("mean", "i2ikd_schemes.mean:EnsembleMean", summary="the mean of the networks' output images")
 
 
 @i2ikd.hookimpl

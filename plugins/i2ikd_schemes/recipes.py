@@ -16,8 +16,8 @@ Weight = Annotated[float, Field(ge=0)]
 _TARGET = Reference(name="target")
 
 
-def _from_teacher(layers: TapPairs | None) -> Start:
-    return Start.model_validate({"from": "teacher", "map": layers})
+def _from_teacher(layers: TapPairs | None) -> Start | Literal["previous"]:
+    return "previous" if layers == [] else Start.model_validate({"from": "teacher", "map": layers})
 
 
 def teacher_start(
@@ -42,6 +42,7 @@ def grafting(
     blocks: Blocks = None,
     layers: TapPairs | None = None,
     share: Share = 0.3,
+    terms: list[Term] | None = None,
     epochs: Epochs = None,
 ) -> list[Stage]:
     """Block grafting at a constant learning rate, then the target alone along a cosine.
@@ -52,9 +53,10 @@ def grafting(
         mode: of the objective ``block-grafting``.
         blocks: (teacher path, student path) pairs of modules with one interface, with ``*`` and ``..``; those
             registered for the two models unless given.
-        layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
-            models, or else the layers of equal name and shape.
+        layers: pairs of modules of equal shape that the student starts from, with ``*``, or ``[]`` for none; unless
+            given, those registered for the two models, or else the layers of equal name and shape.
         share: of the epochs, for the grafting.
+        terms: further terms of the second stage beside the target, such as a feature loss with a ratio.
         epochs: of both stages together; ``training.epochs`` unless given.
     """
     objective: dict[str, Any] = {"name": "block-grafting", "mode": mode}
@@ -69,7 +71,12 @@ def grafting(
             training={"schedule": "constant"},
             **first,
         ),
-        Stage(name="target", terms=[Term(distiller=_TARGET)], training={"schedule": "cosine"}, **second),
+        Stage(
+            name="target",
+            terms=[Term(distiller=_TARGET), *(terms or [])],
+            training={"schedule": "cosine"},
+            **second,
+        ),
     ]
 
 
@@ -86,6 +93,7 @@ def _parts(share: float, epochs: int | None) -> tuple[dict[str, Any], dict[str, 
 def recommended(
     blocks: Blocks = None,
     layers: TapPairs | None = None,
+    terms: list[Term] | None = None,
     epochs: Epochs = None,
     recipe_context: RecipeContext | None = None,
 ) -> list[Stage]:
@@ -103,20 +111,21 @@ def recommended(
     Args:
         blocks: (teacher path, student path) pairs of modules with one interface, with ``*`` and ``..``; those
             registered for the two models unless given.
-        layers: pairs of modules of equal shape that the student starts from; unless given, those registered for the two
-            models, or else the layers of equal name and shape.
+        layers: pairs of modules of equal shape that the student starts from, with ``*``, or ``[]`` for none; unless
+            given, those registered for the two models, or else the layers of equal name and shape.
+        terms: further terms of the last stage beside the target, such as a feature loss with a ratio.
         epochs: of both stages together; ``training.epochs`` unless given.
         recipe_context: of the networks; ``None``: they allow all of it.
     """
-    graft, target = grafting("parallel", blocks, layers, 0.3, epochs)
+    graft, target = grafting("parallel", blocks, layers, 0.3, terms, epochs)
     if recipe_context is None:
         return [graft, target]
     no_layers = recipe_context.problem(target.model_copy(update={"start": graft.start})) if layers is None else ""
     no_blocks = recipe_context.problem(graft.model_copy(update={"start": "previous"})) if blocks is None else ""
     if no_layers and no_blocks:
         raise UserError(
-            f"recommended: no part of it applies to these networks. Block grafting: {no_blocks}. Start: {no_layers}. "
-            "Without both, recipe = 'fading-imitation' needs neither blocks nor layers"
+            "recommended: expected blocks or layers that the two networks have in common, got neither; set recipe = "
+            f"'fading-imitation', which needs none, or state them (blocks: {no_blocks}; layers: {no_layers})"
         )
     if no_blocks:
         recipe_context.leave_out("block grafting", no_blocks)

@@ -112,6 +112,12 @@ class TestShow:
     def test_the_taps_of_a_model_are_listed(self, i2ikd: Any) -> None:
         lines = i2ikd("show", "model", "dc-cnn", "--taps").out.splitlines()
         assert any(line.split() == ["cascades.4.layers.2.convolution", "Conv2d"] for line in lines)
+        small = i2ikd("show", "model", "dc-cnn", "--taps", "-o", "cascades=1", "-o", "depth=2").out.splitlines()
+        assert [line.split()[0] for line in small if line.count(".") == 3] == [
+            "cascades.0.layers.0",
+            "cascades.0.layers.1",
+        ]
+        assert "-o cascades=1: expected --taps" in i2ikd("show", "model", "dc-cnn", "-o", "cascades=1").error
         assert "--taps: expected a model, got recipe 'kd-mri'" in i2ikd("show", "recipe", "kd-mri", "--taps").error
 
 

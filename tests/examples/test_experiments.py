@@ -12,14 +12,19 @@ from i2ikd.config import Network, read_experiment
 from i2ikd.experiment.budget import student_epochs, unequal_budgets
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.left_out import left_out
 from i2ikd.experiment.levers import missing_levers
+from i2ikd.experiment.plan import plan
 
 FOLDER = Path(__file__).parents[2] / "examples" / "experiments"
 EXPERIMENTS = sorted(FOLDER.glob("*.toml"))
+ANATOMIES = ("brain", "cardiac", "knee")
 FAMILIES = {
     "brain-4x": {"brain-4x-quick", "cardiac-4x", "cardiac-4x-quick", "knee-4x", "knee-4x-quick", "phantom-4x-quick",
-                 "distillers-4x", "distillers-4x-quick", "schemes-brain-4x", "schemes-cardiac-4x", "schemes-knee-4x"},
-    "sr-4x": {"sr-4x-quick", "sr-2x-quick"},
+                 "distillers-4x", "distillers-4x-quick", "distillers-on-top-4x", "ablation-brain-4x",
+                 *(f"schemes-{anatomy}-{acceleration}x" for anatomy in ANATOMIES for acceleration in (4, 5, 8)),
+                 *(f"budget-brain-4x-{epochs}" for epochs in (30, 60, 120, 240))},
+    "sr-4x": {"sr-4x-quick", "sr-2x-quick", "schemes-sr-4x", "schemes-sr-2x"},
 }  # fmt: skip
 
 ARMS = ["student", "plain-teacher", "kd-mri", "imitation", "grafting", "collapsible", "control", "recommended"]
@@ -70,16 +75,66 @@ def test_the_table_of_the_paper_has_full_and_quick_experiments(anatomy: str, acc
         assert (experiment.teacher.options["depth"], experiment.student.options["depth"]) == (5, 3)
 
 
-@pytest.mark.parametrize(("anatomy", "epochs"), [("brain", 120), ("cardiac", 120), ("knee", 1200)])
-def test_the_schemes_are_compared_at_equal_budgets_with_two_controls(anatomy: str, epochs: int, tmp_path: Path) -> None:
-    path = FOLDER / f"schemes-{anatomy}-4x.toml"
+def graph_of(name: str, folder: Path) -> RunGraph:
+    """The experiment on two simulated slices a split, on this machine."""
+    root = "task.dataset={name='phantom', train=1, val=1, test=1, slices=2, size=[32, 32]}"
+    overrides = [root, "training.precision=fp32", "training.device=cpu"]
+    experiment = read_experiment(FOLDER / f"{name}.toml", overrides)
+    return RunGraph(ExperimentContext(experiment, i2ikd.default_registry(), folder))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_can_be_planned_and_its_arms_have_no_more_steps_than_the_control(
+    path: Path, tmp_path: Path, drawn_once: None
+) -> None:
+    graph = graph_of(path.stem, tmp_path)
+    arms = graph.context.experiment.arms
+    planned = plan(graph, arms, [0])
+    names = {decision.run.name for decision in planned.decisions}
+    assert {run.name for arm in arms for run in [graph.arm_run(arm, 0)]} <= names | {"students/control/seed0"}
+    assert left_out(graph, arms) == unequal_budgets(graph, arms, 0) == missing_levers(graph, arms, 0) == []
+
+
+@pytest.mark.parametrize("anatomy", ANATOMIES)
+@pytest.mark.parametrize("acceleration", [4, 5, 8])
+def test_each_cell_of_the_grid_is_a_file_of_the_schemes(anatomy: str, acceleration: int) -> None:
+    path = FOLDER / f"schemes-{anatomy}-{acceleration}x.toml"
     assert anatomy in path.read_text("utf-8").splitlines()[0]
-    root = "task.dataset={name='phantom', train=1, val=1, test=1, slices=1, size=[32, 32]}"
-    experiment = read_experiment(path, [root, "training.precision=fp32", "training.device=cpu"])
-    assert experiment.training.epochs == epochs
-    graph = RunGraph(ExperimentContext(experiment, i2ikd.default_registry(), tmp_path))
-    assert {arm.name: student_epochs(graph.arm_run(arm, 0)) for arm in experiment.arms} == dict.fromkeys(ARMS, epochs)
-    assert unequal_budgets(graph, experiment.arms, 0) == missing_levers(graph, experiment.arms, 0) == []
+    assert bases(path)[-2:] == (["schemes-brain-4x", "brain-4x"] if path.stem != "schemes-brain-4x" else ["brain-4x"])
+    experiment = read_experiment(path)
+    mask = {"name": "variable-density", "acceleration": acceleration, "axis": 1 if anatomy == "knee" else 0}
+    assert experiment.task.options["mask"] == mask
+    assert experiment.task.options["dataset"] == {"root": f"data/{anatomy}", "size": [128, 128]}
+    assert [arm.name for arm in experiment.arms] == ARMS
+    assert experiment.training.epochs == (1200 if anatomy == "knee" else 120)
+
+
+@pytest.mark.parametrize("anatomy", ANATOMIES)
+def test_the_schemes_are_compared_at_equal_budgets_with_two_controls(
+    anatomy: str, tmp_path: Path, drawn_once: None
+) -> None:
+    graph = graph_of(f"schemes-{anatomy}-4x", tmp_path)
+    experiment = graph.context.experiment
+    epochs = {arm.name: student_epochs(graph.arm_run(arm, 0)) for arm in experiment.arms}
+    assert epochs == dict.fromkeys(ARMS, experiment.training.epochs)
+
+
+def test_the_super_resolution_schemes_graft_groups_of_layers(tmp_path: Path, drawn_once: None) -> None:
+    for factor in (2, 4):
+        graph = graph_of(f"schemes-sr-{factor}x", tmp_path / str(factor))
+        assert graph.context.experiment.task.options["factor"] == factor
+        run = graph.arm_run(graph.context.experiment.arm("recommended"), 0)
+        assert [stage.stage.name for stage in run.stages] == ["grafting", "target"]
+
+
+def test_the_budgets_share_one_teacher(tmp_path: Path, drawn_once: None) -> None:
+    teachers, spent = set(), []
+    for epochs in (30, 60, 120, 240):
+        graph = graph_of(f"budget-brain-4x-{epochs}", tmp_path / str(epochs))
+        teachers.add(graph.teacher_run(0).specification.digest)
+        spent += [student_epochs(graph.arm_run(arm, 0)) for arm in graph.context.experiment.arms]
+    assert len(teachers) == 1
+    assert spent == [epochs for epochs in (30, 60, 120, 240) for _ in range(3)]
 
 
 @pytest.mark.parametrize("anatomy", ["brain", "cardiac", "knee"])

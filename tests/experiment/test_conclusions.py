@@ -97,7 +97,11 @@ class TestTeacher:
         found = self.conclusion(level, upward)
         assert found.warning
         assert found.text.startswith("warning: the teacher is worse than control by 0.300 [0.300, 0.300] in column; ")
-        assert "train it longer, make it larger, or set the levers of the control" in found.text
+        assert found.text.endswith("teaches nothing: train it longer, or make it larger")
+        first, *_ = conclusions(
+            compared({"teacher": level, "control": 1.0}, upward=upward), "control", lacking=["a", "b"]
+        )
+        assert "set the levers of the control in [teacher], which lacks a, b; or train it longer" in first.text
 
     def test_that_cannot_be_distinguished_from_the_control_is_a_warning(self) -> None:
         found = self.conclusion(1.0, noise=1.0)

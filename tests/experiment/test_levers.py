@@ -9,6 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from i2ikd import Batch, Task, Transform, hookimpl
+from i2ikd.experiment.compare import compare
 from i2ikd.experiment.levers import missing_levers
 from i2ikd.hookspecs import Register
 
@@ -68,6 +69,34 @@ def test_sizes_are_no_levers(laboratory: Any) -> None:
 
 def test_an_arm_without_a_teacher_is_silent(laboratory: Any) -> None:
     assert lines(laboratory, arms=[{"name": "control", "student": LEVERS}]) == []
+
+
+class TestControl:
+    CONTROL: ClassVar = {"name": "control", "student": LEVERS}
+
+    def test_its_levers_are_named_where_the_teacher_teaches_another_arm(self, laboratory: Any) -> None:
+        (line,) = lines(laboratory, arms=[self.CONTROL, arm()])
+        assert line.startswith(
+            "warning: the control 'control' has the transform 'collapsible', residual = true, and the teacher has not; "
+        )
+        assert line.endswith("set the same in [teacher]")
+        assert lines(laboratory, *BOTH, arms=[self.CONTROL, arm()]) == []
+
+    def test_they_are_named_once(self, laboratory: Any) -> None:
+        (line,) = lines(laboratory, arms=[self.CONTROL, arm(**LEVERS)])
+        assert line.startswith("warning: arm 'arm'")
+
+    def test_a_teacher_that_teaches_no_arm_is_silent(self, laboratory: Any) -> None:
+        taught = {**arm(), "teacher": "plain"}
+        assert lines(laboratory, arms=[self.CONTROL, {"name": "plain", "student": {"depth": 5}}, taught]) == []
+
+    def test_they_are_part_of_the_conclusion_on_the_teacher(self, laboratory: Any) -> None:
+        graph = laboratory.graph("teacher.training={lr=1e-9}", arms=[self.CONTROL, arm()])
+        logged: list[str] = []
+        comparison = compare(graph, graph.context.experiment.arms, [0], log=logged.append)
+        assert any(line.startswith("warning: the control 'control' has") for line in logged)
+        (found,) = [conclusion for conclusion in comparison.conclusions if conclusion.warning]
+        assert "[teacher], which lacks the transform 'collapsible', residual = true; or train it longer" in found.text
 
 
 def test_an_arm_that_reuses_a_trained_network_is_silent(laboratory: Any) -> None:

@@ -47,6 +47,14 @@ def test_recommended_is_grafting() -> None:
     )
 
 
+def test_further_terms_belong_to_the_stage_of_the_target() -> None:
+    terms = [{"distiller": "attention", "ratio": 0.1}]
+    for recipe in ("grafting", "recommended"):
+        first, second = stages(recipe, terms=terms)
+        assert first == stages(recipe)[0]
+        assert [(term.distiller.name, term.ratio) for term in second.terms] == [("target", None), ("attention", 0.1)]
+
+
 def test_fading_imitation_ends_with_the_target_alone() -> None:
     (stage,) = stages("fading-imitation", start=0.2, until=0.5, loss="mse")
     target, imitation = stage.terms
@@ -118,7 +126,7 @@ class TestWhatRecommendedLeavesOut:
         assert stage.start == Start.model_validate({"from": "teacher"})
         assert stage.training == {"schedule": "cosine", "warmup_epochs": 2}
         assert line.startswith("arm 'arm': the recipe 'recommended' leaves out: block grafting: the stage 'grafting', ")
-        assert line.endswith("(`i2ikd show model NAME --taps` lists the paths)")
+        assert line.endswith("(`i2ikd show model NAME --taps -o OPTION=VALUE` lists the paths)")
 
     def test_the_start_without_layers_of_equal_shape(self, laboratory: Any) -> None:
         found, (line,) = self.planned(laboratory, "teacher.channels=6")
@@ -127,7 +135,9 @@ class TestWhatRecommendedLeavesOut:
         assert "leaves out: start from the teacher's layers: the stage 'target': expected" in line
 
     def test_both_is_an_error_that_names_an_alternative(self, laboratory: Any) -> None:
-        with pytest.raises(UserError, match=r"recommended: no part of it applies .* recipe = 'fading-imitation'"):
+        with pytest.raises(
+            UserError, match=r"^arm 'arm': recommended: expected blocks or layers .* recipe = 'fading-imitation'"
+        ):
             self.planned(laboratory, *plain(4, 3, (6, 4)))
 
     def test_what_is_stated_is_refused_and_not_left_out(self, laboratory: Any) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from i2ikd_mri_recon.network import DCCNN
-from i2ikd_schemes.mean import EnsembleMean
 from torch import Tensor, nn
 
 from i2ikd import Batch, Taps, UserError
+from i2ikd.builtin.combinations import EnsembleMean
 from i2ikd.engine.run import load_network
 from i2ikd.experiment.networks import load_input
 
@@ -20,6 +20,27 @@ class Half(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return input.to(torch.bfloat16)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Two undersampled images of 12 x 10 with their k-space."""
+    target = torch.rand(2, 1, 12, 10, generator=torch.Generator().manual_seed(3))
+    mask = (torch.arange(12) % 3 == 0).float()[None, None, :, None].expand(2, 1, 12, 1).contiguous()
+    kspace = torch.fft.fft2(target.to(torch.complex64), norm="ortho") * mask
+    return Batch(torch.fft.ifft2(kspace, norm="ortho").real, target, {"kspace": kspace, "mask": mask})
+
+
+@pytest.fixture
+def teacher() -> DCCNN:
+    torch.manual_seed(1)
+    return DCCNN(3, 4, 5)
+
+
+@pytest.fixture
+def student() -> DCCNN:
+    torch.manual_seed(2)
+    return DCCNN(3, 3, 4)
 
 
 def test_is_the_mean_of_the_outputs(teacher: DCCNN, student: DCCNN, batch: Batch) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from i2ikd import Batch, UserError
+from i2ikd.errors import UserError
 from i2ikd.network import conditions_for
+from i2ikd.sample import Batch
 
 
 class EnsembleMean(nn.Module):
