@@ -65,17 +65,18 @@ def command(
     from rich.console import Console
 
     from i2ikd.components import reader_suffixes
-    from i2ikd.engine.run import load_network
     from i2ikd.evaluation.infer import Inference, plan
     from i2ikd.evaluation.tiles import Tiling
-    from i2ikd.experiment.evaluate_run import context_of, finished_run
+    from i2ikd.experiment.finished import context_of, finished_network
 
     if overlap is not None and tile is None:
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
     tiling = None if tile is None else Tiling(tile, overlap)
     context = context_of(run, experiment, overrides)
     jobs = plan(context.task, reader_suffixes(context.registry), source, output, force)
-    infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling, scale)
+    infer = Inference(
+        finished_network(context.registry, run, context.experiment), context.task, context.device, tiling, scale
+    )
     console = Console(stderr=as_json)
     rows: list[dict[str, Any]] = []
     for job in jobs:
