@@ -23,12 +23,14 @@ class Slice:
         kspace: [H, W] complex64, the undersampled k-space of the file, if requested and stored.
         undersampled: [H, W] float32 or complex64, the zero-filled image of the file, if requested and stored.
         where: file and slice, the prefix of messages.
+        mask: [H, W], [H, 1] or [1, W] float32 of 0 and 1, the mask of ``kspace`` in the file, if stored.
     """
 
     image: Tensor | None
     kspace: Tensor | None
     undersampled: Tensor | None
     where: str
+    mask: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,7 +42,7 @@ class Slice:
     @property
     def size(self) -> int:
         """Size of all fields in bytes."""
-        fields = (self.image, self.kspace, self.undersampled)
+        fields = (self.image, self.kspace, self.undersampled, self.mask)
         return sum(f.numel() * f.element_size() for f in fields if f is not None)
 
 
@@ -77,6 +79,12 @@ class Slices:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def resampled_from(self) -> Sequence[tuple[int, int]]:
+        """Stored sizes (height, width) of slices that are resampled, each once."""
+        found = (size for volume in self._volumes for size in getattr(volume, "resampled_from", ()))
+        return list(dict.fromkeys(found))
+
     def __getitem__(self, index: int) -> Slice:
         """Return a slice.
 
@@ -111,7 +119,9 @@ class Slices:
                 raise UserError(f"{where}: expected {name} of size {list(image.shape)}, got {list(field.shape)}")
         if image is not None:
             image = image.to(torch.complex64) if self._mode == "complex" else _magnitude(image)
-        return Slice(image, None if kspace is None else kspace.to(torch.complex64), undersampled, where)
+        if kspace is None:
+            return Slice(image, None, None, where)
+        return Slice(image, kspace.to(torch.complex64), undersampled, where, _mask(fields, kspace, where))
 
 
 def _number(volume: Volume, index: int) -> int:
@@ -138,6 +148,24 @@ def _field(fields: Mapping[str, np.ndarray], name: str, where: str) -> Tensor | 
         bad = int((~np.isfinite(values)).sum())
         raise UserError(f"{where}: {name} has {bad} NaN or infinite of {values.size} values")
     return torch.from_numpy(values)
+
+
+def _mask(fields: Mapping[str, np.ndarray], kspace: Tensor, where: str) -> Tensor | None:
+    """Return the mask of a stored k-space, if the file has one."""
+    mask = _field(fields, "mask", where)
+    if mask is None:
+        return None
+    if any(length not in (1, full) for length, full in zip(mask.shape, kspace.shape)):
+        raise UserError(f"{where}: expected a mask for k-space of {list(kspace.shape)}, got one of {list(mask.shape)}")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise UserError(f"{where}: expected a mask of 0 and 1, got other values; remove the reader option mask")
+    outside = int(((kspace != 0) & (mask == 0)).sum())
+    if outside:
+        raise UserError(
+            f"{where}: expected a k-space that is 0 where its mask is 0, got {outside} other samples there; multiply "
+            "it by the mask, or remove the mask from the file or the reader's options"
+        )
+    return mask
 
 
 def _refuse_empty(fields: Mapping[str, Tensor | None], where: str) -> None:

@@ -26,7 +26,7 @@ class Undersampling:
         mask: the undersampling mask.
         mode: ``real``: one channel, the real part of images; ``complex``: real and imaginary channels.
         centered: position of zero frequency in k-space and mask: index 0 (``False``) or n // 2 (``True``).
-        own_mask: whether ``mask`` is also the mask of a stored k-space; otherwise that is its support.
+        own_mask: whether ``mask`` is also the mask of a stored k-space without one; otherwise that is its support.
         input: network input in real mode: the real part or the magnitude of the zero-filled image.
 
     Raises:
@@ -93,9 +93,7 @@ class Undersampling:
             UserError: the stored k-space does not match the stored image or the mask.
         """
         assert found.kspace is not None, "a stored pair has a k-space"
-        mask = self.mask_for(found.shape, ()) if self.own_mask else support(found.kspace)
-        if self.own_mask and bool((found.kspace * (1 - mask)).any()):
-            raise UserError(f"{found.where}: the stored k-space has samples where the mask is 0")
+        mask = self._stored_mask(found, found.kspace)
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
             _check_pair(zero_filled, found.undersampled, found.where)
@@ -107,6 +105,20 @@ class Undersampling:
             )
         image = found.image if found.image is not None else torch.zeros_like(zero_filled).real
         return self._sample(zero_filled, image, found.kspace, mask, key)
+
+    def _stored_mask(self, found: Slice, kspace: Tensor) -> Tensor:
+        """Return the mask of the file, that of the task if it is a ``file``, or the support of the k-space."""
+        if found.mask is not None:
+            return found.mask
+        if not self.own_mask:
+            return support(kspace)
+        mask = self.mask_for(found.shape, ())
+        if bool((kspace * (1 - mask)).any()):
+            raise UserError(
+                f"{found.where}: the stored k-space has samples where the mask of the task is 0; store its mask in the "
+                "file, or set task.mask to another kind, so that the support of the k-space is its mask"
+            )
+        return mask
 
     def _sample(self, zero_filled: Tensor, image: Tensor, kspace: Tensor, mask: Tensor, key: SampleKey) -> Sample:
         return Sample(
