@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from i2ikd_mri.slices import Slice
 from i2ikd_mri_recon.undersampling import Undersampling
 
 from benchmarks.setting import Setting
@@ -27,7 +28,10 @@ class MemorySamples(SampleDataset):
 
     def __init__(self, count: int, size: int) -> None:
         undersampling = Undersampling(create("mask", "variable-density"), "real", centered=False, own_mask=False)
-        self._samples = [undersampling.simulate(image, _key(i), (i,)) for i, image in enumerate(images(count, size))]
+        self._samples = [
+            undersampling.simulate(image, Slice(image, None, None, str(_key(i))), _key(i), (i,))
+            for i, image in enumerate(images(count, size))
+        ]
 
     @property
     def keys(self) -> Sequence[SampleKey]:

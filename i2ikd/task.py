@@ -32,6 +32,14 @@ class SampleDataset(Dataset[Sample], ABC):
     def keys(self) -> Sequence[SampleKey]:
         """Keys of all samples, in order; slices of one volume are adjacent."""
 
+    @property
+    def simulated(self) -> Sequence[str]:
+        """What of the samples is simulated instead of read, one statement each; by default nothing.
+
+        ``data``, ``train``, ``distill``, ``compare`` and ``infer`` print the statements.
+        """
+        return ()
+
     @abstractmethod
     def sample(self, index: int, seed: int | None) -> Sample:
         """Return a sample.
@@ -175,19 +183,45 @@ class Task(ABC):
         """
         return path.is_file() and path.name.lower().endswith(tuple(suffixes))
 
-    def sample_from_file(self, path: Path) -> SampleDataset:
+    def sample_from_file(self, path: Path, simulate: bool = False) -> SampleDataset:
         """Open new data for ``i2ikd infer``.
 
         Args:
             path: file or folder of one volume.
+            simulate: whether the input is simulated from the file, as in evaluation (``i2ikd infer --simulate``).
+                Otherwise the file is an input of the network, as far as the task reads such files. A task whose method
+                lacks the argument does not support it.
 
         Returns:
-            Its samples, whose targets may be missing.
+            Its samples, whose targets may be missing; ``simulated`` states what is not read from the file.
 
         Raises:
             UserError: the path cannot be read, or the task does not read single files.
         """
         raise UserError(f"the task {type(self).__name__} does not read single files ({path})")
+
+    def result_name(self, source: Path) -> str:
+        """Return the file name of the result of a volume in a folder: that of the source.
+
+        A task that cannot write the format of each file it reads returns another ending for these.
+
+        Args:
+            source: file or folder of the volume.
+        """
+        return source.name
+
+    def check_output(self, path: Path, source: Path, slices: int | None = None) -> None:
+        """Raise an error if ``write`` cannot write a path, before anything is computed; by default it accepts all.
+
+        Args:
+            path: file or folder to write.
+            source: path of the volume that is read.
+            slices: number of slices of the volume; ``None``: not known yet.
+
+        Raises:
+            UserError: the format is not supported, or not for this volume.
+        """
+        return
 
     def write(
         self, outputs: Sequence[Tensor], source: Path, path: Path, scale: Literal["source", "unit"] = "source"

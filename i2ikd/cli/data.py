@@ -15,17 +15,19 @@ from i2ikd.cli import options
 @options.overrides
 @options.as_json
 def command(experiment: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print subjects, volumes, slices, sizes, types and values of each split, and what was passed over and why.
+    """Print subjects, volumes, slices, sizes, types and values of each split, what was passed over, what is simulated.
 
     Data that is ambiguous is refused with the option that resolves it. Nothing is trained or written.
     """
-    from i2ikd.experiment.context import create_task
+    from i2ikd.experiment.context import create_task, simulated_lines
     from i2ikd.registry import default_registry
 
     # the task alone: data is inspected whether or not this machine has the device of the experiment
-    inventory = create_task(options.load_experiment(experiment, overrides), default_registry()).inventory()
+    task = create_task(options.load_experiment(experiment, overrides), default_registry())
+    inventory, simulated = task.inventory(), simulated_lines(task)
     if as_json:
-        click.echo(json.dumps(inventory.as_json(), indent=1, ensure_ascii=False))
+        document = {**inventory.as_json(), "simulated": [line.partition(": ")[2] for line in simulated]}
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     else:
-        for line in inventory.lines():
+        for line in (*inventory.lines(), *simulated):
             click.echo(line)

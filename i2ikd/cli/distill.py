@@ -40,6 +40,7 @@ def command(
     Data-parallel training: torchrun --nproc-per-node N -m i2ikd distill ...
     """
     from i2ikd.cli.session import open_session
+    from i2ikd.experiment.graph import row_name
     from i2ikd.experiment.left_out import left_out
     from i2ikd.experiment.schedule import train_arms
 
@@ -51,7 +52,8 @@ def command(
         results = []
         for seed in options.choose_seeds(checked, seeds):
             (run,) = train_arms(session.graph, [arm], seed, session.callback, session.log)
-            results.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
+            name = row_name(arm, seed)
+            results.append({"name": name, "folder": str(out / name), "weights": str(run.folder.weights)})
         if as_json and group.is_main:
             click.echo(json.dumps(results, indent=1))
         else:

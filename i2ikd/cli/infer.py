@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import click
 
 from i2ikd.cli import options
 from i2ikd.errors import UserError
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from i2ikd.evaluation.infer import ProgressIterator
-
 
 @click.command("infer")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--input", "source", type=click.Path(path_type=Path), required=True, metavar="FILE-or-FOLDER")
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE-or-FOLDER")
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Simulate the network's input from fully sampled files, as in evaluation; default: files are new data.",
+)
+@click.option(
+    "--suffix",
+    metavar=".SUFFIX",
+    help="Format of the results of a folder, such as .nii.gz; default: that of each file, if it can be written.",
+)
 @click.option("--tile", type=click.IntRange(min=1), metavar="N", help="Process slices in tiles of N x N pixels.")
 @click.option(
     "--overlap",
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     help="Write the units of the input, or the values of the network.",
 )
 @click.option("--force", is_flag=True, help="Overwrite existing results.")
+@click.option("--skip-existing", is_flag=True, help="Keep existing results and compute the others.")
 @click.option(
     "--experiment",
     type=click.Path(path_type=Path),
@@ -50,10 +53,13 @@ def command(
     run: Path,
     source: Path,
     output: Path,
+    simulate: bool,
+    suffix: str | None,
     tile: int | None,
     overlap: int | None,
     scale: Literal["source", "unit"],
     force: bool,
+    skip_existing: bool,
     experiment: Path | None,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -61,39 +67,51 @@ def command(
     """Apply the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) to a file or a folder of files.
 
     The run's task reads the input like its training data; the suffix of the output's name selects the file format.
+    Results of a folder keep the relative paths of their sources. A file that fails does not stop the others: failures
+    are listed at the end, with exit code 2.
     """
     from rich.console import Console
 
+    from i2ikd.cli.inference_results import InferenceResults
     from i2ikd.components import reader_suffixes
-    from i2ikd.engine.run import load_network
-    from i2ikd.evaluation.infer import Inference, plan
+    from i2ikd.evaluation.infer import Inference
+    from i2ikd.evaluation.inference_plan import plan
     from i2ikd.evaluation.tiles import Tiling
-    from i2ikd.experiment.evaluate_run import context_of, finished_run
+    from i2ikd.experiment.finished import context_of, finished_network
 
     if overlap is not None and tile is None:
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
+    if force and skip_existing:
+        raise UserError("expected --force or --skip-existing, got both; choose one")
     tiling = None if tile is None else Tiling(tile, overlap)
     context = context_of(run, experiment, overrides)
-    jobs = plan(context.task, reader_suffixes(context.registry), source, output, force)
-    infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling, scale)
-    console = Console(stderr=as_json)
-    rows: list[dict[str, Any]] = []
-    for job in jobs:
-        start = time.monotonic()
-        slices = infer(job, _bar(job.source.name, console))
-        seconds = time.monotonic() - start
-        rows.append({"input": str(job.source), "output": str(job.target), "slices": slices, "seconds": seconds})
-        if not as_json:
-            click.echo(f"{job.source} -> {job.target}: {slices} slices, {seconds:.1f} s")
-    if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    found = plan(
+        context.task,
+        reader_suffixes(context.registry),
+        source,
+        output,
+        "overwrite" if force else "skip" if skip_existing else "refuse",
+        _checked_suffix(suffix),
+    )
+    network = finished_network(context.registry, run, context.experiment)
+    infer = Inference(network, context.task, context.device, tiling, scale, simulate, force)
+    results = InferenceResults(found, Console(stderr=as_json), as_json)
+    try:
+        results.compute(infer)
+    except UserError:
+        results.show()
+        raise
+    except KeyboardInterrupt:
+        results.show()
+        click.echo(f"i2ikd: stopped; {results.how_to_continue(force)}", err=True)
+        raise click.exceptions.Exit(130) from None
+    results.show()
+    results.raise_failures()
 
 
-def _bar(name: str, console: Console) -> ProgressIterator:
-    """Return an iterator over slices with a progress bar, which is shown on terminals only."""
-    from rich.progress import track
-
-    def iterate(slices: range) -> Iterable[int]:
-        return track(slices, name, console=console, transient=True, disable=not console.is_terminal)
-
-    return iterate
+def _checked_suffix(suffix: str | None) -> str | None:
+    if suffix is not None and (not suffix.startswith(".") or "/" in suffix):
+        raise UserError(
+            f"--suffix: expected a file name ending that starts with a dot, such as .nii.gz, got {suffix!r}"
+        )
+    return suffix

@@ -59,7 +59,7 @@ def _owner(run: Path, overrides: tuple[str, ...]) -> Experiment:
     Raises:
         UserError: the run is not in such a folder.
     """
-    from i2ikd.experiment.evaluate_run import owner_of
+    from i2ikd.experiment.finished import owner_of
 
     owner = owner_of(run, overrides)
     if owner is None:
@@ -72,10 +72,9 @@ def _owner(run: Path, overrides: tuple[str, ...]) -> Experiment:
 
 def _trained(context: ExperimentContext, run: Path) -> nn.Module:
     """Load the network of a finished run."""
-    from i2ikd.engine.run import load_network
-    from i2ikd.experiment.evaluate_run import finished_run
+    from i2ikd.experiment.finished import finished_network
 
-    return load_network(context.registry, finished_run(run))
+    return finished_network(context.registry, run, context.experiment)
 
 
 def _teacher_and_student(context: ExperimentContext) -> dict[str, nn.Module]:

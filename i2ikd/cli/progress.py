@@ -28,8 +28,12 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.2f} steps/s" if task.speed else "", style="cyan")
 
 
-def _duration(seconds: float) -> str:
-    """Format a duration as [h:]mm:ss."""
+def duration(seconds: float) -> str:
+    """Format a duration as [h:]mm:ss.
+
+    Args:
+        seconds: at least 0.
+    """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -89,7 +93,7 @@ class Display(NullCallback):
         if now - self._last_line >= 10 or self._done >= self._steps:
             rate = (self._done - self._before) / max(now - self._start, 1e-9)
             left = (self._steps - self._done) / max(rate, 1e-9)
-            line = f"{text}  [{rate:.2f} steps/s, {_duration(left)} left]"
+            line = f"{text}  [{rate:.2f} steps/s, {duration(left)} left]"
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             self._last_line = now
 

@@ -74,7 +74,7 @@ def open_session(
     from i2ikd.cli.progress import Display
     from i2ikd.engine.loop import Interrupted
     from i2ikd.experiment.checks import check
-    from i2ikd.experiment.context import ExperimentContext
+    from i2ikd.experiment.context import ExperimentContext, simulated_lines
     from i2ikd.experiment.ddp_checks import ddp_checks
     from i2ikd.experiment.folder import claim, locked, refuse_foreign
     from i2ikd.experiment.graph import RunGraph
@@ -97,7 +97,7 @@ def open_session(
             claim(out, experiment)
         group.barrier()
         if group.is_main:
-            for line in graph.context.inventory.lines():
+            for line in (*graph.context.inventory.lines(), *simulated_lines(graph.context.task)):
                 log(line)
         for line in notes:
             log(line)

@@ -1,10 +1,11 @@
-"""Inference on new data: selection of input and output files, and the forward passes, slice by slice."""
+"""Inference on new data: the forward passes of a volume, slice by slice, and its result, written whole."""
 
 from __future__ import annotations
 
+import errno
 import inspect
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from i2ikd.errors import UserError
+from i2ikd.evaluation.inference_plan import InferenceItem
 from i2ikd.evaluation.tiles import Tiling, run_tiled
 from i2ikd.network import apply, to_memory_format
 from i2ikd.sample import Batch
@@ -21,68 +23,25 @@ from i2ikd.task import SampleDataset, Task
 ProgressIterator = Callable[[range], Iterable[int]]
 """Function that iterates over the slices of a volume and displays the progress."""
 
+Announce = Callable[[Sequence[str]], None]
+"""Function that displays what of an input is simulated, before anything is computed."""
+
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
 
 @dataclass(frozen=True)
-class InferenceItem:
-    """Input and output path of one volume.
+class InferenceResult:
+    """Result of one volume.
 
     Attributes:
-        source: file or folder to read.
-        target: file or folder to write.
+        slices: number of slices.
+        size: (height, width) of the written slices in pixels.
+        simulated: what of the input was simulated instead of read; see ``SampleDataset.simulated``.
     """
 
-    source: Path
-    target: Path
-
-
-def plan(task: Task, suffixes: Sequence[str], source: Path, output: Path, force: bool = False) -> list[InferenceItem]:
-    """Determine input and output paths; nothing is read or written.
-
-    Args:
-        task: decides which files it reads (``Task.reads``).
-        suffixes: file name endings of the installed readers.
-        source: a file, a folder that the task reads as one volume, or a folder that contains such files or folders at
-            any depth.
-        output: the file to write; for a folder of volumes, the folder of the results, which keep their relative paths.
-        force: whether existing results may be overwritten.
-
-    Returns:
-        One item per volume, sorted by path.
-
-    Raises:
-        UserError: nothing to read, a missing output folder, an existing result without ``force``, or a result that
-            would overwrite its source.
-    """
-    if not source.exists():
-        raise UserError(f"{source}: no such file or folder")
-    if not output.resolve().parent.is_dir():
-        raise UserError(f"the folder {output.resolve().parent} of the output does not exist; create it first")
-    if source.is_file() or task.reads(source, suffixes):
-        items = [InferenceItem(source, output)]
-    else:
-        if output.exists() and not output.is_dir():
-            raise UserError(f"{source} is a folder: expected a folder as output, got the file {output}")
-        paths = list(_volumes(task, suffixes, source, output.resolve()))
-        items = [InferenceItem(path, output / path.relative_to(source)) for path in paths]
-        if not items:
-            raise UserError(f"{source}: the folder contains no file that the task {type(task).__name__} reads")
-    for item in items:
-        if item.source.resolve() == item.target.resolve():
-            raise UserError(f"{item.target}: input and output are the same file; choose another output")
-        if item.target.exists() and not force:
-            raise UserError(f"{item.target} exists already; overwrite it with --force, or choose another output")
-    return items
-
-
-def _volumes(task: Task, suffixes: Sequence[str], folder: Path, output: Path) -> Iterator[Path]:
-    """Yield the paths below ``folder`` that the task reads, sorted; hidden files and the output are skipped."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.resolve() == output:
-            continue
-        if task.reads(path, suffixes):
-            yield path
-        elif path.is_dir():
-            yield from _volumes(task, suffixes, path, output)
+    slices: int
+    size: tuple[int, int]
+    simulated: Sequence[str] = ()
 
 
 class Inference:
@@ -94,9 +53,11 @@ class Inference:
         device: device of the network; outputs are kept on the CPU.
         tiling: division of slices into tiles; ``None`` for whole slices.
         scale: of the written values: units of the ``source``, or ``unit``, as the network returns them.
+        simulate: whether the input is simulated from the file, as in evaluation; otherwise the file is new data.
+        overwrite: whether a result that exists is replaced.
 
     Raises:
-        UserError: ``scale`` is ``unit`` and the task writes units of the source only.
+        UserError: the task does not support ``scale``, ``simulate`` or ``tiling``.
     """
 
     def __init__(
@@ -106,19 +67,36 @@ class Inference:
         device: torch.device,
         tiling: Tiling | None = None,
         scale: Literal["source", "unit"] = "source",
+        simulate: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        if scale != "source" and "scale" not in inspect.signature(task.write).parameters:
+        name = type(task).__name__
+        if tiling is not None and not task.tileable:
             raise UserError(
-                f"the task {type(task).__name__} writes the units of the source only: its method write has no argument "
-                "scale; omit --scale"
+                f"the slices of the task {name} cannot be tiled: a part of a slice is no input of its network "
+                "(Task.tileable is False); omit --tile"
+            )
+        if scale != "source" and not _has_argument(task.write, "scale"):
+            raise UserError(
+                f"the task {name} writes the units of the source only: its method write has no argument scale; "
+                "omit --scale"
+            )
+        if simulate and not _has_argument(task.sample_from_file, "simulate"):
+            raise UserError(
+                f"the task {name} reads new data only: its method sample_from_file has no argument simulate; "
+                "omit --simulate"
             )
         self._write_options: dict[str, Any] = {} if scale == "source" else {"scale": scale}
+        self._read_options: dict[str, Any] = {"simulate": True} if simulate else {}
         self._network = to_memory_format(network, device).eval()
         self._task = task
         self._device = device
         self._tiling = tiling
+        self._overwrite = overwrite
 
-    def __call__(self, item: InferenceItem, progress: ProgressIterator = iter) -> int:
+    def __call__(
+        self, item: InferenceItem, progress: ProgressIterator = iter, announce: Announce = lambda lines: None
+    ) -> InferenceResult:
         """Process one volume.
 
         The result is written to a temporary folder beside its target and then moved, so that no partial result exists.
@@ -126,37 +104,52 @@ class Inference:
         Args:
             item: input and output path.
             progress: iterates over the slices.
-
-        Returns:
-            The number of slices.
+            announce: displays what is simulated.
 
         Raises:
-            UserError: the file cannot be read or written, the network does not fit it, its output is not finite, or
-                ``tiling`` is set and the task's slices cannot be divided.
+            UserError: the file cannot be read or written, the network does not fit it, or its output is not finite.
         """
-        samples = self._task.sample_from_file(item.source)
+        samples = self._task.sample_from_file(item.source, **self._read_options)
         if len(samples) == 0:
             raise UserError(f"{item.source}: the volume has no slices")
+        self._task.check_output(item.target, item.source, len(samples))
+        simulated = tuple(samples.simulated)
+        announce(simulated)
         outputs = [self._output(samples, index, item.source) for index in progress(range(len(samples)))]
+        self._write(outputs, item)
+        height, width = outputs[0].shape[-2:]
+        return InferenceResult(len(outputs), (height, width), simulated)
+
+    def _write(self, outputs: Sequence[Tensor], item: InferenceItem) -> None:
+        """Write a result; messages name its target instead of the temporary file."""
+        folder = ""
         try:
             item.target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".i2ikd-", dir=item.target.parent) as folder:
                 temporary = Path(folder) / item.target.name
                 self._task.write(outputs, item.source, temporary, **self._write_options)
-                _move(temporary, item.target)
+                _move(temporary, item.target, self._overwrite)
+        except UserError as error:
+            raise UserError(str(error).replace(folder or "\0", str(item.target.parent))) from error
         except OSError as error:
             raise UserError(f"cannot write {item.target}: {error.strerror or error}") from error
-        return len(outputs)
 
     @torch.inference_mode()
     def _output(self, samples: SampleDataset, index: int, source: Path) -> Tensor:
         """Return the image [C, H, W] of one slice."""
-        batch = Batch.collate([samples[index]])
-        if self._tiling is None:
-            output = self._run(batch)
-        else:
-            self._check_tileable(batch)
-            output = run_tiled(self._run, batch, self._tiling)
+        try:
+            batch = Batch.collate([samples[index]])
+        except UserError as error:  # of a volume that knows its name alone
+            raise error if str(source) in str(error) else UserError(f"{source}: {error}") from error
+        try:
+            output = self._run(batch) if self._tiling is None else run_tiled(self._run, batch, self._tiling)
+        except UserError:
+            raise
+        except Exception as error:  # a network that does not fit the file raises exceptions of any type
+            raise UserError(
+                f"{source}, slice {index}: {type(self._network).__name__} cannot take an input of "
+                f"{list(batch.input.shape[1:])}: {type(error).__name__}: {error}"
+            ) from error
         if not bool(torch.isfinite(output).all()):
             raise UserError(f"{source}, slice {index}: the network's output contains NaN or infinity")
         return output[0]
@@ -165,21 +158,42 @@ class Inference:
         """Return the output [B, C, H, W] in float32 on the CPU."""
         return apply(self._network, batch.to(self._device, memory_format=torch.channels_last)).float().cpu()
 
-    def _check_tileable(self, batch: Batch) -> None:
-        """Raise ``UserError`` for a task whose slices cannot be divided into tiles."""
-        if self._task.tileable:
-            return
-        names = " and ".join(batch.conditions)
-        reason = f"the conditions {names} refer to the whole slice" if names else "Task.tileable is False"
-        raise UserError(f"the slices of the task {type(self._task).__name__} cannot be tiled: {reason}; omit --tile")
+
+def concerns_all(error: BaseException | None) -> bool:
+    """Whether an error of one volume ends the inference of the others: the disk is full or cannot be written.
+
+    Args:
+        error: an error of ``Inference``, with its causes.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL_DISK:
+            return True
+        error = error.__cause__
+    return False
 
 
-def _move(temporary: Path, target: Path) -> None:
-    """Move a result to its target; in an existing folder, files of the same names are replaced."""
+def _has_argument(function: Callable[..., Any], name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def _move(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Move a result to its target; in an existing folder, files of the same names are replaced.
+
+    Raises:
+        UserError: there is no result, the target exists by now, or it is a folder with files of another result.
+    """
     if not temporary.exists():
         raise UserError(f"{target}: the task wrote no file")
-    if temporary.is_dir() and target.is_dir():
-        for path in temporary.iterdir():
-            path.replace(target / path.name)
-    else:
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists by now: another program wrote it; choose another output")
+    if temporary.is_dir() != target.is_dir() and target.exists():
+        kinds = ("folder", "file") if temporary.is_dir() else ("file", "folder")
+        raise UserError(f"{target}: the result is a {kinds[0]}, and a {kinds[1]} of this name exists; remove it")
+    if not target.is_dir():
         temporary.replace(target)
+        return
+    names = {path.name for path in temporary.iterdir()}
+    if others := sorted(path.name for path in target.iterdir() if path.name not in names):
+        raise UserError(f"{target}: the folder holds files that are not replaced, such as {others[0]}; remove them")
+    for path in temporary.iterdir():
+        path.replace(target / path.name)

@@ -25,7 +25,7 @@ from i2ikd.experiment.left_out import left_out
 from i2ikd.experiment.levers import control_levers, missing_levers
 from i2ikd.experiment.metrics import table_metrics
 from i2ikd.experiment.plan import plan
-from i2ikd.experiment.schedule import train_plan
+from i2ikd.experiment.schedule import name_reused_rows, train_plan
 from i2ikd.experiment.scores import References, Scorer, network_of, teacher_seed
 from i2ikd.experiment.summary import Comparison, Costs, RowKind, summarise
 from i2ikd.files import write_atomically
@@ -88,6 +88,7 @@ def compare(
         log(line)
     wanted = plan(graph, arms, seeds, lockstep=lockstep)
     train_plan(graph, wanted, executor or InProcessExecutor(NullCallback()), log)
+    name_reused_rows(graph, arms, seeds)
     rows = table_rows(graph, arms, seeds)
     records, kinds = _score(scorer, rows)
     settings = context.experiment.comparison

@@ -39,6 +39,26 @@ def create_task(experiment: Experiment, registry: Registry) -> Task:
     return task
 
 
+def simulated_lines(task: Task) -> list[str]:
+    """Return what a task simulates instead of reading it, as lines of text.
+
+    Args:
+        task: its data must be available.
+
+    Raises:
+        UserError: data is missing or invalid.
+    """
+    splits = ("train", "val", "test")
+    found: dict[str, list[str]] = {}
+    for split in splits:
+        for statement in task.dataset(split).simulated:
+            found.setdefault(statement, []).append(split)
+    return [
+        f"simulated: {statement}" + (f" (in {', '.join(stated)})" if len(stated) < len(splits) else "")
+        for statement, stated in found.items()
+    ]
+
+
 class ExperimentContext:
     """Shared state of the runs of one experiment: task, data, device, precision and store.
 

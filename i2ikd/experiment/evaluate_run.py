@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from i2ikd.config import Experiment, apply_override, check_experiment, read_experiment
-from i2ikd.engine.run import load_network
-from i2ikd.engine.store import RunFolder
-from i2ikd.errors import UserError
 from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network
 from i2ikd.evaluation.records import NO_SEED, Record, pivot
 from i2ikd.evaluation.statistics import Estimate, interval
-from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.folder import read_owner
+from i2ikd.experiment.finished import context_of, finished_network
 from i2ikd.experiment.metrics import table_metrics
-from i2ikd.registry import default_registry
 
 Scores = dict[str, dict[str, Estimate]]
 """Estimates by row and column."""
@@ -41,7 +35,7 @@ def evaluate_run(
     context = context_of(run, experiment, overrides)
     columns, metrics = table_metrics(context)
     dataset = context.dataset(split)
-    network = load_network(context.registry, finished_run(run))
+    network = finished_network(context.registry, run, context.experiment)
     records = evaluate_baselines(context.task, dataset, metrics)
     records += evaluate_network(network, context.task, dataset, metrics, "network", NO_SEED, context.device)
     tables = {column: pivot(records, metric) for column, metric in columns.items()}
@@ -50,66 +44,3 @@ def evaluate_run(
         arm: {column: interval(table.arms[arm], table.subjects) for column, table in tables.items()} for arm in arms
     }
     return scores, records
-
-
-def context_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> ExperimentContext:
-    """Return the context of the experiment that a run belongs to, or of another one.
-
-    Args:
-        run: folder of the run.
-        experiment: TOML file; ``None``: the experiment of the run's output folder.
-        overrides: ``key.path=value`` texts, applied to the experiment in order.
-
-    Raises:
-        UserError: no experiment is found, or it is invalid.
-    """
-    return ExperimentContext(_experiment_of(run, experiment, overrides), default_registry(), run)
-
-
-def finished_run(run: Path) -> RunFolder:
-    """Return the folder of a finished run.
-
-    Args:
-        run: its path.
-
-    Raises:
-        UserError: the folder contains no run, or an unfinished one.
-    """
-    folder = RunFolder(run.resolve())
-    if not folder.finished:
-        what = "its training has not ended" if folder.checkpoint.is_file() else "it has no weights.pt"
-        raise UserError(f"{run} is no finished run: {what}")
-    return folder
-
-
-def owner_of(run: Path, overrides: Sequence[str]) -> Experiment | None:
-    """Return the experiment of the output folder that contains a run.
-
-    Args:
-        run: folder of the run.
-        overrides: ``key.path=value`` texts, applied to the experiment in order.
-
-    Returns:
-        The experiment; ``None`` if the run is not inside an output folder.
-
-    Raises:
-        UserError: the experiment with the overrides is invalid.
-    """
-    for parent in run.resolve().parents:
-        mark = parent / "experiment.json"
-        if mark.is_file():
-            document = read_owner(parent)
-            for override in overrides:
-                apply_override(document, override)
-            return check_experiment(document, str(mark))
-    return None
-
-
-def _experiment_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> Experiment:
-    """Read the stated experiment, or that of the run's output folder."""
-    if experiment is not None:
-        return read_experiment(experiment, overrides)
-    owner = owner_of(run, overrides)
-    if owner is None:
-        raise UserError(f"{run} is not inside a comparison's folder; pass its experiment with --experiment")
-    return owner

@@ -69,6 +69,15 @@ def _make(out: Path) -> None:
         raise UserError(f"cannot make the folder {out}: {error.strerror}") from None
 
 
+def is_owned(folder: Path) -> bool:
+    """Whether a folder is the output folder of an experiment.
+
+    Args:
+        folder: the folder.
+    """
+    return (folder / _MARK).is_file()
+
+
 def read_owner(out: Path) -> dict[str, Any]:
     """Return the experiment that is stored in an output folder, as JSON values by key.
 

@@ -31,6 +31,11 @@ MEMBER_SEEDS = 1000
 Inputs = dict[str, tuple[Run, ...]]
 
 
+def row_name(arm: Arm, seed: int) -> str:
+    """Return the name of an arm's network of one seed in the output folder."""
+    return f"students/{arm.name}/seed{seed}"
+
+
 class RunGraph:
     """Runs by arm and seed, with the runs whose networks they need.
 
@@ -108,7 +113,7 @@ class RunGraph:
         inputs = self._inputs(arm, seed, self._needed_roles(planned))
         specification = self._specification("student", network, seed, planned, inputs=inputs)
         folder = self.context.store.folder(specification)
-        return Run(f"students/{arm.name}/seed{seed}", specification, tuple(planned), folder, inputs)
+        return Run(row_name(arm, seed), specification, tuple(planned), folder, inputs)
 
     def _blank_networks(self, arm: Arm, network: Network, seed: int) -> tuple[TrainingContext, nn.Module]:
         """Return the untrained networks of an arm, which have been run on the first training samples."""
@@ -134,13 +139,25 @@ class RunGraph:
         return network.model_copy(update={"transforms": [*network.transforms, *arm.transforms]})
 
     def trained_transforms(self, name: str) -> list[dict[str, Any]]:
-        """Return the transforms that are applied to the finished network of an arm, or of the ``teacher``."""
+        """Return the transforms that are applied to the finished network of an arm, or of the ``teacher``.
+
+        Those of an arm ``of`` another one follow the other's: its row is the other row's network, changed.
+
+        Raises:
+            UserError: unknown names, wrong options, or a training transform of an arm that is not trained.
+        """
         experiment = self.context.experiment
         if name == "teacher":
             return self._transforms(experiment.teacher.transforms, "trained", "teacher")
-        arm = experiment.arm(name)
-        references = arm.transforms if arm.of is not None else self._student(arm).transforms
-        return self._transforms(references, "trained", f"arm {name!r}")
+        arm, where = experiment.arm(name), f"arm {name!r}"
+        if arm.of is None:
+            return self._transforms(self._student(arm).transforms, "trained", where)
+        if untrained := self._transforms(arm.transforms, "training", where):
+            raise UserError(
+                f"{where}: with of = {arm.of!r} nothing is trained, so the training transform "
+                f"{untrained[0]['name']!r} has no effect; set it in the arm {arm.of!r}"
+            )
+        return self.trained_transforms(arm.of) + self._transforms(arm.transforms, "trained", where)
 
     def _transforms(self, references: Sequence[Reference], when: str, where: str) -> list[dict[str, Any]]:
         stated = [reference.model_dump(mode="json") for reference in references]

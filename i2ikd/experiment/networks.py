@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ from i2ikd.engine.run import Run, create_transforms, load_network, save_weights
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.registry import Registry
+from i2ikd.sample import Batch
 
 _CALIBRATION_BATCHES = 8
 
@@ -60,9 +61,13 @@ def blank_input(context: ExperimentContext, runs: Sequence[Run], combine: Mappin
 def transformed(context: ExperimentContext, network: nn.Module, references: Sequence[Mapping[str, Any]]) -> nn.Module:
     """Return a finished network after an arm's transforms, calibrated on the training split without augmentation."""
     for transform in create_transforms(context.registry, references, "transforms"):
-        batches = islice(ordered(context.dataset("train"), context.training.batch), _CALIBRATION_BATCHES)
-        network = transform.apply(network, batches, context.task)
+        network = transform.apply(network, _calibration(context), context.task)
     return network.eval()
+
+
+def _calibration(context: ExperimentContext) -> Iterator[Batch]:
+    """Yield the calibration batches; the data is opened for transforms that use it only."""
+    yield from islice(ordered(context.dataset("train"), context.training.batch), _CALIBRATION_BATCHES)
 
 
 def left_network(context: ExperimentContext, runs: Sequence[Run], name: str, network: nn.Module) -> nn.Module:

@@ -8,7 +8,8 @@ from i2ikd.callback import Callback, NullCallback
 from i2ikd.config import Arm
 from i2ikd.engine.run import Run
 from i2ikd.executors.base import Executor, InProcessExecutor, Job, Log, execute
-from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.finished import record_origin
+from i2ikd.experiment.graph import RunGraph, row_name
 from i2ikd.experiment.jobs import make_job
 from i2ikd.experiment.networks import take_given_weights
 from i2ikd.experiment.plan import Plan, plan
@@ -40,6 +41,8 @@ def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log) -> N
         _name(graph, wanted, job.provides)
 
     execute(jobs, executor, on_submit)
+    for decision in wanted.decisions:
+        record_origin(graph.context, decision.run.folder, decision.run.name)
 
 
 def _name(graph: RunGraph, wanted: Plan, digests: frozenset[str] | set[str]) -> None:
@@ -47,6 +50,21 @@ def _name(graph: RunGraph, wanted: Plan, digests: frozenset[str] | set[str]) -> 
     for decision in wanted.decisions:
         if decision.run.specification.digest in digests:
             graph.context.store.name(decision.run.name, decision.run.folder)
+
+
+def name_reused_rows(graph: RunGraph, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
+    """Name the rows of arms that reuse the network of another arm: links to its run, which their transforms follow.
+
+    Args:
+        graph: of the experiment's runs, which are finished.
+        arms: which.
+        seeds: which.
+    """
+    for arm in arms:
+        for seed in seeds if arm.of is not None else ():
+            folder, name = graph.arm_run(arm, seed).folder, row_name(arm, seed)
+            graph.context.store.name(name, folder)
+            record_origin(graph.context, folder, name)
 
 
 def train_teacher(graph: RunGraph, seed: int, callback: Callback | None = None, log: Log = print) -> Run:
@@ -75,4 +93,5 @@ def train_arms(
     """
     wanted = plan(graph, arms, [seed], lockstep=lockstep, teachers=False)
     train_plan(graph, wanted, InProcessExecutor(callback or NullCallback()), log)
+    name_reused_rows(graph, arms, [seed])
     return [graph.arm_run(arm, seed) for arm in arms]

@@ -58,6 +58,10 @@ def _check_keys(dataset: SampleDataset, place: str) -> None:
     assert len(dataset) == len(keys), f"{place}: {len(dataset)} samples but {len(keys)} keys"
     assert all(isinstance(key, SampleKey) for key in keys), f"{place}: keys are SampleKey(subject, volume, index)"
     assert len(set(keys)) == len(keys), f"{place}: a key occurs twice"
+    stated = dataset.simulated
+    assert not isinstance(stated, str) and all(isinstance(line, str) for line in stated), (
+        f"{place}: simulated is a sequence of statements, got {stated!r}"
+    )
     order = [(key.subject, key.volume) for key in keys]
     changes = 1 + sum(a != b for a, b in pairwise(order))
     assert changes == len(set(order)), f"{place}: slices of one volume are not neighbours"

@@ -39,28 +39,60 @@ def write_series(volume: np.ndarray, folder: Path, source: DicomVolume) -> None:
     Raises:
         UserError: the values are complex, or the input is a multi-frame file.
     """
-    import pydicom
-
-    if np.iscomplexobj(volume):
-        raise UserError(f"{folder}: DICOM stores no complex values; write .nii.gz, .h5 or .npy")
-    low, high = float(volume.min()), float(volume.max())
-    slope = (high - low) / _LEVELS or 1.0
-    series = pydicom.uid.generate_uid()
+    low, slope = _quantisation(volume, folder)
+    uid = _uid()
     folder.mkdir(exist_ok=True)
     for number, frame in enumerate(source.sorted_frames()):
-        dataset = pydicom.dcmread(frame.path)
-        if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
-            raise UserError(f"{folder}: results of multi-frame DICOM files are not written as DICOM; write .nii.gz")
-        _place(dataset, volume.shape[:2])
-        dataset.SeriesInstanceUID = series
-        dataset.SeriesNumber = int(dataset.get("SeriesNumber", 0) or 0) + 1000
+        dataset = _derived(frame.path, volume[..., number], low, slope, uid, folder)
         dataset.InstanceNumber = number + 1
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-        dataset.ImageType = ["DERIVED", "SECONDARY"]
-        dataset.DerivationDescription = "restored by a network (i2ikd)"
-        stored = np.round((volume[..., number].astype(np.float64) - low) / slope).astype("<u2")
-        _store(dataset, stored, slope, low)
         dataset.save_as(folder / f"slice-{number:03d}.dcm", enforce_file_format=True)
+
+
+def write_slice(volume: np.ndarray, path: Path, source: DicomVolume) -> None:
+    """Write one file of one slice, as a new series of the study of the input; see ``write_series``.
+
+    Args:
+        volume: [H, W, 1] float32.
+        path: the file.
+        source: the input, a single-frame file.
+
+    Raises:
+        UserError: the values are complex, or the input is a multi-frame file.
+    """
+    low, slope = _quantisation(volume, path)
+    dataset = _derived(source.path, volume[..., 0], low, slope, _uid(), path)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def _quantisation(volume: np.ndarray, path: Path) -> tuple[float, float]:
+    """Return intercept and slope of 16-bit values."""
+    if np.iscomplexobj(volume):
+        raise UserError(f"{path}: DICOM stores no complex values; write .nii.gz, .h5 or .npy")
+    low, high = float(volume.min()), float(volume.max())
+    return low, (high - low) / _LEVELS or 1.0
+
+
+def _uid() -> Any:
+    from pydicom.uid import generate_uid
+
+    return generate_uid()
+
+
+def _derived(source: Path, values: np.ndarray, low: float, slope: float, series: Any, path: Path) -> Any:
+    """Return the dataset of a slice with the header of its input, in a new series."""
+    import pydicom
+
+    dataset = pydicom.dcmread(source)
+    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+        raise UserError(f"{path}: results of multi-frame DICOM files are not written as DICOM; write .nii.gz")
+    _place(dataset, values.shape)
+    dataset.SeriesInstanceUID = series
+    dataset.SeriesNumber = int(dataset.get("SeriesNumber", 0) or 0) + 1000
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = _uid()
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.DerivationDescription = "restored by a network (i2ikd)"
+    _store(dataset, np.round((values.astype(np.float64) - low) / slope).astype("<u2"), slope, low)
+    return dataset
 
 
 def _place(dataset: Any, shape: tuple[int, ...]) -> None:

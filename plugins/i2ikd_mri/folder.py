@@ -47,8 +47,8 @@ class FolderDataset:
         reader: name of a registered reader, or a table of its name and options; ``None``: selected by the suffix of the
             files and, where several readers have it, the first that can read the first such file.
         size: (height, width) in pixels that slices are resampled to through k-space; ``None``: the stored size.
-        normalise: ``volume`` divides a volume by its largest magnitude (of the fully sampled image), so that values are
-            in 0..1; ``none`` keeps the stored values.
+        normalise: ``volume`` divides a volume by its largest magnitude (of the fully sampled image; of the zero-filled
+            image of k-space alone), so that values are in 0..1; ``none`` keeps the stored values.
         splits: names of the folder of each split, tried in order, which replace the recognition for that split; ``{}``:
             ``root`` has no split folders, whatever its folders are named.
         fractions: shares of the subjects for train, val and test where ``root`` has no folder for any split; they sum
@@ -366,7 +366,9 @@ class _Known:
 
     def load(self) -> Intensities | None:
         values = self._facts.get(self._key, self._files)
-        return None if values is None else Intensities.from_json(values)
+        if values is None or values["largest"] is None:  # earlier versions kept None for k-space alone
+            return None
+        return Intensities.from_json(values)
 
     def keep(self, intensities: Intensities) -> None:
         self._facts.put(self._key, self._files, intensities.as_json())

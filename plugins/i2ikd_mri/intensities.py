@@ -22,8 +22,8 @@ class Intensities:
     """Extremes, sizes, types and empty slices of a volume, gathered slice by slice.
 
     Attributes:
-        largest: largest magnitude of ``image`` (of ``undersampled`` in slices without an image) in all slices; ``None``
-            without either field.
+        largest: largest magnitude of ``image`` in all slices; in slices without an image of ``undersampled``, or of the
+            inverse Fourier transform of ``kspace``. ``None`` without any of these fields.
         low: smallest value of ``image`` in the selected slices; infinite without a real-valued image.
         high: largest value of ``image`` in the selected slices; negative infinite without a real-valued image.
         empty: numbers of the selected slices whose image, or k-space, is all zero.
@@ -69,6 +69,9 @@ class Intensities:
             self._add_properties(fields, number)
         image = fields.get("image")
         magnitude = image if image is not None else fields.get("undersampled")
+        if magnitude is None and "kspace" in fields:
+            # the magnitude does not depend on where the zero frequency is
+            magnitude = np.fft.ifft2(fields["kspace"], norm="ortho")
         if magnitude is not None:
             self.largest = max(self.largest or 0.0, float(np.abs(magnitude).max()))
         if used and image is not None and image.dtype.kind != "c":

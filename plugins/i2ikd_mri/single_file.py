@@ -13,11 +13,10 @@ import tifffile
 from PIL import Image
 
 from i2ikd import Registry, UserError, Volume, VolumeSource, default_registry
-from i2ikd_mri.dicom_output import write_series
+from i2ikd_mri.dicom_output import write_series, write_slice
 from i2ikd_mri.nifti_output import nibabel_image, stored_volume
+from i2ikd_mri.output_formats import is_folder_result, refuse_output
 from i2ikd_mri.readers.dicom import DicomVolume
-
-_SUFFIXES = (".h5", ".hdf5", ".nii", ".nii.gz", ".mgh", ".mgz", ".npy", ".tif", ".tiff", ".png")
 
 
 def open_file(source: VolumeSource, path: Path, registry: Registry | None = None) -> Volume:
@@ -66,25 +65,30 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None, i
         volume: float32 or complex64 [H, W, slices].
         path: ``.h5`` or ``.hdf5`` (dataset ``reconstruction`` [H, W, slices]), ``.nii`` or ``.nii.gz``, ``.mgh`` or
             ``.mgz``, ``.npy`` [slices, H, W], ``.tif`` or ``.tiff`` (float32 pages), ``.png`` for a volume of one
-            slice, or no suffix: a DICOM series for an input of one, otherwise a folder of PNGs ``slice-000.png``.
-            PNGs hold magnitudes: with the depth and the values of an input of PNGs, otherwise with 8 bits, scaled by
-            the maximum of the volume.
+            slice, ``.dcm`` for an input of one DICOM slice, or no suffix, or the name of an input folder: a DICOM
+            series for an input of one, otherwise a folder of PNGs ``slice-000.png``. PNGs hold magnitudes: with the
+            depth and the values of an input of PNGs, otherwise with 8 bits, scaled by the maximum of the volume.
         source: the input volume; a NIfTI or MGH output has slice axis, affine and units of an input that has them.
         in_source_units: whether the values have the units of ``source``.
 
     Raises:
-        UserError: the suffix is not supported, complex values would be written to MGH, a PNG is requested for more
-            than one slice, or ``path`` cannot be written.
+        UserError: the format is not written for this volume (see ``refuse_output``), or ``path`` cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".mgh", ".mgz") and np.iscomplexobj(volume):
-        raise UserError(f"{path}: MGH stores no complex values; write .nii.gz, .h5 or .npy")
     stored = stored_volume(source)
+    origin = Path(getattr(stored, "path", path.name))
+    refuse_output(path, origin, np.iscomplexobj(volume), volume.shape[-1])
+    suffix = path.suffix.lower()
     levels = getattr(stored, "levels", None) if in_source_units else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(stored, DicomVolume) and stored.path.is_dir() and not path.name.lower().endswith(_SUFFIXES):
-            write_series(volume, path, stored)
+        if is_folder_result(path, origin):
+            if isinstance(stored, DicomVolume) and origin.is_dir():
+                write_series(volume, path, stored)
+            else:
+                _write_pictures(volume, path, levels)
+        elif suffix == ".dcm":
+            assert isinstance(stored, DicomVolume), "other inputs are refused"
+            write_slice(volume, path, stored)
         elif suffix in (".h5", ".hdf5"):
             with h5py.File(path, "w") as file:
                 file.create_dataset("reconstruction", data=volume, compression="gzip")
@@ -96,26 +100,10 @@ def write_volume(volume: np.ndarray, path: Path, source: Volume | None = None, i
             np.save(path, np.moveaxis(volume, -1, 0), allow_pickle=False)
         elif suffix in (".tif", ".tiff"):
             tifffile.imwrite(path, np.ascontiguousarray(np.moveaxis(volume, -1, 0)), photometric="minisblack")
-        elif suffix == ".png":
-            _write_picture(volume, path, levels)
-        elif not suffix:
-            _write_pictures(volume, path, levels)
         else:
-            raise UserError(
-                f"{path}: expected a suffix of .h5, .nii, .nii.gz, .mgz, .npy, .tif, .png (one slice), or none for a "
-                f"folder of PNGs, got {suffix!r}"
-            )
+            Image.fromarray(_grey_levels(volume, levels)[..., 0]).save(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
-
-
-def _write_picture(volume: np.ndarray, path: Path, levels: int | None) -> None:
-    if volume.shape[-1] != 1:
-        raise UserError(
-            f"{path}: expected a volume of 1 slice for a PNG, got {volume.shape[-1]} slices; write to "
-            f"{path.with_suffix('')} for a folder of PNGs"
-        )
-    Image.fromarray(_grey_levels(volume, levels)[..., 0]).save(path)
 
 
 def _write_pictures(volume: np.ndarray, folder: Path, levels: int | None) -> None:

@@ -13,6 +13,9 @@ from i2ikd import BoundedCache, Sample, SampleDataset, SampleKey, UserError
 from i2ikd_mri.augmentations import augment
 from i2ikd_mri.slices import Slice, Slices
 
+_FEW = 3
+"""Number of sizes that a statement names."""
+
 
 class SliceSamples(SampleDataset):
     """Samples simulated from slices. Deterministic samples are cached within the limit of ``memory``.
@@ -35,6 +38,26 @@ class SliceSamples(SampleDataset):
     def keys(self) -> Sequence[SampleKey]:
         """Subject, volume and slice index of every sample."""
         return self._slices.keys
+
+    @property
+    def simulated(self) -> Sequence[str]:
+        """The resampling of images, and what is simulated from the first one."""
+        if not len(self):
+            return ()
+        found = self._slices[0]
+        statements = list(self.simulated_from(found))
+        if stored := self._slices.resampled_from:
+            sizes = ", ".join(f"{height} x {width}" for height, width in stored[:_FEW]) + ", ..." * (len(stored) > _FEW)
+            statements.insert(0, f"images of {found.shape[0]} x {found.shape[1]}, resampled from {sizes}")
+        return statements
+
+    @abstractmethod
+    def simulated_from(self, found: Slice) -> Sequence[str]:
+        """Return what is simulated from a slice, one statement each.
+
+        Args:
+            found: the slice, as it is stored or resampled.
+        """
 
     @abstractmethod
     def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:

@@ -24,6 +24,7 @@ from i2ikd import (
 )
 from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.inventory import inventory_of
+from i2ikd_mri.output_formats import refuse_output, result_name
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
 from i2ikd_mri.slices import Slices
@@ -162,20 +163,61 @@ class SliceTask(Task):
         """
         return is_volume(self._source, path, self._registry)
 
-    def sample_from_file(self, path: Path) -> SampleDataset:
+    def sample_from_file(self, path: Path, simulate: bool = False) -> SampleDataset:
         """Open one file for inference, without a memory cache; slices that are all zero are accepted.
 
         Args:
             path: the file, or a folder of images that are the slices of one volume.
+            simulate: whether the input is simulated from the fully sampled image of the file, as in evaluation.
+                Otherwise a k-space in the file is the input, and an image is one only for want of it.
 
         Raises:
-            UserError: the file cannot be read.
+            UserError: the file cannot be read, or has no image to simulate the input from.
         """
         memory = BoundedCache[Any](0, policy="refuse")
-        slices = Slices(
-            [open_file(self._source, path, self._registry)], self.mode, self.stored, memory, "file", empty=True
-        )
+        volume = open_file(self._source, path, self._registry)
+        slices = Slices([volume], self.mode, not simulate, memory, "file", empty=True)
+        if simulate and len(slices) and slices[0].image is None:
+            raise UserError(
+                f"{path}: expected a fully sampled image to simulate the input from, got k-space alone; omit --simulate"
+            )
+        return self.file_samples(slices, simulate, memory)
+
+    def file_samples(self, slices: Slices, simulate: bool, memory: BoundedCache[Any]) -> SampleDataset:
+        """Return the samples of one file; by default they are those of a split.
+
+        Args:
+            slices: of the file, with its k-space unless ``simulate`` is set.
+            simulate: whether the input is simulated from the fully sampled image.
+            memory: the cache.
+        """
         return self.samples(slices, (), memory, "file")
+
+    @property
+    def complex_results(self) -> bool:
+        """Whether results are complex images."""
+        return self.mode == "complex"
+
+    def result_name(self, source: Path) -> str:
+        """Return the file name of the result of a volume in a folder: of its format where that can be written.
+
+        Args:
+            source: the file, or a folder of pictures or DICOM files.
+        """
+        return result_name(source, self.complex_results)
+
+    def check_output(self, path: Path, source: Path, slices: int | None = None) -> None:
+        """Check that a result can be written; see ``refuse_output``.
+
+        Args:
+            path: the result.
+            source: the input.
+            slices: number of slices of the input; ``None``: not known yet.
+
+        Raises:
+            UserError: the format is not written, or not for this input.
+        """
+        refuse_output(path, source, self.complex_results, slices)
 
     def write(
         self, outputs: Sequence[Tensor], source: Path, path: Path, scale: Literal["source", "unit"] = "source"
@@ -200,6 +242,6 @@ class SliceTask(Task):
 
     def _values(self, output: Tensor) -> np.ndarray:
         """Return the values to write [H, W]: complex64 for two channels in complex mode, float32 otherwise."""
-        if self.mode == "complex" and output.shape[0] == 2:
+        if self.complex_results and output.shape[0] == 2:
             return torch.view_as_complex(output.detach().float().cpu().movedim(0, -1).contiguous()).numpy()
         return self.to_display(output)

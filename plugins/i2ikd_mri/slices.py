@@ -86,6 +86,12 @@ class Slices:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def resampled_from(self) -> Sequence[tuple[int, int]]:
+        """Stored sizes (height, width) of slices that are resampled, each once."""
+        found = (size for volume in self._volumes for size in getattr(volume, "resampled_from", ()))
+        return list(dict.fromkeys(found))
+
     def __getitem__(self, index: int) -> Slice:
         """Return a slice.
 
@@ -120,9 +126,8 @@ class Slices:
                 raise UserError(f"{where}: expected {name} of size {list(image.shape)}, got {list(field.shape)}")
         if image is not None:
             image = image.to(torch.complex64) if self._mode == "complex" else _magnitude(image)
-        kspace = None if kspace is None else kspace.to(torch.complex64)
-        found = Slice(image, kspace, undersampled, where)
-        return replace(found, mask=_mask(fields, found.shape, where))
+        found = Slice(image, None if kspace is None else kspace.to(torch.complex64), undersampled, where)
+        return replace(found, mask=_mask(fields, found))
 
 
 def _number(volume: Volume, index: int) -> int:
@@ -151,14 +156,25 @@ def _field(fields: Mapping[str, np.ndarray], name: str, where: str) -> Tensor | 
     return torch.from_numpy(values)
 
 
-def _mask(fields: Mapping[str, np.ndarray], shape: tuple[int, int], where: str) -> Tensor | None:
-    mask = _field(fields, "mask", where)
+def _mask(fields: Mapping[str, np.ndarray], found: Slice) -> Tensor | None:
+    """Return the mask of the file, if it has one; a stored k-space must be 0 where the mask is 0."""
+    mask = _field(fields, "mask", found.where)
     if mask is None:
         return None
-    if any(length not in (1, whole) for length, whole in zip(mask.shape, shape)):
-        raise UserError(f"{where}: expected a mask of size {list(shape)} or of lines, got {list(mask.shape)}")
+    if any(length not in (1, whole) for length, whole in zip(mask.shape, found.shape)):
+        raise UserError(
+            f"{found.where}: expected a mask of size {list(found.shape)} or of lines, got {list(mask.shape)}"
+        )
     if mask.is_complex() or not torch.isin(mask, torch.tensor([0.0, 1.0])).all() or not mask.any():
-        raise UserError(f"{where}: expected a mask of zeros and ones, with a 1, got other values")
+        raise UserError(
+            f"{found.where}: expected a mask of 0 and 1, with a 1, got other values; remove the reader option mask"
+        )
+    outside = 0 if found.kspace is None else int(((found.kspace != 0) & (mask == 0)).sum())
+    if outside:
+        raise UserError(
+            f"{found.where}: expected a k-space that is 0 where its mask is 0, got {outside} other samples there; "
+            "multiply it by the mask, or remove the mask from the file or the reader's options"
+        )
     return mask
 
 

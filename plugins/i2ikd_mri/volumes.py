@@ -75,8 +75,9 @@ class PreparedVolume:
         size: (height, width) in pixels to resample to through k-space; ``None``: the stored size. Resampled values can
             leave 0..1 by the ripple of a sharp edge.
         normalise: ``volume`` divides every field by the largest magnitude of ``image`` in the whole stored volume
-            (of ``undersampled`` in data without a fully sampled image); ``none`` keeps the stored values. In both cases
-            the intensities of the selected slices are checked (``Intensities``) before the first slice is returned.
+            (without a fully sampled image of ``undersampled``, or of the zero-filled image of ``kspace``); ``none``
+            keeps the stored values. In both cases the intensities of the selected slices are checked
+            (``Intensities``) before the first slice is returned.
         slices: selection of slices; ``None``: all of them.
         subject: subject of the volume; ``None``: its name.
         skip_empty: whether selected slices that are all zero are left out; the volume is read for its length then.
@@ -181,6 +182,15 @@ class PreparedVolume:
         """
         return self.intensities.sizes if self._size is None else [self._size]
 
+    @property
+    def resampled_from(self) -> Sequence[tuple[int, int]]:
+        """Stored sizes (height, width) of slices that are resampled, each once.
+
+        Raises:
+            UserError: see ``intensities``.
+        """
+        return [] if self._size is None else [size for size in self.intensities.sizes if size != self._size]
+
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return the fields of a slice by name.
 
@@ -218,8 +228,8 @@ class PreparedVolume:
         """Return the largest magnitude, or raise ``UserError`` for a volume without any image."""
         if intensities.largest is None:
             raise UserError(
-                f"volume {self.name!r}: normalise = 'volume' needs an image, or an undersampled image, and the volume "
-                "has neither; set normalise = 'none'"
+                f"volume {self.name!r}: normalise = 'volume' needs an image or a k-space, and the volume has neither; "
+                "set normalise = 'none'"
             )
         return intensities.largest
 

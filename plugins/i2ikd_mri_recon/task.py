@@ -33,7 +33,8 @@ class MriRecon(SliceTask):
             its ``magnitude``, as in KD-MRI's code. The k-space is the same.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
         stored: use the undersampled pair stored in a file (``kspace``, ``undersampled``) if it exists. Its mask is the
-            mask ``file`` if set, otherwise the stored one, or the support of the stored k-space without one.
+            one stored with it, otherwise the mask ``file`` if set, otherwise the support of the stored k-space. New
+            data (``i2ikd infer``) is always taken as it is stored, unless it has no k-space.
         memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
         registry: contains the dataset, its readers and the mask; ``None``: the default registry of the process.
     """
@@ -79,7 +80,16 @@ class MriRecon(SliceTask):
         self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
     ) -> SampleDataset:
         """Return undersampled slices, simulated or stored; see ``SliceTask.samples``."""
-        return ReconSamples(slices, self._undersampling, augmentations, self.stored, memory, name)
+        return self._recon_samples(slices, augmentations, self.stored, memory, name)
+
+    def file_samples(self, slices: Slices, simulate: bool, memory: BoundedCache[Any]) -> SampleDataset:
+        """Return the samples of one file: measured from its k-space, or simulated; see ``SliceTask.file_samples``."""
+        return self._recon_samples(slices, (), not simulate, memory, "file")
+
+    def _recon_samples(
+        self, slices: Slices, augmentations: Sequence[str], stored: bool, memory: BoundedCache[Any], name: str
+    ) -> SampleDataset:
+        return ReconSamples(slices, self._undersampling, augmentations, stored, memory, name, self._mask.name)
 
     def identity(self) -> dict[str, Any]:
         """Return dataset, mask, mode, input, centring, loss and use of stored pairs; part of the digest of a run."""

@@ -28,8 +28,7 @@ class Undersampling:
         mask: the undersampling mask.
         mode: ``real``: one channel, the real part of images; ``complex``: real and imaginary channels.
         centered: position of zero frequency in k-space and mask: index 0 (``False``) or n // 2 (``True``).
-        own_mask: whether ``mask`` is also the mask of a stored k-space; otherwise that is the stored mask, or, without
-            one, the support of the k-space.
+        own_mask: whether ``mask`` is also the mask of a stored k-space without one; otherwise that is its support.
         input: network input in real mode: the real part or the magnitude of the zero-filled image.
 
     Raises:
@@ -68,16 +67,30 @@ class Undersampling:
             self._fixed[shape] = self.mask(shape, (), self.centered)
         return self._fixed[shape]
 
-    def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int], found: Slice | None = None) -> Sample:
+    def mask_of(self, found: Slice, draw: Sequence[int]) -> Tensor:
+        """Return the mask for the image of a slice: that of the task, or, for ``stored``, that of the file.
+
+        Args:
+            found: the slice.
+            draw: seeds of a random mask (sample index, augmentation seed).
+
+        Raises:
+            UserError: the mask cannot be generated for slices of this shape, or the slice has no stored mask.
+        """
+        if isinstance(self.mask, StoredMask):
+            return checked_mask(found.mask, self.centered, found.where)
+        return self.mask_for(found.shape, draw)
+
+    def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Undersample a fully sampled image.
 
         The first stored mask that is not used causes a warning on stderr.
 
         Args:
-            image: [H, W], real or complex.
+            image: [H, W], real or complex: that of the slice, augmented in training.
+            found: the slice.
             key: key of the sample.
             draw: seeds of a random mask (sample index, augmentation seed).
-            found: the slice of the image, whose stored mask is used if ``mask`` is a ``StoredMask``.
 
         Returns:
             Zero-filled input and target [C, H, W], with the conditions ``kspace`` [1, H, W] and ``mask``.
@@ -85,11 +98,8 @@ class Undersampling:
         Raises:
             UserError: the mask cannot be generated for slices of this shape, or the slice has no stored mask.
         """
-        if isinstance(self.mask, StoredMask):
-            mask = checked_mask(found.mask if found else None, self.centered, found.where if found else str(key))
-        else:
-            mask = self.mask_for((image.shape[0], image.shape[1]), draw)
-            self._warn_of_unused(found)
+        mask = self.mask_of(found, draw)
+        self._warn_of_unused(found)
         kspace = fourier(image, self.centered) * mask
         return self._sample(inverse_fourier(kspace, self.centered), image, kspace, mask, key)
 
@@ -105,8 +115,6 @@ class Undersampling:
         """
         assert found.kspace is not None, "a stored pair has a k-space"
         mask = self._mask_of_stored(found, found.kspace)
-        if bool((found.kspace * (1 - mask)).any()):
-            raise UserError(f"{found.where}: the stored k-space has samples where the mask is 0")
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
             _check_pair(zero_filled, found.undersampled, found.where)
@@ -120,14 +128,21 @@ class Undersampling:
         return self._sample(zero_filled, image, found.kspace, mask, key)
 
     def _mask_of_stored(self, found: Slice, kspace: Tensor) -> Tensor:
-        if self.own_mask:
-            return self.mask_for(found.shape, ())
-        if found.mask is None and not isinstance(self.mask, StoredMask):
+        """Return the mask of the file, that of the task if it is a ``file``, or the support of the k-space."""
+        if found.mask is not None or isinstance(self.mask, StoredMask):
+            return checked_mask(found.mask, self.centered, found.where)
+        if not self.own_mask:
             return support(kspace)
-        return checked_mask(found.mask, self.centered, found.where)
+        mask = self.mask_for(found.shape, ())
+        if bool((kspace * (1 - mask)).any()):
+            raise UserError(
+                f"{found.where}: the stored k-space has samples where the mask of the task is 0; store its mask in the "
+                "file, or set task.mask to another kind, so that the support of the k-space is its mask"
+            )
+        return mask
 
-    def _warn_of_unused(self, found: Slice | None) -> None:
-        if found is not None and found.mask is not None and not self._warned:
+    def _warn_of_unused(self, found: Slice) -> None:
+        if found.mask is not None and not isinstance(self.mask, StoredMask) and not self._warned:
             self._warned = True
             print(
                 f"i2ikd: warning: {found.where}: the file has a mask, and k-space is simulated with that of [task]; "

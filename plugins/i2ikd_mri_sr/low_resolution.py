@@ -104,21 +104,31 @@ class LowResolution:
         """
         return self.zero_filled(image) if self.grid == "target" else self.low(image)
 
-    def enlarged(self, shape: tuple[int, int]) -> tuple[int, int]:
+    def enlarged(self, shape: tuple[int, int], full_size: tuple[int, int] | None = None) -> tuple[int, int]:
         """Return the size of the enlarged image of a low-resolution slice.
 
         Args:
             shape: (h, w) of the slice in pixels.
+            full_size: (H, W) of fully sampled slices, of which ``keep`` is a part; ``None``: not known.
 
         Returns:
             (H, W) in pixels.
 
         Raises:
-            UserError: ``factor`` is not set.
+            UserError: ``keep`` is set, and ``full_size`` is not known.
         """
-        if self.factor is None:
-            raise UserError("a low-resolution file is enlarged by factor, but keep is set; set factor instead")
-        return round(shape[0] * self.factor), round(shape[1] * self.factor)
+        if self.factor is not None:
+            return round(shape[0] * self.factor), round(shape[1] * self.factor)
+        assert self.keep is not None, "either factor or keep is set"
+        if full_size is None:
+            raise UserError(
+                "new low-resolution data is enlarged by the ratio of the full size to keep, and the full size is not "
+                "known; set -o task.dataset.size=[H,W], or --simulate for fully sampled data"
+            )
+        return (
+            round(shape[0] * full_size[0] / self.keep[0]),
+            round(shape[1] * full_size[1] / self.keep[1]),
+        )
 
 
 def _plane(image: Tensor) -> tuple[int, int]:

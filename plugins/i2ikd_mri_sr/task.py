@@ -33,8 +33,6 @@ class MriSuperResolution(SliceTask):
         grid: input of the networks: ``target``: the zero-filled image, of the size of the target; ``low``: the
             low-resolution image [1, h, w], which the networks enlarge.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
-        files: content of a single file (``i2ikd infer``): ``full``: fully sampled slices, whose resolution is lowered;
-            ``low``: low-resolution slices, which are enlarged by ``factor``; the dataset's ``size`` is not applied.
         memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
         registry: contains the dataset and its readers; ``None``: the default registry of the process.
 
@@ -53,7 +51,6 @@ class MriSuperResolution(SliceTask):
         combine: Literal["magnitude", "complex"] = "magnitude",
         grid: Literal["target", "low"] = "target",
         loss: Literal["l1", "mse"] = "l1",
-        files: Literal["full", "low"] = "full",
         memory_mb: Annotated[float, Field(ge=0)] = 2048,
         registry: Registry | None = None,
     ) -> None:
@@ -61,7 +58,6 @@ class MriSuperResolution(SliceTask):
         super().__init__(dataset, mode, loss, False, memory_mb, registry)
         self._low_resolution = LowResolution(factor, keep, grid)
         self.combine = combine
-        self.files = files
 
     def samples(
         self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
@@ -118,22 +114,31 @@ class MriSuperResolution(SliceTask):
             "grid": self._low_resolution.grid,
         }
 
-    def sample_from_file(self, path: Path) -> SampleDataset:
-        """Open one file for inference, with the content set by ``files``; slices that are all zero are accepted.
+    def sample_from_file(self, path: Path, simulate: bool = False) -> SampleDataset:
+        """Open one file for inference; slices that are all zero are accepted.
 
         Args:
             path: the file, or a folder of images that are the slices of one volume.
+            simulate: whether the slices are fully sampled and their resolution is lowered, as in evaluation. Otherwise
+                they are low-resolution slices, which are enlarged by ``factor`` (with ``keep``: by the ratio of the
+                dataset's ``size`` to it); ``size`` is not applied to them.
 
         Raises:
-            UserError: the file cannot be read, or ``files`` is ``low`` and ``factor`` is not set.
+            UserError: the file cannot be read, or ``keep`` is set without a ``size``.
         """
-        if self.files == "full":
-            return super().sample_from_file(path)
+        if simulate:
+            return super().sample_from_file(path, simulate)
         options = {name: value for name, value in self._dataset.options.items() if name != "size"}
         memory = BoundedCache[Any](0, policy="refuse")
         source: VolumeSource = self._registry.create("dataset", self._dataset.name, options)
         slices = Slices([open_file(source, path, self._registry)], self.mode, False, memory, "file", empty=True)
-        return LowResolutionSamples(slices, self._low_resolution, (), memory, "file")
+        size = self._dataset.options.get("size")
+        return LowResolutionSamples(slices, self._low_resolution, memory, None if size is None else tuple(size))
+
+    @property
+    def complex_results(self) -> bool:
+        """Whether results are complex images: never, they are magnitudes."""
+        return False
 
     def _fully_sampled(self, batch: Batch) -> Tensor:
         """Return the fully sampled images of a batch: its targets, or the complex slices of these magnitudes."""

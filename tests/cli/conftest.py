@@ -11,6 +11,18 @@ import pytest
 
 from i2ikd.cli.main import run
 
+EXPERIMENT = """
+name = "tiny"
+seeds = [0]
+training = {{ epochs = 1, batch = 2 }}
+comparison = {{ latency = false }}
+teacher = {{ model = "{model}", depth = 4, channels = 4 }}
+student = {{ model = "{model}", depth = 3, channels = 4 }}
+arms = [{{ name = "student" }}]
+task.name = "{task}"
+task.dataset = {{ name = "phantom", train = 1, val = 1, test = 1, slices = 2, size = [32, 24] }}
+"""
+
 
 @dataclass(frozen=True)
 class CommandResult:
@@ -61,3 +73,20 @@ def refused(i2ikd: Any, tiny_file: Path, tmp_path: Path) -> Callable[..., str]:
         return error
 
     return call
+
+
+def trained(folder: Path, task: str, model: str) -> Path:
+    """Train a student for one epoch; return the run's folder."""
+    (folder / "tiny.toml").write_text(EXPERIMENT.format(task=task, model=model), encoding="utf-8")
+    assert run(["distill", str(folder / "tiny.toml"), "--arm", "student", "--out", str(folder / "out")]) == 0
+    return folder / "out" / "students" / "student" / "seed0"
+
+
+@pytest.fixture(scope="session")
+def reconstruction(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("recon"), "mri-recon", "dc-cnn")
+
+
+@pytest.fixture(scope="session")
+def sharpening(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("sr"), "mri-sr", "vdsr")

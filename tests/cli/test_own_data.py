@@ -106,9 +106,12 @@ class TestInventory:
         printed = i2ikd("data", tiny_file, "-o", dataset)
         assert printed.code == 0, printed.err
         shown = printed.out.splitlines()
-        assert shown[:1] + shown[2:] == lines
+        assert shown[:1] + shown[2:-1] == lines
+        statement = "k-space from magnitude images; mask variable-density applied, acceleration 4.00"
+        assert shown[-1] == f"simulated: {statement}"
         document = json.loads(i2ikd("data", tiny_file, "-o", dataset, "--json").out)
         assert document["splits"][0]["left_out"] == 1
+        assert document["simulated"] == [statement]
         assert document["files"]["passed_over"][1] == {"reason": "hidden", "count": 1, "example": "TRAIN/.hidden"}
         assert sorted(tmp_path.rglob("*")) == before, "nothing is written"
 
@@ -122,9 +125,11 @@ class TestInventory:
         assert done.code == 0, done.err
         shown = done.out.splitlines()
         assert shown[:1] + shown[2 : len(lines) + 1] == lines
+        assert shown[len(lines) + 1].startswith("simulated: k-space from magnitude images; mask variable-density")
 
     def test_simulated_data_has_no_files(self, i2ikd: Any, tiny_file: Path) -> None:
-        lines = i2ikd("data", tiny_file).out.splitlines()
+        *lines, simulated = i2ikd("data", tiny_file).out.splitlines()
+        assert simulated.startswith("simulated: k-space from magnitude images")
         assert [line.split(";")[:2] for line in lines] == [
             ["train: 2 subjects, 2 volumes, 4 slices", " 32 x 32"],
             ["val: 1 subject, 1 volume, 2 slices", " 32 x 32"],

@@ -103,8 +103,18 @@ def test_unselected_slices_are_neither_checked_nor_read() -> None:
     assert stored.reads == [1, 2], "each once: slices read for the check are cached until their use"
 
 
-def test_a_volume_without_an_image_cannot_be_scaled_by_it() -> None:
-    kspace = np.ones((2, 6, 5), np.complex64)
-    with pytest.raises(UserError, match="'v': normalise = 'volume' needs an image"):
-        PreparedVolume(Stored(kspace, "kspace"), "v")[0]
-    assert PreparedVolume(Stored(kspace, "kspace"), "v", normalise="none")[0]["kspace"].sum() == 30
+@pytest.mark.parametrize("centred", [False, True])
+def test_k_space_alone_is_scaled_by_its_zero_filled_image(centred: bool) -> None:
+    random = np.random.default_rng(3)
+    kspace = (random.standard_normal((2, 6, 5)) + 1j * random.standard_normal((2, 6, 5))).astype(np.complex64)
+    images = np.fft.ifft2(np.fft.ifftshift(kspace, (1, 2)) if centred else kspace, norm="ortho")
+    found = PreparedVolume(Stored(kspace, "kspace"), "v")[1]["kspace"]
+    np.testing.assert_allclose(found, kspace[1] / np.abs(images).max(), rtol=1e-5)
+    np.testing.assert_array_equal(
+        PreparedVolume(Stored(kspace, "kspace"), "v", normalise="none")[0]["kspace"], kspace[0]
+    )
+
+
+def test_a_volume_without_image_and_k_space_cannot_be_scaled() -> None:
+    with pytest.raises(UserError, match="'v': normalise = 'volume' needs an image or a k-space"):
+        PreparedVolume(Stored(np.ones((2, 6, 5), np.float32), "mask"), "v")[0]

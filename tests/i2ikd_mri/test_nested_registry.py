@@ -87,9 +87,7 @@ def test_a_single_file_is_opened_with_the_readers_of_the_registry(second: Regist
         task = second.create("task", name, {"dataset": "phantom"})
         assert task.reads(path, ())
         assert len(task.sample_from_file(path)) == len(IMAGE)
-    low = second.create(
-        "task", "mri-sr", {"dataset": {"name": "folder", "root": root}, "factor": 2, "files": "low", "grid": "low"}
-    )
+    low = second.create("task", "mri-sr", {"dataset": {"name": "folder", "root": root}, "factor": 2, "grid": "low"})
     assert len(low.sample_from_file(path)) == len(IMAGE)
 
 

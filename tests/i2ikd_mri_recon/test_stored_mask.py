@@ -65,7 +65,7 @@ def test_a_stored_mask_is_that_of_stored_k_space(tmp_path: Path) -> None:
         samples = task(tmp_path / str(option), option, stored, stored=True).dataset("test")
         np.testing.assert_array_equal(samples[0].conditions["mask"][0], mask)
     kspace[tuple(np.argwhere(mask == 0)[0])] = 1
-    with pytest.raises(UserError, match="stored k-space has samples where the mask is 0"):
+    with pytest.raises(UserError, match="expected a k-space that is 0 where its mask is 0, got 1 other samples there"):
         _ = task(tmp_path / "outside", None, stored, stored=True).dataset("test")[0]
 
 
@@ -86,8 +86,8 @@ def test_an_unused_mask_causes_one_warning(tmp_path: Path, capsys: pytest.Captur
     [
         ({}, {}, r"expected a stored mask for mask = 'stored', got none; .*option mask"),
         ({"mask": np.ones((40, 35), np.uint8)}, {}, r"expected a mask of size \[40, 36\] or of lines, got \[40, 35\]"),
-        ({"mask": np.full(SIZE, 2, np.uint8)}, {}, "expected a mask of zeros and ones"),
-        ({"mask": np.zeros(SIZE, np.uint8)}, {}, "expected a mask of zeros and ones, with a 1"),
+        ({"mask": np.full(SIZE, 2, np.uint8)}, {}, "expected a mask of 0 and 1"),
+        ({"mask": np.zeros(SIZE, np.uint8)}, {}, "expected a mask of 0 and 1, with a 1"),
         ({"mask": pattern(*SIZE)}, {"centered": True}, r"at index 0; set centered = false in \[task\]"),
         ({"mask": pattern(*SIZE, centered=True)}, {}, r"at n // 2; set centered = true in \[task\]"),
     ],

@@ -166,7 +166,9 @@ def test_a_stored_pair_is_used_unchanged(tmp_path: Path) -> None:
     assert torch.equal(named.dataset("test")[0].conditions["mask"], sample.conditions["mask"])
     np.save(tmp_path / "mask.npy", np.repeat(1 - mask, 10, 1))
     wrong = _task(tmp_path, reader=reader, stored=True, mask={"name": "file", "path": tmp_path / "mask.npy"})
-    with pytest.raises(UserError, match=r"slice 0: the stored k-space has samples where the mask is 0"):
+    with pytest.raises(
+        UserError, match=r"slice 0: the stored k-space has samples where the mask of the task is 0; store its"
+    ):
         wrong.dataset("test")[0]
     with pytest.raises(
         UserError, match="inverse transform of the stored k-space differs from the stored undersampled image"

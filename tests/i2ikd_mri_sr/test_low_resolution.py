@@ -71,6 +71,7 @@ def test_sizes_that_cannot_be_enlarged_are_refused() -> None:
     for kept in ((8, 8), (9, 4)):
         with pytest.raises(UserError, match=r"8x8.*expected a kept part smaller than the slice"):
             LowResolution(None, kept, "target").kept((8, 8))
-    with pytest.raises(UserError, match="set factor instead"):
+    with pytest.raises(UserError, match=r"the full size is not known; set -o task\.dataset\.size"):
         LowResolution(None, (4, 4), "target").enlarged((4, 4))
+    assert LowResolution(None, (4, 5), "target").enlarged((4, 10), (12, 20)) == (12, 40)
     assert LowResolution(2.5, None, "target").enlarged((4, 7)) == (10, 18)

@@ -161,7 +161,7 @@ def test_identity_and_description_depend_on_the_settings(root: Path) -> None:
     texts = [json.dumps(_task(root, **options).identity()) for options in settings]
     assert len(set(texts)) == len(texts)
     assert not any(str(root) in text for text in texts)
-    assert json.dumps(_task(root, memory_mb=1, files="low", factor=4).identity()) == texts[0]
+    assert json.dumps(_task(root, memory_mb=1, factor=4).identity()) == texts[0]
     described = _task(root, keep=(6, 5)).describe()
     assert (described["size"], described["kept k-space"], described["factor"]) == ("12 x 20", "6 x 5", "2 x 4")
     assert _task(root).describe()["factor"] == "4"
@@ -192,8 +192,11 @@ def test_slices_and_samples_are_cached_within_the_memory_limit(root: Path, monke
 def test_a_fully_sampled_file_is_inferred_and_written_back(root: Path, tmp_path: Path) -> None:
     _save(tmp_path / "new.h5", _volume(9))
     task = _task(root, factor=2)
-    samples = task.sample_from_file(tmp_path / "new.h5")
+    samples = task.sample_from_file(tmp_path / "new.h5", simulate=True)
     np.testing.assert_array_equal(samples[2].target[0], _volume(9)[..., 2])
+    assert list(samples.simulated) == [
+        "low resolution, from magnitude images: k-space of 12 x 20 cut to its central 6 x 10"
+    ]
     task.write([samples[i].input for i in range(3)], tmp_path / "new.h5", tmp_path / "out.h5")
     with h5py.File(tmp_path / "out.h5") as file:
         np.testing.assert_array_equal(file["reconstruction"][..., 1], samples[1].input[0])
@@ -204,11 +207,13 @@ def test_a_low_resolution_file_has_the_input_of_its_full_resolution_file(root: P
     """With an odd kept part both are identical; the size of the dataset is not applied to the file."""
     full = _volume(9, (12, 20, 1))
     _save(tmp_path / "full.h5", full)
-    expected = _task(root, factor=4, grid=grid).sample_from_file(tmp_path / "full.h5")[0]
-    low = _task(root, factor=4, grid="low").sample_from_file(tmp_path / "full.h5")[0].input
+    expected = _task(root, factor=4, grid=grid).sample_from_file(tmp_path / "full.h5", simulate=True)[0]
+    low = _task(root, factor=4, grid="low").sample_from_file(tmp_path / "full.h5", simulate=True)[0].input
     _save(tmp_path / "low.h5", low[0, ..., None].numpy())
-    task = _task(root, {"size": (12, 20)}, factor=4, grid=grid, files="low")
-    sample = task.sample_from_file(tmp_path / "low.h5")[0]
+    task = _task(root, {"size": (12, 20)}, factor=4, grid=grid)
+    samples = task.sample_from_file(tmp_path / "low.h5")
+    sample = samples[0]
+    assert not samples.simulated
     torch.testing.assert_close(sample.input, expected.input)
     assert sample.target.shape == (1, 12, 20)
     assert not sample.target.any()

@@ -32,6 +32,11 @@ class NoisyCrops(SampleDataset):
         """Photograph and index of the crop of every sample."""
         return [SampleKey.of(volume, index) for volume, index in self._places]
 
+    @property
+    def simulated(self) -> Sequence[str]:
+        """The noise."""
+        return (f"Gaussian noise of standard deviation {self._noise:g}, added to the photographs",)
+
     def sample(self, index: int, seed: int | None) -> Sample:
         """Return a crop, noisy and clean; ``seed`` is the augmentation seed, ``None`` the deterministic sample."""
         volume, number = self._places[index]

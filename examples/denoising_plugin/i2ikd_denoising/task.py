@@ -95,7 +95,7 @@ class Denoising(Task):
         """Return dataset and noise level, for the head of a table."""
         return {"dataset": self._dataset.name, "noise": f"{self._noise:g}"}
 
-    def reads(self, path: Path) -> bool:
+    def reads(self, path: Path, suffixes: Sequence[str] = ()) -> bool:
         """Whether ``path`` is a file with a suffix of the reader; a folder is never one volume."""
         return path.is_file() and path.name.lower().endswith(PhotographReader.suffixes)
 
@@ -111,6 +111,20 @@ class Denoising(Task):
         if not self.reads(path):
             raise UserError(f"{path}: expected a file with a suffix of {' '.join(PhotographReader.suffixes)}")
         return NewPhotograph(PhotographReader()(path), self._noise)
+
+    def check_output(self, path: Path, source: Path, slices: int | None = None) -> None:
+        """Check the suffix of ``path``.
+
+        Args:
+            path: the output file.
+            source: the input file; not used.
+            slices: their number; not used.
+
+        Raises:
+            UserError: Pillow does not support the suffix.
+        """
+        if path.suffix.lower() not in Image.registered_extensions():
+            raise UserError(f"{path}: expected the suffix of an image format, such as .png, got {path.suffix!r}")
 
     def write(self, outputs: Sequence[Tensor], source: Path, path: Path) -> None:
         """Write an image of 8 bits in the format of the suffix of ``path``; values outside 0..1 are clipped.

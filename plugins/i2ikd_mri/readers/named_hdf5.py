@@ -17,7 +17,8 @@ class NamedHdf5Reader:
     """Reader of the datasets of an HDF5 file by name, real or complex.
 
     Args:
-        image: name of the fully sampled image; ``None``: the file has none.
+        image: name of the fully sampled image; ``None``: the file has none. Where ``kspace`` is named too, a file of
+            new data may lack it, and its slices have no ``image``.
         kspace: name of the undersampled k-space, complex.
         undersampled: name of the undersampled image.
         maps: name of the coil maps.
@@ -115,6 +116,8 @@ class NamedHdf5Volume:
         return {name: stack[index % length if stack.has_slices else 0] for name, stack in self._stacks.items()}
 
     def _checked_length(self) -> int:
+        if "kspace" in self._stacks and "image" in self._stacks and self._stacks["image"].key not in self.file.opened():
+            del self._stacks["image"]
         if not self._stated:
             self._refuse_unstated_axes()
         lengths = {stack.key: len(stack) for stack in self._stacks.values() if stack.has_slices}
