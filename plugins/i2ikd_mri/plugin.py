@@ -1,4 +1,4 @@
-"""Hooks that register undersampling masks, file readers and datasets."""
+"""Hooks that register undersampling masks, coil maps, file readers and datasets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_kinds(register_kind: RegisterKind) -> None:
-    """Undersampling masks are a kind of this package: the core needs none."""
+    """Undersampling masks and coil maps are kinds of this package: the core needs none."""
     register_kind("mask", summary="undersampling mask: a factory (**options) -> i2ikd_mri.masks.Mask")
+    register_kind("coil_map", summary="estimator of coil maps: a factory (**options) -> i2ikd_mri.coils.maps.CoilMaps")
 
 
 @i2ikd.hookimpl
@@ -26,6 +27,30 @@ def register_masks(register: Register) -> None:
     )
     register("equispaced", "i2ikd_mri.masks:Equispaced", summary="every n-th Cartesian line, fully sampled centre")
     register("file", "i2ikd_mri.masks:MaskFile", summary="a mask from a .npy file, [H, W] or one line per entry")
+
+
+@i2ikd.hookimpl
+def register_coil_maps(register: Register) -> None:
+    """Register the estimators of coil maps."""
+    register(
+        "low-resolution",
+        "i2ikd_mri.coils.maps:LowResolution",
+        summary="images of the measured centre of k-space over their root sum of squares",
+        paper="McKenzie et al. 2002, Magn. Reson. Med. 47",
+    )
+    register(
+        "walsh",
+        "i2ikd_mri.coils.walsh:Walsh",
+        summary="principal eigenvectors of the coils' local covariance",
+        paper="Walsh et al. 2000, Magn. Reson. Med. 43",
+    )
+    register("stored", "i2ikd_mri.coils.maps:StoredMaps", summary="the maps of the file")
+    register(
+        "espirit",
+        "i2ikd_mri.coils.espirit:Espirit",
+        summary="ESPIRiT by sigpy (needs the extra espirit)",
+        paper="Uecker et al. 2014, Magn. Reson. Med. 71",
+    )
 
 
 @i2ikd.hookimpl
