@@ -62,6 +62,21 @@ class Mask(ABC):
         """Return the options that the mask depends on, JSON-serialisable and without paths."""
 
 
+def lines(line: np.ndarray, axis: Literal[0, 1], centered: bool) -> Tensor:
+    """Return the mask of whole lines.
+
+    Args:
+        line: float32 [n], 1 for a measured line, zero frequency at n // 2.
+        axis: phase-encode axis, along which the lines are chosen.
+        centered: requested position of zero frequency: index 0 (``False``) or n // 2 (``True``).
+
+    Returns:
+        [n, 1] for axis 0, [1, n] for axis 1.
+    """
+    moved = line if centered else np.fft.ifftshift(line)
+    return torch.from_numpy(np.ascontiguousarray(moved)).reshape((-1, 1) if axis == 0 else (1, -1))
+
+
 class _Lines(Mask):
     """round(n / acceleration) Cartesian lines along the phase-encode axis, with a fully sampled centre."""
 
@@ -116,9 +131,7 @@ class _Lines(Mask):
         outside = frequencies[line == 0]
         if count > centre:
             line[self._outside(outside, length, count - centre, random) + length // 2] = 1
-        if not centered:
-            line = np.fft.ifftshift(line)
-        return torch.from_numpy(np.ascontiguousarray(line)).reshape((-1, 1) if self.axis == 0 else (1, -1))
+        return lines(line, self.axis, centered)
 
     def identity(self) -> dict[str, Any]:
         """Return the class and its options."""

@@ -26,6 +26,18 @@ def register_masks(register: Register) -> None:
         summary="Cartesian lines, fully sampled centre, density that decays away from it",
     )
     register("equispaced", "i2ikd_mri.masks:Equispaced", summary="every n-th Cartesian line, fully sampled centre")
+    register(
+        "fastmri-random",
+        "i2ikd_mri.fastmri_masks:FastMriRandom",
+        summary="fastMRI's random lines, and center_fraction of all lines in the centre",
+        paper="arXiv:1811.08839",
+    )
+    register(
+        "fastmri-equispaced",
+        "i2ikd_mri.fastmri_masks:FastMriEquispaced",
+        summary="fastMRI's equispaced lines with an offset, and center_fraction of all lines in the centre",
+        paper="arXiv:1811.08839",
+    )
     register("file", "i2ikd_mri.masks:MaskFile", summary="a mask from a .npy file, [H, W] or one line per entry")
 
 

@@ -25,7 +25,7 @@ def calibration_size(mask: Tensor, shape: tuple[int, int], centered: bool) -> tu
     Raises:
         UserError: zero frequency is not measured.
 
-    >>> calibration_size(torch.tensor([[0.0, 1, 1, 1, 0, 1]]), (4, 6), centered=True)
+    >>> calibration_size(torch.tensor([[1.0, 0, 1, 1, 1, 0]]), (4, 6), centered=True)
     (4, 3)
     """
     measured = (mask if centered else torch.fft.fftshift(mask, PLANE)).expand(shape).numpy() != 0
