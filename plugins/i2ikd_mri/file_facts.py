@@ -21,7 +21,7 @@ _RECENT = 2.0
 """Seconds. The times of a file have a resolution, so that a file can change without a trace right after a change."""
 _SAVE_EVERY = 5.0
 """Seconds between two writes of the cache file."""
-_FORMAT = 2
+_FORMAT = 3
 
 
 class FileFacts:

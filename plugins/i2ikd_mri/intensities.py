@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from i2ikd import UserError
+from i2ikd_mri.coils.scale import central_brightness
 from i2ikd_mri.conventions import resembles_kspace
 
 NEGATIVE_SHARE = 0.05
@@ -22,8 +23,8 @@ class Intensities:
     """Extremes, sizes, types and empty slices of a volume, gathered slice by slice.
 
     Attributes:
-        largest: largest magnitude of ``image`` (of ``undersampled`` in slices without an image) in all slices; ``None``
-            without either field.
+        largest: largest magnitude of ``image`` (of ``undersampled`` in slices without an image) in all slices; of
+            multi-coil k-space, that of the low-resolution image of its centre; ``None`` without any of these.
         low: smallest value of ``image`` in the selected slices; infinite without a real-valued image.
         high: largest value of ``image`` in the selected slices; negative infinite without a real-valued image.
         empty: numbers of the selected slices whose image, or k-space, is all zero.
@@ -68,9 +69,8 @@ class Intensities:
         if used:
             self._add_properties(fields, number)
         image = fields.get("image")
-        magnitude = image if image is not None else fields.get("undersampled")
-        if magnitude is not None:
-            self.largest = max(self.largest or 0.0, float(np.abs(magnitude).max()))
+        if (value := _largest(fields)) is not None:
+            self.largest = max(self.largest or 0.0, value)
         if used and image is not None and image.dtype.kind != "c":
             self.low, self.high = min(self.low, float(image.min())), max(self.high, float(image.max()))
 
@@ -83,7 +83,7 @@ class Intensities:
             self.images += 1
             self.resembling += resembles_kspace(image)
         for values in signals[:1]:
-            size = (int(values.shape[0]), int(values.shape[1]))
+            size = (int(values.shape[-2]), int(values.shape[-1]))
             kind = "complex" if values.dtype.kind == "c" else "real"
             self.sizes += [size] if size not in self.sizes else []
             self.types += [kind] if kind not in self.types else []
@@ -113,3 +113,12 @@ class Intensities:
                 "take the maximum as the range, which is too small then: subtract the volume's minimum",
                 file=sys.stderr,
             )
+
+
+def _largest(fields: Mapping[str, np.ndarray]) -> float | None:
+    """Return the value of a slice that a volume is scaled by."""
+    kspace = fields.get("kspace")
+    if kspace is not None and kspace.ndim == 3:
+        return central_brightness(kspace)
+    magnitude = fields.get("image", fields.get("undersampled"))
+    return None if magnitude is None else float(np.abs(magnitude).max())

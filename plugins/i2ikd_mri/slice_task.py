@@ -19,6 +19,7 @@ from i2ikd import (
     SampleDataset,
     Task,
     UserError,
+    Volume,
     VolumeSource,
     default_registry,
 )
@@ -26,7 +27,7 @@ from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.inventory import inventory_of
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
-from i2ikd_mri.slices import Slices
+from i2ikd_mri.slices import Slices, VolumeSlices
 from i2ikd_mri.volumes import SPLITS
 
 
@@ -61,12 +62,23 @@ class SliceTask(Task):
         self.criterion = loss
         self.stored = stored
         self._memory = BoundedCache[Any](memory_mb, policy="refuse")
-        self._splits: dict[str, Slices] = {}
+        self._splits: dict[str, VolumeSlices[Any]] = {}
+
+    def slices(
+        self, volumes: Sequence[Volume], memory: BoundedCache[Any], name: str, empty: bool = False
+    ) -> VolumeSlices[Any]:
+        """Return the slices of volumes, by default ``Slices``.
+
+        Args:
+            volumes: the volumes.
+            memory: cache shared by all splits.
+            name: prefix of the keys of the split in ``memory``.
+            empty: whether slices that are all zero are accepted.
+        """
+        return Slices(volumes, self.mode, self.stored, memory, name, empty)
 
     @abstractmethod
-    def samples(
-        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
-    ) -> SampleDataset:
+    def samples(self, slices: Any, augmentations: Sequence[str], memory: BoundedCache[Any], name: str) -> SampleDataset:
         """Return samples simulated from slices.
 
         Args:
@@ -86,13 +98,13 @@ class SliceTask(Task):
         Raises:
             UserError: the augmentation or the split does not exist.
         """
-        unknown = [name for name in augmentations if name not in AUGMENTATIONS]
+        unknown = [name for name in augmentations if name not in self.augmentations]
         if unknown:
-            choices = ", ".join(sorted(AUGMENTATIONS))
-            raise UserError(f"{self.name}: unknown augmentation {unknown[0]!r}; choose from {choices}")
+            choices = ", ".join(sorted(self.augmentations))
+            hint = f"choose from {choices}" if choices else "the task has none: remove training.augmentations"
+            raise UserError(f"{self.name}: unknown augmentation {unknown[0]!r}; {hint}")
         if split not in self._splits:
-            volumes = self._source.volumes(split)
-            self._splits[split] = Slices(volumes, self.mode, self.stored, self._memory, split)
+            self._splits[split] = self.slices(self._source.volumes(split), self._memory, split)
         return self.samples(self._splits[split], augmentations, self._memory, split)
 
     def identity(self) -> dict[str, Any]:
@@ -172,9 +184,7 @@ class SliceTask(Task):
             UserError: the file cannot be read.
         """
         memory = BoundedCache[Any](0, policy="refuse")
-        slices = Slices(
-            [open_file(self._source, path, self._registry)], self.mode, self.stored, memory, "file", empty=True
-        )
+        slices = self.slices([open_file(self._source, path, self._registry)], memory, "file", empty=True)
         return self.samples(slices, (), memory, "file")
 
     def write(

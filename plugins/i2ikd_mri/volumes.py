@@ -75,8 +75,9 @@ class PreparedVolume:
         size: (height, width) in pixels to resample to through k-space; ``None``: the stored size. Resampled values can
             leave 0..1 by the ripple of a sharp edge.
         normalise: ``volume`` divides every field by the largest magnitude of ``image`` in the whole stored volume
-            (of ``undersampled`` in data without a fully sampled image); ``none`` keeps the stored values. In both cases
-            the intensities of the selected slices are checked (``Intensities``) before the first slice is returned.
+            (of ``undersampled`` in data without a fully sampled image; of the low-resolution image of the centre of
+            multi-coil k-space); ``none`` keeps the stored values. In both cases the intensities of the selected slices
+            are checked (``Intensities``) before the first slice is returned.
         slices: selection of slices; ``None``: all of them.
         subject: subject of the volume; ``None``: its name.
         skip_empty: whether selected slices that are all zero are left out; the volume is read for its length then.

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from i2ikd_mri.conventions import has_energy_at_other_position
 from i2ikd_mri.fourier import fourier, inverse_fourier, to_channels
-from i2ikd_mri.masks import Mask
+from i2ikd_mri.masks import Mask, support
 from i2ikd_mri.slices import Slice
 from torch import Tensor
 
@@ -120,23 +120,6 @@ class Undersampling:
         if self.mode == "complex":
             return to_channels(image.to(torch.complex64))
         return image.real[None]
-
-
-def support(kspace: Tensor) -> Tensor:
-    """Derive the mask of a stored k-space from its samples other than 0.
-
-    Args:
-        kspace: [H, W], complex.
-
-    Returns:
-        float32 mask: [H, 1] or [1, W] if whole rows or columns are 0 and more than 90 % of the samples of the others
-        are not (a measured sample may be 0 by chance), otherwise [H, W].
-    """
-    measured = (kspace != 0).float()
-    for lines in (measured.amax(1, keepdim=True), measured.amax(0, keepdim=True)):
-        if not lines.all() and measured.sum() > 0.9 * lines.expand_as(measured).sum():
-            return lines
-    return measured
 
 
 def _check_pair(zero_filled: Tensor, undersampled: Tensor, where: str) -> None:

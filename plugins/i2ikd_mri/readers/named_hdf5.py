@@ -17,8 +17,8 @@ class NamedHdf5Reader:
     """Reader of the datasets of an HDF5 file by name, real or complex.
 
     Args:
-        image: name of the fully sampled image; ``None``: the file has none.
-        kspace: name of the undersampled k-space, complex.
+        image: name of the fully sampled image; ``None``: the file has none. A file with a named ``kspace`` may lack it.
+        kspace: name of the k-space, complex: undersampled, or of several coils.
         undersampled: name of the undersampled image.
         maps: name of the coil maps.
         mask: name of the undersampling mask.
@@ -79,6 +79,12 @@ class NamedHdf5Volume:
         }
         self._length = 0
 
+    def _drop_absent_image(self) -> None:
+        """New data has k-space and no image."""
+        image = self._stacks.get("image")
+        if image is not None and "kspace" in self._stacks and image.key not in self.file.opened():
+            del self._stacks["image"]
+
     def __len__(self) -> int:
         if not self._length:
             self._length = self._checked_length()
@@ -101,6 +107,7 @@ class NamedHdf5Volume:
         return {name: stack[index % length if stack.has_slices else 0] for name, stack in self._stacks.items()}
 
     def _checked_length(self) -> int:
+        self._drop_absent_image()
         if not self._stated:
             self._refuse_unstated_axes()
         lengths = {stack.key: len(stack) for stack in self._stacks.values() if stack.has_slices}
