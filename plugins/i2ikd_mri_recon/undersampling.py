@@ -13,6 +13,7 @@ from i2ikd_mri.slices import Slice
 from torch import Tensor
 
 from i2ikd import Sample, SampleKey, UserError
+from i2ikd_mri_recon.sample_masks import SampleMasks
 
 Input = Literal["real", "magnitude"]
 
@@ -46,23 +47,7 @@ class Undersampling:
         self.input = input
         self.centered = centered
         self.own_mask = own_mask
-        self._fixed: dict[tuple[int, int], Tensor] = {}
-
-    def mask_for(self, shape: tuple[int, int], draw: Sequence[int]) -> Tensor:
-        """Return the mask [H, 1], [1, W] or [H, W] of a sample.
-
-        Args:
-            shape: (H, W) of the slice.
-            draw: seeds of a random mask (sample index, augmentation seed).
-
-        Raises:
-            UserError: the mask cannot be generated for slices of this shape.
-        """
-        if not self.mask.fixed:
-            return self.mask(shape, draw, self.centered)
-        if shape not in self._fixed:
-            self._fixed[shape] = self.mask(shape, (), self.centered)
-        return self._fixed[shape]
+        self._masks = SampleMasks(mask, centered)
 
     def simulate(self, image: Tensor, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Undersample a fully sampled image.
@@ -78,7 +63,7 @@ class Undersampling:
         Raises:
             UserError: the mask cannot be generated for slices of this shape.
         """
-        mask = self.mask_for((image.shape[0], image.shape[1]), draw)
+        mask = self._masks((image.shape[0], image.shape[1]), draw)
         kspace = fourier(image, self.centered) * mask
         return self._sample(inverse_fourier(kspace, self.centered), image, kspace, mask, key)
 
@@ -93,18 +78,14 @@ class Undersampling:
             UserError: the stored k-space does not match the stored image or the mask.
         """
         assert found.kspace is not None, "a stored pair has a k-space"
-        mask = self.mask_for(found.shape, ()) if self.own_mask else support(found.kspace)
+        mask = self._masks(found.shape, ()) if self.own_mask else support(found.kspace)
         if self.own_mask and bool((found.kspace * (1 - mask)).any()):
             raise UserError(f"{found.where}: the stored k-space has samples where the mask is 0")
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
             _check_pair(zero_filled, found.undersampled, found.where)
-        elif has_energy_at_other_position(found.kspace.numpy(), self.centered):
-            stated, position = ("n // 2", "index 0") if self.centered else ("index 0", "n // 2")
-            raise UserError(
-                f"{found.where}: expected a stored k-space with zero frequency at {stated}, got most of its energy at "
-                f"{position}; set centered = {str(not self.centered).lower()} in [task]"
-            )
+        else:
+            refuse_other_position(found.kspace, self.centered, found.where)
         image = found.image if found.image is not None else torch.zeros_like(zero_filled).real
         return self._sample(zero_filled, image, found.kspace, mask, key)
 
@@ -120,6 +101,25 @@ class Undersampling:
         if self.mode == "complex":
             return to_channels(image.to(torch.complex64))
         return image.real[None]
+
+
+def refuse_other_position(kspace: Tensor, centered: bool, where: str) -> None:
+    """Check that a stored k-space has its energy where zero frequency is stated to be.
+
+    Args:
+        kspace: [H, W], real or complex.
+        centered: stated position of zero frequency: index 0 (``False``) or n // 2 (``True``).
+        where: file and slice, the prefix of the message.
+
+    Raises:
+        UserError: most of the energy is at the other position.
+    """
+    if has_energy_at_other_position(kspace.numpy(), centered):
+        stated, position = ("n // 2", "index 0") if centered else ("index 0", "n // 2")
+        raise UserError(
+            f"{where}: expected a stored k-space with zero frequency at {stated}, got most of its energy at "
+            f"{position}; set centered = {str(not centered).lower()} in [task]"
+        )
 
 
 def _check_pair(zero_filled: Tensor, undersampled: Tensor, where: str) -> None:
