@@ -25,7 +25,7 @@ class UNet(nn.Module):
     Args:
         channels: channels of the finest level; each coarser one has twice as many.
         pools: number of times that the size is halved.
-        residual: whether the input is added to the output.
+        residual: whether the input is added to the output; a new network then returns its input.
         mode: ``real``: images with one channel; ``complex``: real and imaginary channels. As in the task.
     """
 
@@ -48,6 +48,9 @@ class UNet(nn.Module):
         self.enlargements = nn.ModuleList(_enlargement(a, b) for a, b in pairwise(coarse_to_fine))
         self.decoder = nn.ModuleList(_block(2 * width, width) for width in coarse_to_fine[1:])
         self.head = nn.Conv2d(channels, self.images, 1)
+        if residual:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Compute the output image.

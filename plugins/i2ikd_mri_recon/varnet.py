@@ -13,7 +13,9 @@ from i2ikd_mri_recon.unet import UNet
 
 
 class VariationalCascade(nn.Module):
-    """One step of a variational network: x' = x - w AH(A x - y) + U-Net(x).
+    """One step of a variational network: x' = x - w AH(A x - y) + R(x), where x + R(x) is the output of a U-Net.
+
+    R of a new network is 0, so that training starts from gradient descent.
 
     Args:
         channels: channels of the finest level of the U-Net.
@@ -23,7 +25,7 @@ class VariationalCascade(nn.Module):
     def __init__(self, channels: int, pools: int) -> None:
         super().__init__()
         self.consistency = SenseConsistency("gradient")
-        self.refinement = UNet(channels, pools, residual=False, mode="complex")
+        self.refinement = UNet(channels, pools, residual=True, mode="complex")
 
     def forward(self, image: Tensor, measurement: SenseMeasurement) -> Tensor:
         """Refine an image.
@@ -36,7 +38,7 @@ class VariationalCascade(nn.Module):
             Image [B, 2, H, W].
         """
         consistent: Tensor = self.consistency(image, measurement)
-        return consistent + self.refinement(image)
+        return consistent + (self.refinement(image) - image)
 
 
 class VarNet(nn.Module):

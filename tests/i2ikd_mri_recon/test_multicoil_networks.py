@@ -88,13 +88,11 @@ def _zero_filled(batch: Batch) -> Tensor:
     return (maps.conj() * torch.from_numpy(images.astype(np.complex64))).sum(1, keepdim=True)
 
 
-def test_a_varnet_of_zero_weights_is_gradient_descent() -> None:
+def test_a_new_varnet_is_gradient_descent_and_a_new_u_net_returns_its_input() -> None:
     batch, network = batch_of(), create("varnet")
     for cascade in network.cascades:
-        nn.init.zeros_(cascade.refinement.head.weight)
-        nn.init.zeros_(cascade.refinement.head.bias)
         nn.init.constant_(cascade.consistency.weight, 0.7)
-        cascade.refinement.forward = torch.zeros_like
+        assert torch.equal(cascade.refinement(batch.input), batch.input)
     x = _zero_filled(batch)
     start = x.clone()
     for _ in range(2):
@@ -129,6 +127,7 @@ def test_data_consistency_stays_in_single_precision_under_autocast(name: str, mo
 
 def test_the_u_net_scales_with_its_input_and_ignores_its_mean() -> None:
     network = UNet(4, 2, mode="complex")
+    nn.init.normal_(network.head.weight)
     image = torch.randn(2, 2, *SIZE)
     torch.testing.assert_close(network(5 * image), 5 * network(image), rtol=1e-3, atol=1e-3)
     offset = torch.tensor([3.0, -2.0]).reshape(2, 1, 1)
