@@ -20,6 +20,7 @@ FAMILIES = {
     "brain-4x": {"brain-4x-quick", "cardiac-4x", "cardiac-4x-quick", "knee-4x", "knee-4x-quick", "phantom-4x-quick",
                  "distillers-4x", "distillers-4x-quick", "schemes-brain-4x", "schemes-cardiac-4x", "schemes-knee-4x"},
     "sr-4x": {"sr-4x-quick", "sr-2x-quick"},
+    "multicoil-4x": {"multicoil-4x-quick"},
 }  # fmt: skip
 
 ARMS = ["student", "plain-teacher", "kd-mri", "imitation", "grafting", "collapsible", "control", "recommended"]

@@ -55,7 +55,7 @@ def coil_maps(coils: int, height: int, width: int) -> np.ndarray:
 def fastmri_file(
     path: Path,
     images: np.ndarray,
-    coils: int = 4,
+    coils: int | np.ndarray = 4,
     oversampling: int = 2,
     padding: int = 0,
     mask: np.ndarray | None = None,
@@ -66,7 +66,7 @@ def fastmri_file(
     Args:
         path: the file.
         images: complex [slices, H, W].
-        coils: number of coils.
+        coils: number of simulated coils, or coil maps [coils, oversampling * H, W].
         oversampling: of the readout, the rows.
         padding: lines at each border of k-space that were not measured.
         mask: bool [W]; writes an undersampled file.
@@ -76,7 +76,8 @@ def fastmri_file(
     rows = oversampling * height
     wide = np.zeros((len(images), rows, width), complex)
     wide[:, (rows - height) // 2 : (rows - height) // 2 + height] = images
-    kspace = gain * transform(wide[:, None] * coil_maps(coils, rows, width))
+    maps = coil_maps(coils, rows, width) if isinstance(coils, int) else coils
+    kspace = gain * transform(wide[:, None] * maps)
     kspace[..., :padding] = kspace[..., width - padding :] = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:

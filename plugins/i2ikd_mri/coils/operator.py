@@ -36,7 +36,7 @@ class SenseOperator:
         self.centered = centered
         height, width = maps.shape[-2:]
         axes = {(height, 1): (-2,), (1, width): (-1,), (height, width): PLANE}.get((mask.shape[-2], mask.shape[-1]))
-        if axes is None or mask.shape[:2] != (len(maps), 1):
+        if axes is None or mask.shape[0] != maps.shape[0] or mask.shape[1] != 1:
             raise UserError(
                 f"multi-coil operator: expected a mask of shape [{len(maps)}, 1, {height}, 1], "
                 f"[{len(maps)}, 1, 1, {width}] or [{len(maps)}, 1, {height}, {width}] for maps of shape "
