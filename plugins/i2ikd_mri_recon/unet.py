@@ -49,8 +49,8 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(_block(2 * width, width) for width in coarse_to_fine[1:])
         self.head = nn.Conv2d(channels, self.images, 1)
         if residual:
-            nn.init.zeros_(self.head.weight)
-            nn.init.zeros_(self.head.bias)
+            for parameter in self.head.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, input: Tensor) -> Tensor:
         """Compute the output image.
