@@ -153,16 +153,13 @@ class Batch:
             refuse_unsound(sample)
         first = next((sample for sample in samples if sample.target is not None), samples[0])
         for sample in samples:
-            unequal = (
-                sample.target is not None and first.target is not None and sample.target.shape != first.target.shape
-            )
-            if sample.input.shape != first.input.shape or unequal:
+            if _image_shapes_differ(first, sample):
                 raise UserError(
                     f"slices of unequal shape in one batch: {first.key.volume}[{first.key.index}] is "
                     f"{tuple(first.input.shape)}, {sample.key.volume}[{sample.key.index}] is "
                     f"{tuple(sample.input.shape)}; give the dataset one size, or train with batch = 1"
                 )
-            shapes = [{name: tuple(c.shape) for name, c in s.conditions.items()} for s in (first, sample)]
+            shapes = [_condition_shapes(s) for s in (first, sample)]
             if shapes[0] != shapes[1]:
                 raise UserError(
                     f"conditions of unequal shape in one batch: {first.key.volume}[{first.key.index}] has "
@@ -202,6 +199,27 @@ class Batch:
             keys=self.keys,
             labelled=self.labelled,
         )
+
+
+def fits(samples: Sequence[Sample], sample: Sample) -> bool:
+    """Return whether a sample can share a batch with others: input, target and conditions have equal shapes.
+
+    Args:
+        samples: at least one; all of them fit each other.
+        sample: the sample.
+    """
+    reference = next((other for other in samples if other.target is not None), samples[0])
+    return not _image_shapes_differ(reference, sample) and _condition_shapes(reference) == _condition_shapes(sample)
+
+
+def _image_shapes_differ(one: Sample, other: Sample) -> bool:
+    """Return whether inputs, or targets where both samples have one, differ in shape."""
+    targets = one.target is not None and other.target is not None and one.target.shape != other.target.shape
+    return one.input.shape != other.input.shape or targets
+
+
+def _condition_shapes(sample: Sample) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(condition.shape) for name, condition in sample.conditions.items()}
 
 
 def _labelled(samples: Sequence[Sample]) -> Tensor | None:

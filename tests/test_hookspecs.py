@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from i2ikd_mri.coils.maps import unexplained_energy
 from torch import nn
 
 from i2ikd import Batch, Features, ObjectiveContext, SampleKey, Stage, TapShapes, Teacher, UserError, hookspecs
@@ -72,7 +73,7 @@ class TestEveryHook:
     def test_kinds_and_registration_hooks_are_the_same_things(self) -> None:
         hooks = {kind.hook for kind in CORE_KINDS} | {"register_kinds"}
         assert hooks == {hook for hook in CORE_HOOKS if hook.startswith("register_")}
-        assert [kind.hook for kind in OF_PLUGINS] == ["register_masks"]
+        assert [kind.hook for kind in OF_PLUGINS] == ["register_masks", "register_coil_maps"]
 
     @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook.startswith("register_")])
     def test_an_example_s_component_knows_its_summary_and_plugin(self, hook: str, example: Example) -> None:
@@ -184,6 +185,17 @@ def test_register_masks(example: Example) -> None:
     assert mask((15, 7)).flatten().nonzero().flatten().tolist() == [0, 1, 14]
     assert mask.fixed
     assert json.loads(json.dumps(mask.identity()))["acceleration"] == 5
+
+
+def test_register_coil_maps(example: Example) -> None:
+    maps = example("register_coil_maps").create("coil_map", "smooth", {"order": 1})
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 12), torch.linspace(-1, 1, 9), indexing="ij")
+    true = torch.stack([1 + 0.5 * rows, 1 - 0.5 * columns]).to(torch.complex64)
+    kspace = torch.fft.fft2(true, norm="ortho")
+    found = maps(kspace, torch.ones(12, 1))
+    assert torch.allclose(found.abs().square().sum(0), torch.ones(12, 9))
+    assert unexplained_energy(true, found) < 0.01 < unexplained_energy(true, true.flip(0) / true.norm(dim=0))
+    assert json.loads(json.dumps(maps.identity()))["order"] == 1
 
 
 class PlainTask:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from i2ikd.bounded_cache import BoundedCache
 from i2ikd.engine.processes import require_single_process
 from i2ikd.errors import UserError
-from i2ikd.sample import Batch, Sample, refuse_unsound
+from i2ikd.sample import Batch, Sample, fits, refuse_unsound
 from i2ikd.seeds import derive, seed_torch
 from i2ikd.task import SampleDataset
 
@@ -135,7 +135,9 @@ class _Plan:
 
 
 def ordered(dataset: SampleDataset, size: int) -> Iterator[Batch]:
-    """Yield batches of samples without augmentation, in order; samples of unequal shape are in separate batches.
+    """Yield batches of samples without augmentation, in order.
+
+    Neighbours that differ in the shape of the input, the target or a condition are in separate batches.
 
     Args:
         dataset: the samples.
@@ -148,7 +150,7 @@ def ordered(dataset: SampleDataset, size: int) -> Iterator[Batch]:
     for index in range(len(dataset)):
         sample = dataset[index]
         refuse_unsound(sample)
-        if pending and (len(pending) == size or sample.input.shape != pending[0].input.shape):
+        if pending and (len(pending) == size or not fits(pending, sample)):
             yield Batch.collate(pending)
             pending = []
         pending.append(sample)

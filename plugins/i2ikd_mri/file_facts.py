@@ -22,7 +22,7 @@ _RECENT = 2.0
 """Seconds. The times of a file have a resolution, so that a file can change without a trace right after a change."""
 _SAVE_EVERY = 5.0
 """Seconds between two writes of the cache file."""
-_FORMAT = 2
+_FORMAT = 4
 _BLOCK = 2**22
 """Bytes that are read at once."""
 

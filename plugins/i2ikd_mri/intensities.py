@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from i2ikd import UserError
+from i2ikd_mri.coils.scale import central_brightness
 from i2ikd_mri.conventions import resembles_kspace
 
 NEGATIVE_SHARE = 0.05
@@ -23,7 +24,8 @@ class Intensities:
 
     Attributes:
         largest: largest magnitude of ``image`` in all slices; in slices without an image of ``undersampled``, or of the
-            inverse Fourier transform of ``kspace``. ``None`` without any of these fields.
+            inverse Fourier transform of ``kspace``; of multi-coil k-space, that of the low-resolution image of its
+            centre. ``None`` without any of these fields.
         low: smallest value of ``image`` in the selected slices; infinite without a real-valued image.
         high: largest value of ``image`` in the selected slices; negative infinite without a real-valued image.
         empty: numbers of the selected slices whose image, or k-space, is all zero.
@@ -68,12 +70,8 @@ class Intensities:
         if used:
             self._add_properties(fields, number)
         image = fields.get("image")
-        magnitude = image if image is not None else fields.get("undersampled")
-        if magnitude is None and "kspace" in fields:
-            # the magnitude does not depend on where the zero frequency is
-            magnitude = np.fft.ifft2(fields["kspace"], norm="ortho")
-        if magnitude is not None:
-            self.largest = max(self.largest or 0.0, float(np.abs(magnitude).max()))
+        if (value := _largest(fields)) is not None:
+            self.largest = max(self.largest or 0.0, value)
         if used and image is not None and image.dtype.kind != "c":
             self.low, self.high = min(self.low, float(image.min())), max(self.high, float(image.max()))
 
@@ -116,3 +114,15 @@ class Intensities:
                 "take the maximum as the range, which is too small then: subtract the volume's minimum",
                 file=sys.stderr,
             )
+
+
+def _largest(fields: Mapping[str, np.ndarray]) -> float | None:
+    """Return the value of a slice that a volume is scaled by."""
+    kspace = fields.get("kspace")
+    if kspace is not None and kspace.ndim == 3:
+        return central_brightness(kspace)
+    magnitude = fields.get("image", fields.get("undersampled"))
+    if magnitude is None and kspace is not None:
+        # the magnitude does not depend on where the zero frequency is
+        magnitude = np.fft.ifft2(kspace, norm="ortho")
+    return None if magnitude is None else float(np.abs(magnitude).max())

@@ -34,6 +34,41 @@ def measured_acceleration(mask: Tensor) -> float:
     return mask.numel() / float(mask.sum())
 
 
+def support(kspace: Tensor) -> Tensor:
+    """Derive the mask of a stored k-space from its samples other than 0.
+
+    Args:
+        kspace: [H, W], complex.
+
+    Returns:
+        float32 mask: [H, 1] or [1, W] if whole rows or columns are 0 and more than 90 % of the samples of the others
+        are not (a measured sample may be 0 by chance), otherwise [H, W].
+    """
+    measured = (kspace != 0).float()
+    for lines in (measured.amax(1, keepdim=True), measured.amax(0, keepdim=True)):
+        if not lines.all() and measured.sum() > 0.9 * lines.expand_as(measured).sum():
+            return lines
+    return measured
+
+
+def reduced_to_lines(mask: Tensor) -> Tensor:
+    """Return a mask of whole lines as such.
+
+    Args:
+        mask: [H, 1], [1, W] or [H, W].
+
+    Returns:
+        [H, 1] or [1, W] where [H, W] is constant along an axis, otherwise the mask itself.
+    """
+    if 1 in mask.shape:
+        return mask
+    if bool((mask == mask[:, :1]).all()):
+        return mask[:, :1].contiguous()
+    if bool((mask == mask[:1]).all()):
+        return mask[:1].contiguous()
+    return mask
+
+
 class Mask(ABC):
     """Undersampling mask: a callable from the shape of a slice to an array that is 1 where k-space is measured."""
 
@@ -60,6 +95,21 @@ class Mask(ABC):
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Return the options that the mask depends on, JSON-serialisable and without paths."""
+
+
+def lines(line: np.ndarray, axis: Literal[0, 1], centered: bool) -> Tensor:
+    """Return the mask of whole lines.
+
+    Args:
+        line: float32 [n], 1 for a measured line, zero frequency at n // 2.
+        axis: phase-encode axis, along which the lines are chosen.
+        centered: requested position of zero frequency: index 0 (``False``) or n // 2 (``True``).
+
+    Returns:
+        [n, 1] for axis 0, [1, n] for axis 1.
+    """
+    moved = line if centered else np.fft.ifftshift(line)
+    return torch.from_numpy(np.ascontiguousarray(moved)).reshape((-1, 1) if axis == 0 else (1, -1))
 
 
 class _Lines(Mask):
@@ -116,9 +166,7 @@ class _Lines(Mask):
         outside = frequencies[line == 0]
         if count > centre:
             line[self._outside(outside, length, count - centre, random) + length // 2] = 1
-        if not centered:
-            line = np.fft.ifftshift(line)
-        return torch.from_numpy(np.ascontiguousarray(line)).reshape((-1, 1) if self.axis == 0 else (1, -1))
+        return lines(line, self.axis, centered)
 
     def identity(self) -> dict[str, Any]:
         """Return the class and its options."""
@@ -238,18 +286,14 @@ class MaskFile(Mask):
             if not values.any():
                 raise UserError(f"mask {self.path}: expected at least one measured sample, got zeros only")
             plane = None if values.ndim == 1 else (values.shape[0], values.shape[1])
-            self._read = plane, torch.from_numpy(self._lines(values.astype(np.float32)))
+            self._read = plane, self._lines(values.astype(np.float32))
         return self._read
 
-    def _lines(self, values: np.ndarray) -> np.ndarray:
+    def _lines(self, values: np.ndarray) -> Tensor:
         """Reduce values [n], or [H, W] constant along one axis, to lines [H, 1] or [1, W]."""
         if values.ndim == 1:
-            return values.reshape((-1, 1) if self.axis == 0 else (1, -1))
-        if (values == values[:, :1]).all():
-            return np.ascontiguousarray(values[:, :1])
-        if (values == values[:1]).all():
-            return np.ascontiguousarray(values[:1])
-        return values
+            return torch.from_numpy(values.reshape((-1, 1) if self.axis == 0 else (1, -1)))
+        return reduced_to_lines(torch.from_numpy(values))
 
     def __call__(self, shape: PlaneShape, draw: Sequence[int] = (), centered: bool = False) -> Tensor:
         """Return the mask of the file; see ``Mask``.

@@ -1,4 +1,4 @@
-"""Hooks that register undersampling masks, file readers and datasets."""
+"""Hooks that register undersampling masks, coil maps, file readers and datasets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_kinds(register_kind: RegisterKind) -> None:
-    """Undersampling masks are a kind of this package: the core needs none."""
+    """Undersampling masks and coil maps are kinds of this package: the core needs none."""
     register_kind("mask", summary="undersampling mask: a factory (**options) -> i2ikd_mri.masks.Mask")
+    register_kind("coil_map", summary="estimator of coil maps: a factory (**options) -> i2ikd_mri.coils.maps.CoilMaps")
 
 
 @i2ikd.hookimpl
@@ -26,7 +27,43 @@ def register_masks(register: Register) -> None:
     )
     register("equispaced", "i2ikd_mri.masks:Equispaced", summary="every n-th Cartesian line, fully sampled centre")
     register("stored", "i2ikd_mri.stored_mask:StoredMask", summary="the mask of each slice, stored in the data files")
+    register(
+        "fastmri-random",
+        "i2ikd_mri.fastmri_masks:FastMriRandom",
+        summary="fastMRI's random lines, and center_fraction of all lines in the centre",
+        paper="arXiv:1811.08839",
+    )
+    register(
+        "fastmri-equispaced",
+        "i2ikd_mri.fastmri_masks:FastMriEquispaced",
+        summary="fastMRI's equispaced lines with an offset, and center_fraction of all lines in the centre",
+        paper="arXiv:1811.08839",
+    )
     register("file", "i2ikd_mri.masks:MaskFile", summary="a mask from a .npy file, [H, W] or one line per entry")
+
+
+@i2ikd.hookimpl
+def register_coil_maps(register: Register) -> None:
+    """Register the estimators of coil maps."""
+    register(
+        "low-resolution",
+        "i2ikd_mri.coils.maps:LowResolution",
+        summary="images of the measured centre of k-space over their root sum of squares",
+        paper="McKenzie et al. 2002, Magn. Reson. Med. 47",
+    )
+    register(
+        "walsh",
+        "i2ikd_mri.coils.walsh:Walsh",
+        summary="principal eigenvectors of the coils' local covariance",
+        paper="Walsh et al. 2000, Magn. Reson. Med. 43",
+    )
+    register("stored", "i2ikd_mri.coils.maps:StoredMaps", summary="the maps of the file")
+    register(
+        "espirit",
+        "i2ikd_mri.coils.espirit:Espirit",
+        summary="ESPIRiT by sigpy (needs the extra espirit)",
+        paper="Uecker et al. 2014, Magn. Reson. Med. 71",
+    )
 
 
 @i2ikd.hookimpl

@@ -30,3 +30,4 @@ def named(value: Any, default: str) -> Any:
 
 DatasetRef = Annotated[Reference, BeforeValidator(partial(named, default="folder"))]
 MaskRef = Annotated[Reference, BeforeValidator(partial(named, default="variable-density"))]
+CoilMapsRef = Annotated[Reference, BeforeValidator(partial(named, default="low-resolution"))]

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from torch import Tensor
 
 from i2ikd import BoundedCache, Sample, SampleDataset, SampleKey, UserError
 from i2ikd_mri.augmentations import augment
-from i2ikd_mri.slices import Slice, Slices
+from i2ikd_mri.slices import OneSlice, Slice, Slices, StoredSlice, VolumeSlices
 
 _FEW = 3
 """Number of sizes that a statement names."""
 
 
-class SliceSamples(SampleDataset):
-    """Samples simulated from slices. Deterministic samples are cached within the limit of ``memory``.
+class VolumeSamples(SampleDataset, Generic[OneSlice]):
+    """Samples of slices. Deterministic samples are cached within the limit of ``memory``.
 
     Args:
-        slices: the fully sampled slices.
-        augmentations: names of the random augmentations, applied to the image before the simulation.
+        slices: the slices.
         memory: cache shared by all splits.
         name: prefix of the keys of this split in ``memory``.
     """
 
-    def __init__(self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str) -> None:
+    def __init__(self, slices: VolumeSlices[OneSlice], memory: BoundedCache[Any], name: str) -> None:
         self._slices = slices
-        self._augmentations = tuple(augmentations)
         self._memory = memory
         self._name = name
-        self.varies = bool(augmentations)
 
     @property
     def keys(self) -> Sequence[SampleKey]:
@@ -52,12 +49,73 @@ class SliceSamples(SampleDataset):
         return statements
 
     @abstractmethod
-    def simulated_from(self, found: Slice) -> Sequence[str]:
+    def simulated_from(self, found: OneSlice) -> Sequence[str]:
         """Return what is simulated from a slice, one statement each.
 
         Args:
             found: the slice, as it is stored or resampled.
         """
+
+    @abstractmethod
+    def from_slice(self, found: OneSlice, index: int) -> Sample:
+        """Return the deterministic sample of a slice.
+
+        Args:
+            found: the slice.
+            index: its index in the split.
+
+        Raises:
+            UserError: the slice has no such sample.
+        """
+
+    @abstractmethod
+    def random(self, found: OneSlice, index: int, seed: int) -> Sample:
+        """Return a random sample of a slice, if the dataset ``varies``.
+
+        Args:
+            found: the slice.
+            index: its index in the split.
+            seed: augmentation seed, at least 0.
+
+        Raises:
+            UserError: the slice has no such sample.
+        """
+
+    def sample(self, index: int, seed: int | None) -> Sample:
+        """Return a sample.
+
+        Args:
+            index: index of the sample in the split.
+            seed: augmentation seed; ``None``: the deterministic sample.
+
+        Raises:
+            UserError: the slice is invalid; the message names it.
+        """
+        if seed is not None and self.varies:
+            return self.random(self._slices[index], index, seed % 2**63)
+        cached: Sample | None = self._memory.get((self._name, "sample", index))
+        if cached is None:
+            found = self._slices[index]
+            cached = self.from_slice(found, index)
+            self._memory.put((self._name, "sample", index), cached, _extra_bytes(cached, found))
+        # The tensors are shared with the cached sample, the dictionary is not: a caller may add to it.
+        return Sample(cached.input, cached.target, dict(cached.conditions), cached.key)
+
+
+class SliceSamples(VolumeSamples[Slice]):
+    """Samples simulated from the images of slices.
+
+    Args:
+        slices: the fully sampled slices.
+        augmentations: names of the random augmentations, applied to the image before the simulation.
+        memory: cache shared by all splits.
+        name: prefix of the keys of this split in ``memory``.
+    """
+
+    def __init__(self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str) -> None:
+        super().__init__(slices, memory, name)
+        self._augmentations = tuple(augmentations)
+        self.varies = bool(augmentations)
 
     @abstractmethod
     def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:
@@ -71,40 +129,12 @@ class SliceSamples(SampleDataset):
         """
 
     def from_slice(self, found: Slice, index: int) -> Sample:
-        """Return the deterministic sample of a slice, by default simulated from its image.
-
-        Args:
-            found: the slice.
-            index: its index in the split.
-
-        Raises:
-            UserError: the slice has no fully sampled image.
-        """
+        """Return the sample simulated from the image of a slice; see ``VolumeSamples``."""
         return self._simulate(self._image(found), found, index, (index,))
 
-    def sample(self, index: int, seed: int | None) -> Sample:
-        """Return a sample.
-
-        Args:
-            index: index of the sample in the split.
-            seed: augmentation seed; ``None``: the deterministic sample.
-
-        Raises:
-            UserError: the slice is invalid; the message names it.
-        """
-        if seed is not None and self.varies:
-            return self._random(index, seed % 2**63)
-        cached: Sample | None = self._memory.get((self._name, "sample", index))
-        if cached is None:
-            found = self._slices[index]
-            cached = self.from_slice(found, index)
-            self._memory.put((self._name, "sample", index), cached, _extra_bytes(cached, found))
-        # The tensors are shared with the cached sample, the dictionary is not: a caller may add to it.
-        return Sample(cached.input, cached.target, dict(cached.conditions), cached.key)
-
-    def _random(self, index: int, seed: int) -> Sample:
+    def random(self, found: Slice, index: int, seed: int) -> Sample:
+        """Return the sample simulated from the augmented image of a slice; see ``VolumeSamples``."""
         random = np.random.default_rng([index, seed])
-        found = self._slices[index]
         image = augment(self._image(found), self._augmentations, random, self._other)
         return self._simulate(image, found, index, (index, seed))
 
@@ -123,10 +153,9 @@ class SliceSamples(SampleDataset):
         return found.image
 
 
-def _extra_bytes(sample: Sample, found: Slice) -> int:
+def _extra_bytes(sample: Sample, found: StoredSlice) -> int:
     """Return the bytes of a sample that are not shared with its slice, of which some tensors are views."""
-    stored = (found.image, found.kspace, found.undersampled, found.mask)
-    shared = {_storage(field) for field in stored if field is not None}
+    shared = {_storage(field) for field in found.tensors}
     tensors = [t for t in (sample.input, sample.target, *sample.conditions.values()) if t is not None]
     return sum(t.numel() * t.element_size() for t in tensors if _storage(t) not in shared)
 

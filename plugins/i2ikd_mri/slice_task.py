@@ -19,6 +19,7 @@ from i2ikd import (
     SampleDataset,
     Task,
     UserError,
+    Volume,
     VolumeSource,
     default_registry,
 )
@@ -27,7 +28,7 @@ from i2ikd_mri.inventory import inventory_of
 from i2ikd_mri.output_formats import refuse_output, result_name
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
-from i2ikd_mri.slices import Slices
+from i2ikd_mri.slices import Slices, VolumeSlices
 from i2ikd_mri.volumes import SPLITS
 
 
@@ -62,12 +63,24 @@ class SliceTask(Task):
         self.criterion = loss
         self.stored = stored
         self._memory = BoundedCache[Any](memory_mb, policy="refuse")
-        self._splits: dict[str, Slices] = {}
+        self._splits: dict[str, VolumeSlices[Any]] = {}
+
+    def slices(
+        self, volumes: Sequence[Volume], memory: BoundedCache[Any], name: str, stored: bool, empty: bool = False
+    ) -> VolumeSlices[Any]:
+        """Return the slices of volumes, by default ``Slices``.
+
+        Args:
+            volumes: the volumes.
+            memory: cache shared by all splits.
+            name: prefix of the keys of the split in ``memory``.
+            stored: whether undersampled k-space of the files is read beside a fully sampled image.
+            empty: whether slices that are all zero are accepted.
+        """
+        return Slices(volumes, self.mode, stored, memory, name, empty)
 
     @abstractmethod
-    def samples(
-        self, slices: Slices, augmentations: Sequence[str], memory: BoundedCache[Any], name: str
-    ) -> SampleDataset:
+    def samples(self, slices: Any, augmentations: Sequence[str], memory: BoundedCache[Any], name: str) -> SampleDataset:
         """Return samples simulated from slices.
 
         Args:
@@ -87,13 +100,13 @@ class SliceTask(Task):
         Raises:
             UserError: the augmentation or the split does not exist.
         """
-        unknown = [name for name in augmentations if name not in AUGMENTATIONS]
+        unknown = [name for name in augmentations if name not in self.augmentations]
         if unknown:
-            choices = ", ".join(sorted(AUGMENTATIONS))
-            raise UserError(f"{self.name}: unknown augmentation {unknown[0]!r}; choose from {choices}")
+            choices = ", ".join(sorted(self.augmentations))
+            hint = f"choose from {choices}" if choices else "the task has none: remove training.augmentations"
+            raise UserError(f"{self.name}: unknown augmentation {unknown[0]!r}; {hint}")
         if split not in self._splits:
-            volumes = self._source.volumes(split)
-            self._splits[split] = Slices(volumes, self.mode, self.stored, self._memory, split)
+            self._splits[split] = self.slices(self._source.volumes(split), self._memory, split, self.stored)
         return self.samples(self._splits[split], augmentations, self._memory, split)
 
     def identity(self) -> dict[str, Any]:
@@ -176,14 +189,15 @@ class SliceTask(Task):
         """
         memory = BoundedCache[Any](0, policy="refuse")
         volume = open_file(self._source, path, self._registry)
-        slices = Slices([volume], self.mode, not simulate, memory, "file", empty=True)
-        if simulate and len(slices) and slices[0].image is None:
+        slices = self.slices([volume], memory, "file", stored=not simulate, empty=True)
+        if simulate and len(slices) and not slices[0].complete:
             raise UserError(
-                f"{path}: expected a fully sampled image to simulate the input from, got k-space alone; omit --simulate"
+                f"{path}: expected fully sampled data to simulate the input from, got undersampled k-space; omit "
+                "--simulate"
             )
         return self.file_samples(slices, simulate, memory)
 
-    def file_samples(self, slices: Slices, simulate: bool, memory: BoundedCache[Any]) -> SampleDataset:
+    def file_samples(self, slices: Any, simulate: bool, memory: BoundedCache[Any]) -> SampleDataset:
         """Return the samples of one file; by default they are those of a split.
 
         Args:

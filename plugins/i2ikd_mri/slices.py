@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -41,14 +42,103 @@ class Slice:
         return field.shape[0], field.shape[1]
 
     @property
-    def size(self) -> int:
-        """Size of all fields in bytes."""
-        fields = (self.image, self.kspace, self.undersampled, self.mask)
-        return sum(f.numel() * f.element_size() for f in fields if f is not None)
+    def complete(self) -> bool:
+        """Whether the slice is fully sampled."""
+        return self.image is not None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The fields that exist."""
+        return [field for field in (self.image, self.kspace, self.undersampled, self.mask) if field is not None]
 
 
-class Slices:
-    """Sequence of the slices of one split; slices of one volume are neighbours.
+class StoredSlice(Protocol):
+    """Slice of a file, of any kind."""
+
+    @property
+    def where(self) -> str:
+        """File and slice, the prefix of messages."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the slice is fully sampled."""
+        ...
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The fields that exist."""
+        ...
+
+
+OneSlice = TypeVar("OneSlice", bound=StoredSlice)
+
+
+class VolumeSlices(ABC, Generic[OneSlice]):
+    """Sequence of the slices of one split, read once within a memory limit; slices of one volume are neighbours.
+
+    Args:
+        volumes: the volumes of the split.
+        memory: cache shared by all splits.
+        name: prefix of the keys of this split in ``memory``.
+    """
+
+    def __init__(self, volumes: Sequence[Volume], memory: BoundedCache[Any], name: str) -> None:
+        self._volumes = volumes
+        self._memory = memory
+        self._name = name
+        self._places = [(v, s) for v, volume in enumerate(volumes) for s in range(len(volume))]
+        self.keys = [SampleKey.of(volumes[v], _number(volumes[v], s)) for v, s in self._places]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def resampled_from(self) -> Sequence[tuple[int, int]]:
+        """Stored sizes (height, width) of slices that are resampled, each once."""
+        found = (size for volume in self._volumes for size in getattr(volume, "resampled_from", ()))
+        return list(dict.fromkeys(found))
+
+    @abstractmethod
+    def read(self, volume: Volume, index: int, where: str) -> OneSlice:
+        """Read and check one slice.
+
+        Args:
+            volume: the volume.
+            index: index of the slice in the volume.
+            where: file and slice, the prefix of messages.
+
+        Raises:
+            UserError: the slice is invalid.
+        """
+
+    def __getitem__(self, index: int) -> OneSlice:
+        """Return a slice.
+
+        Args:
+            index: index in the split.
+
+        Raises:
+            UserError: the slice is invalid; the message names the volume and the slice.
+        """
+        cached: OneSlice | None = self._memory.get((self._name, "slice", index))
+        if cached is None:
+            number, within = self._places[index]
+            volume = self._volumes[number]
+            where = f"{getattr(volume, 'path', volume.name)}, slice {_number(volume, within)}"
+            cached = self.read(volume, within, where)
+            size = sum(tensor.numel() * tensor.element_size() for tensor in cached.tensors)
+            self._memory.put((self._name, "slice", index), cached, size)
+        return cached
+
+
+class Slices(VolumeSlices[Slice]):
+    """Slices with one image each, single-coil.
 
     Args:
         volumes: the volumes of the split.
@@ -71,51 +161,22 @@ class Slices:
         name: str,
         empty: bool = False,
     ) -> None:
-        self._volumes = volumes
-        self._mode = mode
-        self._stored = stored
-        self._memory = memory
-        self._name = name
-        self._empty = empty
         for volume in volumes:
             if isinstance(volume, PreparedVolume):
                 volume.refuse_several_coils()
-        self._places = [(v, s) for v, volume in enumerate(volumes) for s in range(len(volume))]
-        self.keys = [SampleKey.of(volumes[v], _number(volumes[v], s)) for v, s in self._places]
+        super().__init__(volumes, memory, name)
+        self._mode = mode
+        self._stored = stored
+        self._empty = empty
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    @property
-    def resampled_from(self) -> Sequence[tuple[int, int]]:
-        """Stored sizes (height, width) of slices that are resampled, each once."""
-        found = (size for volume in self._volumes for size in getattr(volume, "resampled_from", ()))
-        return list(dict.fromkeys(found))
-
-    def __getitem__(self, index: int) -> Slice:
-        """Return a slice.
-
-        Args:
-            index: index in the split.
-
-        Raises:
-            UserError: the slice is invalid; the message names the volume and the slice.
-        """
-        cached: Slice | None = self._memory.get((self._name, "slice", index))
-        if cached is None:
-            volume, number = self._places[index]
-            cached = self._check(self._volumes[volume], number)
-            self._memory.put((self._name, "slice", index), cached, cached.size)
-        return cached
-
-    def _check(self, volume: Volume, index: int) -> Slice:
-        where = f"{getattr(volume, 'path', volume.name)}, slice {_number(volume, index)}"
+    def read(self, volume: Volume, index: int, where: str) -> Slice:
+        """Read and check one slice; see ``VolumeSlices.read``."""
         fields = volume[index]
-        image = _field(fields, "image", where)
-        kspace = _field(fields, "kspace", where) if self._stored or image is None else None
-        undersampled = _field(fields, "undersampled", where) if kspace is not None else None
+        image = field_of(fields, "image", where)
+        kspace = field_of(fields, "kspace", where) if self._stored or image is None else None
+        undersampled = field_of(fields, "undersampled", where) if kspace is not None else None
         if not self._empty:
-            _refuse_empty({"image": image, "kspace": kspace}, where)
+            refuse_empty({"image": image, "kspace": kspace}, where)
         if image is None and kspace is None:
             raise UserError(
                 f"{where}: expected a fully sampled image or an undersampled k-space, "
@@ -140,14 +201,29 @@ def _magnitude(image: Tensor) -> Tensor:
     return image.abs() if image.is_complex() else image
 
 
-def _field(fields: Mapping[str, np.ndarray], name: str, where: str) -> Tensor | None:
+def field_of(fields: Mapping[str, np.ndarray], name: str, where: str, axes: int = 2) -> Tensor | None:
+    """Check a field of a slice and convert its type.
+
+    Args:
+        fields: fields of the slice.
+        name: name of the field.
+        where: file and slice, the prefix of messages.
+        axes: number of axes: 2 ([H, W]) or 3 ([coils, H, W]).
+
+    Returns:
+        complex64 for complex values and float32 otherwise; ``None``: there is no such field.
+
+    Raises:
+        UserError: the field has another number of axes, or is empty, not numeric or not finite.
+    """
     if name not in fields:
         return None
     values = np.asarray(fields[name])
     if values.dtype.kind not in "biufc":
         raise UserError(f"{where}: {name} holds {values.dtype}, not numbers")
-    if values.ndim != 2 or 0 in values.shape:
-        raise UserError(f"{where}: {name} is {list(values.shape)}, but a slice must be [H, W]")
+    if values.ndim != axes or 0 in values.shape:
+        expected = "[H, W]" if axes == 2 else "[coils, H, W]"
+        raise UserError(f"{where}: {name} is {list(values.shape)}, but a slice must be {expected}")
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values.astype(np.complex64 if values.dtype.kind == "c" else np.float32))
     if not np.isfinite(values).all():
@@ -158,7 +234,7 @@ def _field(fields: Mapping[str, np.ndarray], name: str, where: str) -> Tensor | 
 
 def _mask(fields: Mapping[str, np.ndarray], found: Slice) -> Tensor | None:
     """Return the mask of the file, if it has one; a stored k-space must be 0 where the mask is 0."""
-    mask = _field(fields, "mask", found.where)
+    mask = field_of(fields, "mask", found.where)
     if mask is None:
         return None
     if any(length not in (1, whole) for length, whole in zip(mask.shape, found.shape)):
@@ -178,7 +254,16 @@ def _mask(fields: Mapping[str, np.ndarray], found: Slice) -> Tensor | None:
     return mask
 
 
-def _refuse_empty(fields: Mapping[str, Tensor | None], where: str) -> None:
+def refuse_empty(fields: Mapping[str, Tensor | None], where: str) -> None:
+    """Check that no field is all zero.
+
+    Args:
+        fields: fields of a slice by name; absent ones are ``None``.
+        where: file and slice, the prefix of the message.
+
+    Raises:
+        UserError: a field is all zero.
+    """
     for name, field in fields.items():
         if field is not None and not field.any():
             raise UserError(

@@ -75,9 +75,9 @@ class PreparedVolume:
         size: (height, width) in pixels to resample to through k-space; ``None``: the stored size. Resampled values can
             leave 0..1 by the ripple of a sharp edge.
         normalise: ``volume`` divides every field by the largest magnitude of ``image`` in the whole stored volume
-            (without a fully sampled image of ``undersampled``, or of the zero-filled image of ``kspace``); ``none``
-            keeps the stored values. In both cases the intensities of the selected slices are checked
-            (``Intensities``) before the first slice is returned.
+            (without a fully sampled image of ``undersampled``, or of the zero-filled image of ``kspace``, or, with
+            several coils, of the low-resolution image of its centre); ``none`` keeps the stored values. In both cases
+            the intensities of the selected slices are checked (``Intensities``) before the first slice is returned.
         slices: selection of slices; ``None``: all of them.
         subject: subject of the volume; ``None``: its name.
         skip_empty: whether selected slices that are all zero are left out; the volume is read for its length then.
@@ -124,7 +124,7 @@ class PreparedVolume:
         """
         coils = int(getattr(self.stored, "coils", 1))
         if coils > 1:
-            remedies = filter(None, ("use the task mri-multicoil", getattr(self.stored, "one_coil", "")))
+            remedies = filter(None, ("set name = 'mri-multicoil' in [task]", getattr(self.stored, "one_coil", "")))
             raise UserError(
                 f"volume {self.name!r}: expected images, or k-space of one coil, got {coils} coils; "
                 f"{', or '.join(remedies)}"

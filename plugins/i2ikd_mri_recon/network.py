@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
+from i2ikd_mri.coils.consistency import Kind, SenseConsistency, SenseMeasurement
 from i2ikd_mri.data_consistency import DataConsistency, Measurement
 from i2ikd_mri.kernels.checkpointed import checkpointed
 from i2ikd_mri.kernels.convolution import convolution_block
@@ -13,6 +14,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
+from i2ikd_mri_recon.multicoil.frame import finished, measure
 
 
 class Cascade(nn.Module):
@@ -24,11 +26,17 @@ class Cascade(nn.Module):
         channels: channels between the convolutions.
         kernel: side of the convolutions in pixels, odd.
         residual: whether the input is added to the output of the CNN.
-        consistency: the data-consistency step, shared by all cascades.
+        consistency: the data-consistency step, single-coil or multi-coil.
     """
 
     def __init__(
-        self, images: int, depth: int, channels: int, kernel: int, residual: bool, consistency: DataConsistency
+        self,
+        images: int,
+        depth: int,
+        channels: int,
+        kernel: int,
+        residual: bool,
+        consistency: DataConsistency | SenseConsistency,
     ) -> None:
         super().__init__()
         widths = [images, *[channels] * (depth - 1), images]
@@ -39,12 +47,12 @@ class Cascade(nn.Module):
         self.consistency = consistency
         self.residual = residual
 
-    def forward(self, image: Tensor, measurement: Measurement) -> Tensor:
+    def forward(self, image: Tensor, measurement: Measurement | SenseMeasurement) -> Tensor:
         """Refine an image and enforce data consistency.
 
         Args:
             image: [B, C, H, W].
-            measurement: measured k-space of the batch.
+            measurement: measured k-space of the batch, of the kind of the data-consistency step.
 
         Returns:
             Image [B, C, H, W].
@@ -52,11 +60,15 @@ class Cascade(nn.Module):
         features = checkpointed(self.layers[0], self.layers[1], image)
         for layer in self.layers[2:]:
             features = layer(features)
-        return self.consistency(image + features if self.residual else features, measurement)
+        output: Tensor = self.consistency(image + features if self.residual else features, measurement)
+        return output
 
 
 class DCCNN(nn.Module):
     """Cascades of convolutions and data consistency, called as ``network(input, kspace=..., mask=...)``.
+
+    With ``multicoil``, it is called with ``maps`` too, and each cascade has a ``SenseConsistency`` of its own. The
+    first image is then the zero-filled one, combined with the maps, and ``input`` gives the form of the output.
 
     KD-MRI's teacher has 5 cascades of depth 5 (141,765 parameters), its student 5 of depth 3 (49,285).
 
@@ -74,6 +86,10 @@ class DCCNN(nn.Module):
         mode: ``real``: one image channel, real part after data consistency; ``complex``: real and imaginary channels.
         centered: position of zero frequency in ``kspace`` and ``mask``: index 0 (``False``) or n // 2 (``True``), as in
             the task.
+        multicoil: whether k-space has several coils, as in the task ``mri-multicoil``. Images are complex then; in
+            mode ``real`` the output is their magnitude.
+        consistency: multi-coil data consistency: ``gradient``, with a learned weight, or ``cg``, conjugate gradients.
+        steps: number of conjugate-gradient steps of each cascade.
 
     Raises:
         UserError: ``kernel`` is even, or ``depth`` below 2.
@@ -88,6 +104,9 @@ class DCCNN(nn.Module):
         residual: bool = False,
         mode: Literal["real", "complex"] = "real",
         centered: bool = False,
+        multicoil: bool = False,
+        consistency: Kind = "gradient",
+        steps: PositiveInt = 4,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
@@ -95,19 +114,29 @@ class DCCNN(nn.Module):
         if depth < 2:
             raise UserError(f"dc-cnn: expected depth >= 2, got depth = {depth}")
         self.images = 1 if mode == "real" else 2
-        self.consistency = DataConsistency(mode, centered)
+        self.mode: Literal["real", "complex"] = mode
+        self.centered = centered
+        self.multicoil = multicoil
         self._centring_checked = False  # checked on the first batch
-        self.cascades = nn.ModuleList(
-            Cascade(self.images, depth, channels, kernel, residual, self.consistency) for _ in range(cascades)
-        )
+        if multicoil:
+            steps_of = [SenseConsistency(consistency, steps) for _ in range(cascades)]
+            self.cascades = nn.ModuleList(Cascade(2, depth, channels, kernel, residual, step) for step in steps_of)
+        else:
+            self.consistency = DataConsistency(mode, centered)
+            self.cascades = nn.ModuleList(
+                Cascade(self.images, depth, channels, kernel, residual, self.consistency) for _ in range(cascades)
+            )
 
-    def forward(self, input: Tensor, *, kspace: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *, kspace: Tensor, mask: Tensor, maps: Tensor | None = None) -> Tensor:
         """Reconstruct a batch of images.
 
         Args:
-            input: zero-filled image [B, 1, H, W] (its real part or its magnitude), or [B, 2, H, W] in complex mode.
-            kspace: measured k-space, complex [B, 1, H, W], orthonormal; ignored where the mask is 0.
+            input: zero-filled image [B, 1, H, W] (its real part or its magnitude), or [B, 2, H, W] in complex mode;
+                with ``multicoil`` of the size of k-space or smaller.
+            kspace: measured k-space, complex [B, 1, H, W], orthonormal; ignored where the mask is 0. [B, C, H, W] with
+                ``multicoil``.
             mask: [B, 1, H, 1], [B, 1, 1, W] or [B, 1, H, W], 1 where measured.
+            maps: with ``multicoil``, coil maps [B, C, H, W] with a sum of squares over the coils of 1 or 0.
 
         Returns:
             Image of the shape of ``input``; float32, also under autocast (float64 for float64).
@@ -116,9 +145,20 @@ class DCCNN(nn.Module):
             UserError: the channels of ``input`` do not match ``mode``, the shapes of mask and k-space do not match, or
                 the k-space of the first batch has the other centring.
         """
+        if self.multicoil:
+            measured = measure("dc-cnn", input, kspace, mask, maps, self.mode, self.centered)
+            image = measured.image
+            for cascade in self.cascades:
+                image = cascade(image, measured)
+            return finished(image, input, self.mode)
+        if kspace.shape[1] != 1:
+            raise UserError(
+                f"dc-cnn: expected single-coil k-space (multicoil = false), got {kspace.shape[1]} coils; set "
+                "multicoil = true, or name = 'mri-multicoil' in [task], which sets it"
+            )
         if input.shape[1] != self.images:
             raise UserError(
-                f"dc-cnn: expected an input with {self.images} channel(s) (mode = {self.consistency.mode!r}), got "
+                f"dc-cnn: expected an input with {self.images} channel(s) (mode = {self.mode!r}), got "
                 f"{input.shape[1]}; set the same mode in [task], [teacher] and [student]"
             )
         measurement = self.consistency.measure(kspace, mask, input.dtype)

@@ -1,4 +1,4 @@
-"""Hooks that register the reconstruction task, DC-CNN, and pairs of its taps."""
+"""Hooks that register the reconstruction tasks, their networks, and pairs of taps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_tasks(register: Register) -> None:
-    """Register the task."""
+    """Register the tasks."""
     register(
         "mri-recon",
         "i2ikd_mri_recon.task:MriRecon",
@@ -21,22 +21,62 @@ def register_tasks(register: Register) -> None:
         template="i2ikd_mri_recon:template.toml",
         demo="i2ikd_mri_recon:demo.toml",
     )
+    register(
+        "mri-multicoil",
+        "i2ikd_mri_recon.multicoil.task:MriMulticoil",
+        summary="reconstruct images from undersampled multi-coil k-space, with coil maps",
+        template="i2ikd_mri_recon.multicoil:template.toml",
+    )
 
 
 @i2ikd.hookimpl
 def register_models(register: Register) -> None:
-    """Register the network."""
+    """Register the networks."""
     register(
         "dc-cnn",
         "i2ikd_mri_recon.network:DCCNN",
         summary="cascades of a small CNN and a data-consistency step",
         paper="arXiv:1704.02422",
     )
+    register(
+        "varnet",
+        "i2ikd_mri_recon.varnet:VarNet",
+        summary="cascades of a U-Net and a gradient step of multi-coil data consistency",
+        paper="arXiv:2004.06688",
+    )
+    register(
+        "unet",
+        "i2ikd_mri_recon.unet:UNet",
+        summary="fastMRI's U-Net, of images without data consistency",
+        paper="arXiv:1811.08839",
+    )
 
 
 @i2ikd.hookimpl
 def register_pairs(register: Register) -> None:
-    """Register pairs of taps of two DC-CNNs."""
+    """Register pairs of taps."""
+    for teacher, student in (("varnet", "dc-cnn"), ("varnet", "varnet"), ("unet", "unet"), ("unet", "dc-cnn")):
+        register(
+            teacher if teacher == student else f"{teacher}-{student}",
+            "i2ikd_mri_recon.pairs:features",
+            summary="one block of each cascade, of the size of the image",
+            teacher=teacher,
+            student=student,
+            tap_kind="features",
+        )
+    for kind, summary in (
+        ("images", "the image that each cascade outputs"),
+        ("blocks", "the cascades, from image and measurement to image"),
+    ):
+        for student in ("dc-cnn", "varnet"):
+            register(
+                f"varnet-{kind}" if student == "varnet" else f"varnet-dc-cnn-{kind}",
+                f"i2ikd_mri_recon.pairs:{kind}",
+                summary=summary,
+                teacher="varnet",
+                student=student,
+                tap_kind=kind,
+            )
     register(
         "dc-cnn",
         "i2ikd_mri_recon.pairs:features",

@@ -9,12 +9,13 @@ from typing import Literal
 import torch
 from i2ikd_mri.conventions import has_energy_at_other_position
 from i2ikd_mri.fourier import fourier, inverse_fourier, to_channels
-from i2ikd_mri.masks import Mask
+from i2ikd_mri.masks import Mask, support
 from i2ikd_mri.slices import Slice
 from i2ikd_mri.stored_mask import StoredMask, checked_mask
 from torch import Tensor
 
 from i2ikd import Sample, SampleKey, UserError
+from i2ikd_mri_recon.sample_masks import SampleMasks
 
 Input = Literal["real", "magnitude"]
 
@@ -48,24 +49,8 @@ class Undersampling:
         self.input = input
         self.centered = centered
         self.own_mask = own_mask
-        self._fixed: dict[tuple[int, int], Tensor] = {}
+        self._masks = SampleMasks(mask, centered)
         self._warned = False
-
-    def mask_for(self, shape: tuple[int, int], draw: Sequence[int]) -> Tensor:
-        """Return the mask [H, 1], [1, W] or [H, W] of a sample.
-
-        Args:
-            shape: (H, W) of the slice.
-            draw: seeds of a random mask (sample index, augmentation seed).
-
-        Raises:
-            UserError: the mask cannot be generated for slices of this shape.
-        """
-        if not self.mask.fixed:
-            return self.mask(shape, draw, self.centered)
-        if shape not in self._fixed:
-            self._fixed[shape] = self.mask(shape, (), self.centered)
-        return self._fixed[shape]
 
     def mask_of(self, found: Slice, draw: Sequence[int]) -> Tensor:
         """Return the mask for the image of a slice: that of the task, or, for ``stored``, that of the file.
@@ -79,7 +64,7 @@ class Undersampling:
         """
         if isinstance(self.mask, StoredMask):
             return checked_mask(found.mask, self.centered, found.where)
-        return self.mask_for(found.shape, draw)
+        return self._masks(found.shape, draw)
 
     def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Undersample a fully sampled image.
@@ -118,12 +103,8 @@ class Undersampling:
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
             _check_pair(zero_filled, found.undersampled, found.where)
-        elif has_energy_at_other_position(found.kspace.numpy(), self.centered):
-            stated, position = ("n // 2", "index 0") if self.centered else ("index 0", "n // 2")
-            raise UserError(
-                f"{found.where}: expected a stored k-space with zero frequency at {stated}, got most of its energy at "
-                f"{position}; set centered = {str(not self.centered).lower()} in [task]"
-            )
+        else:
+            refuse_other_position(found.kspace, self.centered, found.where)
         image = found.image if found.image is not None else torch.zeros_like(zero_filled).real
         return self._sample(zero_filled, image, found.kspace, mask, key)
 
@@ -133,7 +114,7 @@ class Undersampling:
             return checked_mask(found.mask, self.centered, found.where)
         if not self.own_mask:
             return support(kspace)
-        mask = self.mask_for(found.shape, ())
+        mask = self._masks(found.shape, ())
         if bool((kspace * (1 - mask)).any()):
             raise UserError(
                 f"{found.where}: the stored k-space has samples where the mask of the task is 0; store its mask in the "
@@ -164,21 +145,23 @@ class Undersampling:
         return image.real[None]
 
 
-def support(kspace: Tensor) -> Tensor:
-    """Derive the mask of a stored k-space from its samples other than 0.
+def refuse_other_position(kspace: Tensor, centered: bool, where: str) -> None:
+    """Check that a stored k-space has its energy where zero frequency is stated to be.
 
     Args:
-        kspace: [H, W], complex.
+        kspace: [H, W], real or complex.
+        centered: stated position of zero frequency: index 0 (``False``) or n // 2 (``True``).
+        where: file and slice, the prefix of the message.
 
-    Returns:
-        float32 mask: [H, 1] or [1, W] if whole rows or columns are 0 and more than 90 % of the samples of the others
-        are not (a measured sample may be 0 by chance), otherwise [H, W].
+    Raises:
+        UserError: most of the energy is at the other position.
     """
-    measured = (kspace != 0).float()
-    for lines in (measured.amax(1, keepdim=True), measured.amax(0, keepdim=True)):
-        if not lines.all() and measured.sum() > 0.9 * lines.expand_as(measured).sum():
-            return lines
-    return measured
+    if has_energy_at_other_position(kspace.numpy(), centered):
+        stated, position = ("n // 2", "index 0") if centered else ("index 0", "n // 2")
+        raise UserError(
+            f"{where}: expected a stored k-space with zero frequency at {stated}, got most of its energy at "
+            f"{position}; set centered = {str(not centered).lower()} in [task]"
+        )
 
 
 def _check_pair(zero_filled: Tensor, undersampled: Tensor, where: str) -> None:

@@ -201,7 +201,9 @@ class TestMeasuredKspace:
 
     def test_simulation_needs_an_image(self, i2ikd: Any, reconstruction: Path, measured: Path, tmp_path: Path) -> None:
         arguments = ("--input", measured, "--output", tmp_path / "out.h5", "--simulate")
-        assert "got k-space alone; omit --simulate" in i2ikd("infer", reconstruction, *arguments, *MEASURED).error
+        assert (
+            "got undersampled k-space; omit --simulate" in i2ikd("infer", reconstruction, *arguments, *MEASURED).error
+        )
 
     def test_precedes_the_image_of_the_file_unless_evaluation_is_simulated(
         self, i2ikd: Any, reconstruction: Path, measured: Path, tmp_path: Path

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from i2ikd import Batch, UserError
-from i2ikd.engine.batches import CachedBatches, LoaderBatches, as_batch
+from i2ikd import Batch, Sample, SampleDataset, SampleKey, UserError
+from i2ikd.engine.batches import CachedBatches, LoaderBatches, as_batch, ordered
 
 MEBIBYTE = 2**18
 """Float32 values."""
@@ -97,6 +97,34 @@ def test_an_incomplete_pass_is_not_cached() -> None:
     batches = CachedBatches(Maker(), 100)
     next(iter(batches))
     assert values(batches) == [0, 1, 2]
+
+
+def shaped(index: int, target: tuple[int, ...] | None, coils: int) -> Sample:
+    image = None if target is None else torch.zeros(target)
+    return Sample(torch.zeros(1, 4, 4), image, {"maps": torch.zeros(coils, 4, 4)}, SampleKey(volume="v", index=index))
+
+
+class Shaped(SampleDataset):
+    """Samples whose targets and conditions have several shapes."""
+
+    samples: ClassVar = [
+        shaped(index, target, coils)
+        for index, (target, coils) in enumerate(
+            [((1, 4, 4), 2), (None, 2), ((1, 4, 4), 2), ((1, 8, 8), 2), (None, 3), ((1, 8, 8), 3), ((1, 4, 4), 3)]
+        )
+    ]
+
+    @property
+    def keys(self) -> list[SampleKey]:
+        return [sample.key for sample in self.samples]
+
+    def sample(self, index: int, seed: int | None) -> Sample:
+        return self.samples[index]
+
+
+def test_neighbours_share_a_batch_if_input_target_and_conditions_have_one_shape() -> None:
+    batches = list(ordered(Shaped(), 4))
+    assert [[key.index for key in batch.keys] for batch in batches] == [[0, 1, 2], [3], [4, 5], [6]]
 
 
 def test_a_comparison_validates_on_the_same_batches_in_every_epoch(laboratory: Any) -> None:

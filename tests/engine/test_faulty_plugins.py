@@ -180,7 +180,7 @@ BREAKS = {
     task("flat-task"): f"{IMAGE} (8, 10), torch.float32",
     task("double-task"): f"{IMAGE} (1, 8, 10), torch.float64",
     task("larger-task"): "PlainCNN returns (2, 1, 8, 10) for a target of (2, 1, 16, 10)",
-    task("uneven-task"): "conditions of unequal shape in one batch: train[0] has {'mask': (1, 8, 1)}, train[1] has",
+    task("uneven-task"): "conditions of unequal shape in one batch: train[",
     task("pairs-task"): "the task's dataset: expected an i2ikd.Sample, got a tuple",
     task("number-task"): "task 'number-task': expected an i2ikd.Task, got int",
 }  # fmt: skip

@@ -25,6 +25,7 @@ FAMILIES = {
                  *(f"schemes-{anatomy}-{acceleration}x" for anatomy in ANATOMIES for acceleration in (4, 5, 8)),
                  *(f"budget-brain-4x-{epochs}" for epochs in (30, 60, 120, 240))},
     "sr-4x": {"sr-4x-quick", "sr-2x-quick", "schemes-sr-4x", "schemes-sr-2x"},
+    "multicoil-4x": {"multicoil-4x-quick"},
 }  # fmt: skip
 
 ARMS = ["student", "plain-teacher", "kd-mri", "imitation", "grafting", "collapsible", "control", "recommended"]

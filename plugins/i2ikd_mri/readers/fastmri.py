@@ -63,12 +63,13 @@ class Header:
 
 
 class FastMriReader:
-    """Reader of ``kspace`` [slices, H, W] complex, with zero frequency at n // 2, and of stored reconstructions.
+    """Reader of ``kspace`` complex, with zero frequency at n // 2, and of stored reconstructions.
 
     Fully sampled single-coil k-space is transformed (orthonormal) and cropped to the reconstruction size of the header,
     as ``image`` [h, w] complex64; its magnitude is fastMRI's ``reconstruction_esc``. Of a file with a ``mask``, the
-    undersampled ``kspace`` [H, W] and the ``mask`` [1, W] are returned; its task needs ``centered = true``. Padded
-    lines are set to 0.
+    undersampled ``kspace`` [H, W] and the ``mask`` [1, W] are returned; its task needs ``centered = true``. Of
+    multi-coil k-space [slices, coils, H, W], fully sampled or not, ``kspace`` [coils, H, W] is returned, with the
+    ``mask`` where the file has one, for the task ``mri-multicoil``. Padded lines are set to 0.
 
     Args:
         source: ``kspace``; or ``reconstruction``: the stored magnitude ``reconstruction_esc``, or
@@ -87,8 +88,7 @@ class FastMriReader:
             path: the file.
 
         Raises:
-            UserError: on first use, if the file is truncated or not HDF5, has another layout, or k-space of several
-                coils.
+            UserError: on first use, if the file is truncated or not HDF5, or has another layout.
         """
         return FastMriVolume(Path(path), self.source)
 
@@ -109,11 +109,30 @@ class FastMriVolume:
         self._stack: Hdf5Stack | None = None
         self._header: Header | None = None
 
+    one_coil = "read its reconstruction: reader = { name = 'fastmri', source = 'reconstruction' } in [task.dataset]"
+    """Remedy for a task that needs one image."""
+
+    @property
+    def coils(self) -> int:
+        """Number of coils of the k-space that a slice returns; 1 for reconstructions."""
+        return self._slices().coils
+
+    @property
+    def reconstruction_size(self) -> tuple[int, int]:
+        """(height, width) of the reconstructed image, of the header.
+
+        Raises:
+            UserError: the file is missing, damaged or invalid.
+        """
+        return self._parsed().size
+
     def __len__(self) -> int:
         return len(self._slices())
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
-        """Return ``image`` [h, w], or ``kspace`` [H, W] and ``mask`` [1, W] of an undersampled file.
+        """Return ``image`` [h, w]; or ``kspace`` [H, W] and ``mask`` [1, W] of an undersampled file.
+
+        Of several coils, ``kspace`` [coils, H, W] is returned, and the ``mask`` of an undersampled file.
 
         Args:
             index: index of the slice.
@@ -125,10 +144,12 @@ class FastMriVolume:
         if self._source == "reconstruction":
             return {"image": stored}
         header = self._parsed()
-        stored[:, : max(header.first, 0)] = 0
-        stored[:, header.stop :] = 0
+        stored[..., : max(header.first, 0)] = 0
+        stored[..., header.stop :] = 0
         if "mask" in self.file.opened():
-            return {"kspace": stored, "mask": self._mask(stored.shape[1])}
+            return {"kspace": stored, "mask": self._mask(stored.shape[-1])}
+        if stored.ndim == 3:
+            return {"kspace": stored}
         return {"image": checked_slice(_cropped(image_of(stored), header.size), f"{self.path}, slice {index}")}
 
     def _mask(self, width: int) -> np.ndarray:
@@ -146,11 +167,6 @@ class FastMriVolume:
             else:
                 self._parsed()
                 stack = Hdf5Stack(self.file, "kspace", Axes(("slices", "coils", "height", "width")), kinds="c")
-                if len(stack.shape) == 4:
-                    raise UserError(
-                        f"{self.path}: expected single-coil k-space [slices, H, W], got {stack.shape[1]} coils; read "
-                        "the stored image with reader = { name = 'fastmri', source = 'reconstruction' }"
-                    )
             len(stack)
             self._stack = stack
         return self._stack

@@ -19,7 +19,7 @@ class NamedHdf5Reader:
     Args:
         image: name of the fully sampled image; ``None``: the file has none. Where ``kspace`` is named too, a file of
             new data may lack it, and its slices have no ``image``.
-        kspace: name of the undersampled k-space, complex.
+        kspace: name of the k-space, complex: undersampled, or of several coils.
         undersampled: name of the undersampled image.
         maps: name of the coil maps.
         mask: name of the undersampling mask.
@@ -90,6 +90,12 @@ class NamedHdf5Volume:
         """Number of coils of the k-space; 1 without k-space or coil axis."""
         return self._stacks["kspace"].coils if "kspace" in self._stacks else 1
 
+    def _drop_absent_image(self) -> None:
+        """New data has k-space and no image."""
+        image = self._stacks.get("image")
+        if image is not None and "kspace" in self._stacks and image.key not in self.file.opened():
+            del self._stacks["image"]
+
     def __len__(self) -> int:
         if not self._length:
             self._length = self._checked_length()
@@ -116,8 +122,7 @@ class NamedHdf5Volume:
         return {name: stack[index % length if stack.has_slices else 0] for name, stack in self._stacks.items()}
 
     def _checked_length(self) -> int:
-        if "kspace" in self._stacks and "image" in self._stacks and self._stacks["image"].key not in self.file.opened():
-            del self._stacks["image"]
+        self._drop_absent_image()
         if not self._stated:
             self._refuse_unstated_axes()
         lengths = {stack.key: len(stack) for stack in self._stacks.values() if stack.has_slices}

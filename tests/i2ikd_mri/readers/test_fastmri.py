@@ -86,8 +86,22 @@ def test_a_stored_reconstruction_is_read_of_any_number_of_coils(tmp_path: Path, 
     path = written(tmp_path / "v.h5", kspace=kspace(SLICES, 4, HEIGHT, WIDTH), **images)
     volume = FastMriReader(source="reconstruction")(path)
     np.testing.assert_array_equal([s["image"] for s in volume], images[names[0]])
-    with pytest.raises(UserError, match=r"got 4 coils; read the stored image with .*source = 'reconstruction'"):
-        len(FastMriReader()(path))
+    dataset = {"name": "folder", "root": tmp_path, "reader": "fastmri"}
+    with pytest.raises(UserError, match=r"volume 'v': .* got 4 coils; set name = 'mri-multicoil' .*'reconstruction'"):
+        i2ikd.create("task", "mri-recon", dataset=dataset).sample_from_file(path)[0]
+
+
+@pytest.mark.parametrize("undersampled", [False, True])
+def test_multi_coil_k_space_is_read_as_it_is_without_its_padding(tmp_path: Path, undersampled: bool) -> None:
+    stored, mask = kspace(SLICES, 4, HEIGHT, WIDTH), np.arange(WIDTH) % 3 == 0
+    volume = FastMriReader()(written(tmp_path / "v.h5", kspace=stored, **({"mask": mask} if undersampled else {})))
+    assert (len(volume), volume.reconstruction_size) == (SLICES, SIZE)
+    expected = stored[1].copy()
+    expected[..., :LEFT] = expected[..., RIGHT:] = 0
+    np.testing.assert_array_equal(volume[1]["kspace"], expected)
+    assert volume[1].keys() == ({"kspace", "mask"} if undersampled else {"kspace"})
+    if undersampled:
+        np.testing.assert_array_equal(volume[1]["mask"], mask[None])
 
 
 def test_the_layout_is_detected_among_the_readers_of_hdf5(tmp_path: Path) -> None:

@@ -316,7 +316,9 @@ def test_the_layout_is_detected_and_several_coils_are_refused_by_a_task_of_one(t
         written(tmp_path / split / f"{split}.h5", lines)
     (volume,) = FolderDataset(tmp_path, normalise="none").volumes("test")
     assert volume[0]["kspace"].shape == (COILS, ROWS, COLUMNS)
-    with pytest.raises(UserError, match=r"got 3 coils; use the task mri-multicoil, or .*'ismrmrd', coils = 'rss'"):
+    with pytest.raises(
+        UserError, match=r"got 3 coils; set name = 'mri-multicoil' in .*, or .*'ismrmrd', coils = 'rss'"
+    ):
         i2ikd.create("task", "mri-recon", dataset={"name": "folder", "root": tmp_path}).dataset("train")
     reader = {"name": "ismrmrd", "coils": "rss"}
     task = i2ikd.create("task", "mri-recon", dataset={"name": "folder", "root": tmp_path, "reader": reader})

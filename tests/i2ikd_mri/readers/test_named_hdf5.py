@@ -74,11 +74,19 @@ def test_datasets_with_fewer_axes_lack_coils_or_slices(tmp_path: Path, order: tu
         m=mask.transpose(without[(0, 1)]),
     )
     volume = NamedHdf5Reader("i", "k", maps="c", mask="m", axes=" ".join(names))(path)
-    fields = PreparedVolume(volume, "v")[1]
-    np.testing.assert_array_equal(fields["kspace"], KSPACE[1] / IMAGE.max())
-    np.testing.assert_array_equal(fields["image"], IMAGE[1] / IMAGE.max())
+    prepared = PreparedVolume(volume, "v")
+    fields = prepared[1]
+    np.testing.assert_array_equal(fields["kspace"], KSPACE[1] / prepared.scale)
+    np.testing.assert_array_equal(fields["image"], IMAGE[1] / prepared.scale)
     np.testing.assert_array_equal(fields["maps"], KSPACE[0])
     np.testing.assert_array_equal(fields["mask"], mask)
+
+
+def test_new_data_has_k_space_and_no_image(tmp_path: Path) -> None:
+    volume = NamedHdf5Reader(kspace="k", axes="slices coils height width")(written(tmp_path / "v.h5", k=KSPACE))
+    assert len(volume) == SLICES and volume[2].keys() == {"kspace"}
+    with pytest.raises(UserError, match="no dataset 'image'"):
+        len(NamedHdf5Reader(axes="slices height width")(tmp_path / "v.h5"))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])

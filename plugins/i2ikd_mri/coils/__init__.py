@@ -1,0 +1,1 @@
+"""Multi-coil imaging: coil maps, compression to virtual coils, and the measurement operator."""

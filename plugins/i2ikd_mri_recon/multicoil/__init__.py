@@ -1,0 +1,1 @@
+"""Task `mri-multicoil`: reconstruction of undersampled multi-coil k-space."""
