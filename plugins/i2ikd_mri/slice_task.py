@@ -19,6 +19,7 @@ from i2ikd import (
     SampleDataset,
     Task,
     UserError,
+    Volume,
     VolumeSource,
     default_registry,
 )
@@ -26,8 +27,12 @@ from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.inventory import inventory_of
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
+from i2ikd_mri.slice_samples import WithoutTargets
 from i2ikd_mri.slices import Slices
 from i2ikd_mri.volumes import SPLITS
+
+UNLABELLED = "unlabelled"
+"""Split of samples without a target; no run trains on it unless its objective draws from it."""
 
 
 class SliceTask(Task):
@@ -40,6 +45,7 @@ class SliceTask(Task):
         stored: whether undersampled images and k-space stored in the files are read.
         memory_mb: limit of the slices and samples cached in memory, in MiB.
         registry: contains the dataset and its readers; ``None``: the default registry of the process.
+        unlabelled: a further dataset, whose training volumes are the split ``unlabelled``.
     """
 
     name: ClassVar[str]
@@ -53,10 +59,15 @@ class SliceTask(Task):
         stored: bool,
         memory_mb: float,
         registry: Registry | None = None,
+        unlabelled: Reference | str | dict[str, Any] | None = None,
     ) -> None:
         self._registry = default_registry() if registry is None else registry
         self._dataset = Reference.model_validate(named(dataset, "folder"))
         self._source: VolumeSource = self._registry.create("dataset", self._dataset.name, self._dataset.options)
+        self._unlabelled: VolumeSource | None = None
+        if unlabelled is not None:
+            reference = Reference.model_validate(named(unlabelled, "folder"))
+            self._unlabelled = self._registry.create("dataset", reference.name, reference.options, "task.unlabelled")
         self.mode = mode
         self.criterion = loss
         self.stored = stored
@@ -80,7 +91,7 @@ class SliceTask(Task):
         """Return the samples of a split.
 
         Args:
-            split: ``train``, ``val`` or ``test``.
+            split: ``train``, ``val`` or ``test``; or ``unlabelled``, whose samples have no target.
             augmentations: names of ``AUGMENTATIONS``.
 
         Raises:
@@ -91,9 +102,18 @@ class SliceTask(Task):
             choices = ", ".join(sorted(AUGMENTATIONS))
             raise UserError(f"{self.name}: unknown augmentation {unknown[0]!r}; choose from {choices}")
         if split not in self._splits:
-            volumes = self._source.volumes(split)
+            volumes = self._unlabelled_volumes() if split == UNLABELLED else self._source.volumes(split)
             self._splits[split] = Slices(volumes, self.mode, self.stored, self._memory, split)
-        return self.samples(self._splits[split], augmentations, self._memory, split)
+        samples = self.samples(self._splits[split], augmentations, self._memory, split)
+        return WithoutTargets(samples) if split == UNLABELLED else samples
+
+    def _unlabelled_volumes(self) -> Sequence[Volume]:
+        if self._unlabelled is None:
+            raise UserError(
+                f"{self.name}: expected unlabelled data, got none; set task.unlabelled to a dataset, such as "
+                '{ root = "DATA/unlabelled", fractions = [1, 0, 0] }'
+            )
+        return self._unlabelled.volumes("train")
 
     def identity(self) -> dict[str, Any]:
         """Return task, dataset and loss; part of the digest of a run."""
@@ -101,6 +121,7 @@ class SliceTask(Task):
             "task": self.name,
             "dataset": {"name": self._dataset.name, **self._source.identity()},
             "loss": self.criterion,
+            **({} if self._unlabelled is None else {"unlabelled": dict(self._unlabelled.identity())}),
         }
 
     def test_identity(self) -> dict[str, Any]:

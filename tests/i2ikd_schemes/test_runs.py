@@ -15,10 +15,14 @@ ARMS = [
     {"name": "stochastic", "recipe": "grafting", "mode": "stochastic"},
     {"name": "teacher-start", "recipe": "teacher-start"},
     {"name": "fading", "recipe": "fading-imitation"},
+    {"name": "deep", "recipe": "deep-supervision"},
+    {"name": "deep-teacher", "recipe": "deep-supervision", "reference": "teacher"},
+    {"name": "unlabelled", "recipe": "unlabelled-imitation", "imitation": 0.5},
     {"name": "collapsible", "recipe": "grafting", "student": {"transforms": [{"name": "collapsible", "expansion": 2}]}},
     {"name": "collapsible-plain", "student": {"transforms": ["collapsible"]}},
 ]
-SETTINGS = ("training.epochs=3", "training.ema=0.6", "training.validate_every=1")
+UNLABELLED = "task.unlabelled={name='phantom', train=2, slices=2, size=[32, 32], seed=9}"
+SETTINGS = (UNLABELLED, "training.epochs=3", "training.ema=0.6", "training.validate_every=1")
 
 
 def equal(laboratory: Any, identical: Any, run: Any, other: Any) -> bool:
