@@ -43,7 +43,7 @@ class SliceTask(Task):
         mode: ``real`` takes the magnitude of complex slices, ``complex`` keeps real and imaginary parts.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
         stored: whether undersampled images and k-space stored in the files are read.
-        memory_mb: limit of the slices and samples cached in memory, in MiB.
+        memory_mib: limit of the slices and samples cached in memory, in MiB.
         registry: contains the dataset and its readers; ``None``: the default registry of the process.
         unlabelled: a further dataset, whose training volumes are the split ``unlabelled``.
     """
@@ -57,7 +57,7 @@ class SliceTask(Task):
         mode: Literal["real", "complex"],
         loss: Literal["l1", "mse"],
         stored: bool,
-        memory_mb: float,
+        memory_mib: float,
         registry: Registry | None = None,
         unlabelled: Reference | str | dict[str, Any] | None = None,
     ) -> None:
@@ -71,7 +71,7 @@ class SliceTask(Task):
         self.mode = mode
         self.criterion = loss
         self.stored = stored
-        self._memory = BoundedCache[Any](memory_mb, policy="refuse")
+        self._memory = BoundedCache[Any](memory_mib, policy="refuse")
         self._splits: dict[str, Slices] = {}
 
     @abstractmethod

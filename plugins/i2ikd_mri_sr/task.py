@@ -35,7 +35,7 @@ class MriSuperResolution(SliceTask):
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
         files: content of a single file (``i2ikd infer``): ``full``: fully sampled slices, whose resolution is lowered;
             ``low``: low-resolution slices, which are enlarged by ``factor``; the dataset's ``size`` is not applied.
-        memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        memory_mib: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
         unlabelled: a further dataset, whose training volumes are samples without a target.
         registry: contains the dataset and its readers; ``None``: the default registry of the process.
 
@@ -55,12 +55,12 @@ class MriSuperResolution(SliceTask):
         grid: Literal["target", "low"] = "target",
         loss: Literal["l1", "mse"] = "l1",
         files: Literal["full", "low"] = "full",
-        memory_mb: Annotated[float, Field(ge=0)] = 2048,
+        memory_mib: Annotated[float, Field(ge=0)] = 2048,
         unlabelled: DatasetRef | None = None,
         registry: Registry | None = None,
     ) -> None:
         mode: Literal["real", "complex"] = "real" if combine == "magnitude" else "complex"
-        super().__init__(dataset, mode, loss, False, memory_mb, registry, unlabelled)
+        super().__init__(dataset, mode, loss, False, memory_mib, registry, unlabelled)
         self._low_resolution = LowResolution(factor, keep, grid)
         self.combine = combine
         self.files = files

@@ -89,7 +89,7 @@ def test_cached_images_of_the_teacher_are_the_live_ones(
 
     monkeypatch.setattr(i2ikd_schemes.grafting, "_images", counted)
     runs, counts = [], []
-    for out, cache in (("live", "training.cache_mb=0"), ("cached", "training.cache_mb=64")):
+    for out, cache in (("live", "training.cache_mib=0"), ("cached", "training.cache_mib=64")):
         calls.clear()
         graph = laboratory.graph("training.epochs=10", cache, arms=ARMS[:1], out=out)
         runs.append(laboratory.train(graph, "parallel"))
