@@ -57,14 +57,14 @@ class Training(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: NonNegativeInt = 0
     """Processes that read data. Slices stay in memory after the first epoch, so 0 suffices for most data."""
-    cache_mb: NonNegativeInt = 2048
+    cache_mib: NonNegativeInt = 2048
     """Memory of the teacher cache per term, in MiB; 0 disables the cache."""
-    cache_disk_mb: NonNegativeInt = 8192
+    cache_disk_mib: NonNegativeInt = 8192
     """Disk space of the teacher cache for all terms of an output folder, in MiB; 0: memory only."""
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that the results depend on."""
-        return self.model_dump(mode="json", exclude={"workers", "cache_mb", "cache_disk_mb"})
+        return self.model_dump(mode="json", exclude={"workers", "cache_mib", "cache_disk_mib"})
 
 
 class Network(BaseModel):

@@ -96,13 +96,13 @@ class TestTraining:
 
     def test_what_numbers_do_not_depend_on_is_no_part_of_the_identity(self) -> None:
         identity = Training().identity()
-        assert Training(workers=3, cache_mb=1, cache_disk_mb=1).identity() == identity
+        assert Training(workers=3, cache_mib=1, cache_disk_mib=1).identity() == identity
         changes: dict[str, Any] = {
             "epochs": 1, "batch": 1, "optimizer": "sgd", "lr": 1, "weight_decay": 1, "schedule": "cosine",
             "decay_epochs": 1, "decay_rate": 0.5, "min_lr": 1, "warmup_epochs": 1, "ema": 0.5, "clip_grad": 1,
             "precision": "bf16", "augmentations": ["flip"], "select": "last", "validate_every": 7, "device": "cpu",
         }  # fmt: skip
-        assert changes.keys() == Training.model_fields.keys() - {"workers", "cache_mb", "cache_disk_mb"}
+        assert changes.keys() == Training.model_fields.keys() - {"workers", "cache_mib", "cache_disk_mib"}
         for name, value in changes.items():
             assert Training(**{name: value}).identity() != identity, name
 

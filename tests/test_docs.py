@@ -103,7 +103,7 @@ class TestSite:
         for component in default_registry().components("command"):
             if component.plugin.distribution == "i2ikd":
                 assert f'<h2 id="i2ikd-{component.name}">' in site.pages["command-line.html"]
-        for key in [*Experiment.model_fields, "cache_mb", "acceleration", "hold_out", "cascades", "encoder"]:
+        for key in [*Experiment.model_fields, "cache_mib", "acceleration", "hold_out", "cascades", "encoder"]:
             assert f"<td><code>{key}</code></td>" in site.pages["configuration.html"]
 
     def test_shows_the_defaults_and_bounds_of_the_models(self, site: Site) -> None:

@@ -11,7 +11,7 @@ from i2ikd.config import Training, merge_training
 from i2ikd.errors import UserError, nearest
 from i2ikd.recipe import Stage, active_stages
 
-_SHARED = {"batch", "precision", "augmentations", "device", "workers", "cache_mb", "cache_disk_mb"}
+_SHARED = {"batch", "precision", "augmentations", "device", "workers", "cache_mib", "cache_disk_mib"}
 
 
 @dataclass(frozen=True)

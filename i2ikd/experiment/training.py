@@ -105,9 +105,9 @@ class RunTrainer:
         if digests not in self._caches:
             context, training = self._context, self._context.training
             disk = None
-            if training.cache_disk_mb > 0:
+            if training.cache_disk_mib > 0:
                 depends_on = {"task": context.identity, "network": list(digests)}
                 key = CacheKey(context.dataset("train"), depends_on, [type(context.task)])
-                disk = DiskCache(context.store.root / "cache", training.cache_disk_mb, key)
-            self._caches[digests] = TeacherCache(training.cache_mb, disk)
+                disk = DiskCache(context.store.root / "cache", training.cache_disk_mib, key)
+            self._caches[digests] = TeacherCache(training.cache_mib, disk)
         return self._caches[digests]

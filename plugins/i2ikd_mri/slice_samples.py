@@ -153,6 +153,28 @@ class SliceSamples(VolumeSamples[Slice]):
         return found.image
 
 
+class WithoutTargets(SampleDataset):
+    """Samples of a dataset without their targets.
+
+    Args:
+        samples: the dataset.
+    """
+
+    def __init__(self, samples: SampleDataset) -> None:
+        self._samples = samples
+        self.varies = samples.varies
+
+    @property
+    def keys(self) -> Sequence[SampleKey]:
+        """Keys of the samples."""
+        return self._samples.keys
+
+    def sample(self, index: int, seed: int | None) -> Sample:
+        """Return a sample whose target is ``None``."""
+        found = self._samples.sample(index, seed)
+        return Sample(found.input, None, found.conditions, found.key)
+
+
 def _extra_bytes(sample: Sample, found: StoredSlice) -> int:
     """Return the bytes of a sample that are not shared with its slice, of which some tensors are views."""
     shared = {_storage(field) for field in found.tensors}

@@ -28,8 +28,12 @@ from i2ikd_mri.inventory import inventory_of
 from i2ikd_mri.output_formats import refuse_output, result_name
 from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
+from i2ikd_mri.slice_samples import WithoutTargets
 from i2ikd_mri.slices import Slices, VolumeSlices
 from i2ikd_mri.volumes import SPLITS
+
+UNLABELLED = "unlabelled"
+"""Split of samples without a target; no run trains on it unless its objective draws from it."""
 
 
 class SliceTask(Task):
@@ -40,8 +44,9 @@ class SliceTask(Task):
         mode: ``real`` takes the magnitude of complex slices, ``complex`` keeps real and imaginary parts.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
         stored: whether undersampled images and k-space stored in the files are read.
-        memory_mb: limit of the slices and samples cached in memory, in MiB.
+        memory_mib: limit of the slices and samples cached in memory, in MiB.
         registry: contains the dataset and its readers; ``None``: the default registry of the process.
+        unlabelled: a further dataset, whose training volumes are the split ``unlabelled``.
     """
 
     name: ClassVar[str]
@@ -53,16 +58,21 @@ class SliceTask(Task):
         mode: Literal["real", "complex"],
         loss: Literal["l1", "mse"],
         stored: bool,
-        memory_mb: float,
+        memory_mib: float,
         registry: Registry | None = None,
+        unlabelled: Reference | str | dict[str, Any] | None = None,
     ) -> None:
         self._registry = default_registry() if registry is None else registry
         self._dataset = Reference.model_validate(named(dataset, "folder"))
         self._source: VolumeSource = self._registry.create("dataset", self._dataset.name, self._dataset.options)
+        self._unlabelled: VolumeSource | None = None
+        if unlabelled is not None:
+            reference = Reference.model_validate(named(unlabelled, "folder"))
+            self._unlabelled = self._registry.create("dataset", reference.name, reference.options, "task.unlabelled")
         self.mode = mode
         self.criterion = loss
         self.stored = stored
-        self._memory = BoundedCache[Any](memory_mb, policy="refuse")
+        self._memory = BoundedCache[Any](memory_mib, policy="refuse")
         self._splits: dict[str, VolumeSlices[Any]] = {}
 
     def slices(
@@ -94,7 +104,7 @@ class SliceTask(Task):
         """Return the samples of a split.
 
         Args:
-            split: ``train``, ``val`` or ``test``.
+            split: ``train``, ``val`` or ``test``; or ``unlabelled``, whose samples have no target.
             augmentations: names of ``AUGMENTATIONS``.
 
         Raises:
@@ -106,8 +116,18 @@ class SliceTask(Task):
             hint = f"choose from {choices}" if choices else "the task has none: remove training.augmentations"
             raise UserError(f"{self.name}: unknown augmentation {unknown[0]!r}; {hint}")
         if split not in self._splits:
-            self._splits[split] = self.slices(self._source.volumes(split), self._memory, split, self.stored)
-        return self.samples(self._splits[split], augmentations, self._memory, split)
+            volumes = self._unlabelled_volumes() if split == UNLABELLED else self._source.volumes(split)
+            self._splits[split] = self.slices(volumes, self._memory, split, self.stored)
+        samples = self.samples(self._splits[split], augmentations, self._memory, split)
+        return WithoutTargets(samples) if split == UNLABELLED else samples
+
+    def _unlabelled_volumes(self) -> Sequence[Volume]:
+        if self._unlabelled is None:
+            raise UserError(
+                f"{self.name}: expected unlabelled data, got none; set task.unlabelled to a dataset, such as "
+                '{ root = "DATA/unlabelled", fractions = [1, 0, 0] }'
+            )
+        return self._unlabelled.volumes("train")
 
     def identity(self) -> dict[str, Any]:
         """Return task, dataset and loss; part of the digest of a run."""
@@ -115,6 +135,7 @@ class SliceTask(Task):
             "task": self.name,
             "dataset": {"name": self._dataset.name, **self._source.identity()},
             "loss": self.criterion,
+            **({} if self._unlabelled is None else {"unlabelled": dict(self._unlabelled.identity())}),
         }
 
     def test_identity(self) -> dict[str, Any]:

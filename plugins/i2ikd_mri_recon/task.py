@@ -35,7 +35,8 @@ class MriRecon(SliceTask):
         stored: use the undersampled pair stored in a file (``kspace``, ``undersampled``) if it exists. Its mask is the
             one stored with it, otherwise the mask ``file`` if set, otherwise the support of the stored k-space. New
             data (``i2ikd infer``) is always taken as it is stored, unless it has no k-space.
-        memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        memory_mib: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        unlabelled: a further dataset, whose training volumes are samples without a target.
         registry: contains the dataset, its readers and the mask; ``None``: the default registry of the process.
     """
 
@@ -50,10 +51,11 @@ class MriRecon(SliceTask):
         input: Input = "real",
         loss: Literal["l1", "mse"] = "l1",
         stored: bool = False,
-        memory_mb: Annotated[float, Field(ge=0)] = 2048,
+        memory_mib: Annotated[float, Field(ge=0)] = 2048,
+        unlabelled: DatasetRef | None = None,
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(dataset, mode, loss, stored, memory_mb, registry)
+        super().__init__(dataset, mode, loss, stored, memory_mib, registry, unlabelled)
         self._mask = Reference.model_validate(named(mask, "variable-density"))
         kind: Mask = self._registry.create("mask", self._mask.name, self._mask.options)
         self._undersampling = Undersampling(kind, mode, centered, self._mask.name == "file", input)

@@ -33,7 +33,8 @@ class MriSuperResolution(SliceTask):
         grid: input of the networks: ``target``: the zero-filled image, of the size of the target; ``low``: the
             low-resolution image [1, h, w], which the networks enlarge.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
-        memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        memory_mib: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        unlabelled: a further dataset, whose training volumes are samples without a target.
         registry: contains the dataset and its readers; ``None``: the default registry of the process.
 
     Raises:
@@ -51,11 +52,12 @@ class MriSuperResolution(SliceTask):
         combine: Literal["magnitude", "complex"] = "magnitude",
         grid: Literal["target", "low"] = "target",
         loss: Literal["l1", "mse"] = "l1",
-        memory_mb: Annotated[float, Field(ge=0)] = 2048,
+        memory_mib: Annotated[float, Field(ge=0)] = 2048,
+        unlabelled: DatasetRef | None = None,
         registry: Registry | None = None,
     ) -> None:
         mode: Literal["real", "complex"] = "real" if combine == "magnitude" else "complex"
-        super().__init__(dataset, mode, loss, False, memory_mb, registry)
+        super().__init__(dataset, mode, loss, False, memory_mib, registry, unlabelled)
         self._low_resolution = LowResolution(factor, keep, grid)
         self.combine = combine
 

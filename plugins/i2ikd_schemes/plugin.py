@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @i2ikd.hookimpl
 def register_objectives(register: Register) -> None:
-    """Objectives that run blocks of two networks."""
+    """Objectives that run blocks of two networks, use the images between blocks, or draw further samples."""
     register(
         "block-grafting",
         "i2ikd_schemes.grafting:BlockGrafting",
@@ -26,6 +26,21 @@ def register_objectives(register: Register) -> None:
         summary="a teacher trained with student blocks branching off between its own",
         paper="arXiv:2102.07650, arXiv:2304.05057",
         formula="l(y_T, x) + b mean_k l(y_k, x) + i mean_k |y_k - sg(y_T)|, y_k = blocks k+1..K of S on image k of T",
+    )
+
+    register(
+        "deep-supervision",
+        "i2ikd_schemes.deep_supervision:DeepSupervision",
+        summary="a fading loss on the image after every block, against the target or the teacher's images",
+        paper="arXiv:1409.5185",
+        formula="l(y_S, x) + w(e) mean_k d(image_S,k, x or image_T,k)",
+    )
+    register(
+        "unlabelled-imitation",
+        "i2ikd_schemes.unlabelled:UnlabelledImitation",
+        summary="training on labelled samples, and imitation of the teacher on unlabelled ones",
+        paper="arXiv:1503.02531",
+        formula="t l(y_S, x) + i |y_S - y_T| + w(e) |y_S(u) - y_T(u)|",
     )
 
 
@@ -48,6 +63,12 @@ def register_recipes(register: Register) -> None:
         ("teacher-start", "teacher_start", "plain training that starts from layers of the teacher"),
         ("grafting", "grafting", "block grafting from the teacher's layers, then the target alone"),
         ("fading-imitation", "fading_imitation", "target and imitation; the imitation fades out"),
+        ("deep-supervision", "deep_supervision", "the target, and a fading loss on the image after every block"),
+        (
+            "unlabelled-imitation",
+            "unlabelled_imitation",
+            "the target, and imitation of the teacher on unlabelled samples",
+        ),
         ("recommended", "recommended", "the scheme to try first: grafting from the teacher's layers"),
         ("student-friendly", "student_friendly", "of a teacher: trained with branches of student blocks"),
     ):

@@ -161,6 +161,56 @@ def fading_imitation(
     return [Stage(name="fading", terms=terms, epochs=epochs)]
 
 
+def deep_supervision(
+    reference: Literal["target", "teacher"] = "target",
+    images: TapPairs | None = None,
+    weight: Weight | WeightSchedule | None = None,
+    epochs: Epochs = None,
+) -> list[Stage]:
+    """Plain training with a loss on the image after every block, which fades out.
+
+    Args:
+        reference: of the images: the target, without a teacher, or the teacher's images.
+        images: (teacher path, student path) pairs of modules that return images, with ``*``; those registered for the
+            two models unless given.
+        weight: of the further loss: a number, or ``{start, end, until}``; from 1 to 0 over 60 % of the epochs unless
+            given.
+        epochs: of the stage; ``training.epochs`` unless given.
+    """
+    options = {"images": images, "weight": weight}
+    return [_stage("deep-supervision", {"reference": reference, **options}, epochs)]
+
+
+def unlabelled_imitation(
+    target: Weight = 1.0,
+    imitation: Weight = 0.0,
+    weight: Weight | WeightSchedule = 1.0,
+    batch: Annotated[int, Field(ge=1)] | None = None,
+    epochs: Epochs = None,
+) -> list[Stage]:
+    """Plain training, and in every step imitation of the teacher on unlabelled samples.
+
+    Args:
+        target: weight of the target; 0 with ``imitation = 0``: imitation on unlabelled samples alone.
+        imitation: weight of the imitation on labelled samples.
+        weight: of the imitation on unlabelled samples: a number, or ``{start, end, until}``.
+        batch: unlabelled samples per step; as many as labelled ones unless given.
+        epochs: of the stage; ``training.epochs`` unless given.
+    """
+    options = {"target": target, "imitation": imitation, "weight": weight, "batch": batch}
+    return [_stage("unlabelled-imitation", options, epochs)]
+
+
+def _stage(objective: str, options: dict[str, Any], epochs: int | None) -> Stage:
+    """Return the one stage of a recipe that is named like its objective, without options that are not set."""
+    stated = {
+        name: value.model_dump() if isinstance(value, WeightSchedule) else value
+        for name, value in options.items()
+        if value is not None
+    }
+    return Stage(name=objective, objective=Reference.model_validate({"name": objective, **stated}), epochs=epochs)
+
+
 def student_friendly(
     blocks: Blocks = None, branch: Weight = 1.0, imitation: Weight = 1.0, epochs: Epochs = None
 ) -> list[Stage]:

@@ -45,10 +45,10 @@ class Epochs(NullCallback):
         self.seen.append(self._probe())
 
 
-def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mb: int) -> list[int]:
+def teacher_forwards(laboratory: Any, arms: list[dict[str, Any]], cache_mib: int) -> list[int]:
     """Train the arms together for 4 epochs and count the teacher's forward passes up to the end of each."""
     # Validation does not run the teacher; without a selection of the best weights nothing is copied either.
-    graph = laboratory.graph("training.epochs=4", f"training.cache_mb={cache_mb}", "training.select=last", arms=arms)
+    graph = laboratory.graph("training.epochs=4", f"training.cache_mib={cache_mib}", "training.select=last", arms=arms)
     made = train_teacher(graph, 0, log=lambda _: None)
     teacher = load_network(graph.context.registry, made.folder)
     counter: Counter[str] = Counter()
@@ -68,12 +68,12 @@ CASES = [ARMS[:1], ARMS[1:2], ARMS[2:3], ARMS]
 
 @pytest.mark.parametrize("arms", CASES, ids=lambda arms: f"{len(arms)}-{arms[-1]['name']}")
 def test_a_live_teacher_runs_once_a_step_for_all_terms_of_all_runs(laboratory: Any, arms: list[dict[str, Any]]) -> None:
-    assert np.diff(teacher_forwards(laboratory, arms, cache_mb=0)).tolist() == [STEPS] * 3
+    assert np.diff(teacher_forwards(laboratory, arms, cache_mib=0)).tolist() == [STEPS] * 3
 
 
 @pytest.mark.parametrize("arms", [ARMS[1:2], ARMS[:3]], ids=lambda arms: f"{len(arms)}-{arms[-1]['name']}")
 def test_a_teacher_with_cached_outputs_runs_in_no_step(laboratory: Any, arms: list[dict[str, Any]]) -> None:
-    first, *later = teacher_forwards(laboratory, arms, cache_mb=64)
+    first, *later = teacher_forwards(laboratory, arms, cache_mib=64)
     dry_run = sum(arm["recipe"] == "joint" for arm in arms)
     assert first == dry_run + STEPS, "one pass over the samples"
     assert later == [first] * 3
@@ -94,7 +94,7 @@ def files(tmp_path: Path) -> Path:
 def test_features_of_a_live_teacher_are_freed_before_the_student_step(
     laboratory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = laboratory.graph("training.cache_mb=0", arms=ARMS[:2])
+    graph = laboratory.graph("training.cache_mib=0", arms=ARMS[:2])
     shared, held, features = context_of(graph), [], list[weakref.ref[Any]]()
     for module in shared.inputs["teacher"].modules():
         module.register_forward_hook(lambda module, inputs, output: features.append(weakref.ref(output)))
@@ -140,22 +140,22 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     yield log
 
 
-def reading(root: Path, memory_mb: int, workers: int = 0, empty: str = "skip") -> SampleBatches:
+def reading(root: Path, memory_mib: int, workers: int = 0, empty: str = "skip") -> SampleBatches:
     dataset = {"name": "folder", "root": str(root), "reader": "kdmri-hdf5", "empty": empty}
-    task = i2ikd.create("task", "mri-recon", dataset=dataset, memory_mb=memory_mb)
+    task = i2ikd.create("task", "mri-recon", dataset=dataset, memory_mib=memory_mib)
     return SampleBatches(task.dataset("train"), 2, seed=0, workers=workers)
 
 
-@pytest.mark.parametrize("memory_mb", [0, 64])
-def test_a_file_is_opened_once_however_many_epochs_read_it(files: Path, opened: Opened, memory_mb: int) -> None:
-    batches = reading(files, memory_mb)
+@pytest.mark.parametrize("memory_mib", [0, 64])
+def test_a_file_is_opened_once_however_many_epochs_read_it(files: Path, opened: Opened, memory_mib: int) -> None:
+    batches = reading(files, memory_mib)
     for epoch in range(3):
         assert sum(len(batch) for batch in batches.epoch(epoch)) == 12
     assert sorted(opened.lines().values()) == [1, 1, 1]
 
 
 def test_every_reading_process_opens_a_file_once(files: Path, opened: Opened) -> None:
-    batches = reading(files, memory_mb=0, workers=2, empty="refuse")  # to leave slices out, this process reads them
+    batches = reading(files, memory_mib=0, workers=2, empty="refuse")  # to leave slices out, this process reads them
     for epoch in range(3):
         assert sum(len(batch) for batch in batches.epoch(epoch)) == 12
     lines = opened.lines()
@@ -172,7 +172,7 @@ def test_slices_in_memory_are_not_read_again(files: Path, monkeypatch: pytest.Mo
         return original(dataset, *args, **options)
 
     monkeypatch.setattr(h5py.Dataset, "__getitem__", spy)
-    batches = reading(files, memory_mb=64)
+    batches = reading(files, memory_mib=64)
     for _ in batches.epoch(0):
         pass
     first = reads.total()
@@ -203,9 +203,9 @@ def tensors_alive() -> tuple[int, int]:
     return len(found), sum(tensor.untyped_storage().nbytes() for tensor in found)
 
 
-@pytest.mark.parametrize("cache_mb", [0, 64])
-def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mb: int) -> None:
-    overrides = ("training.epochs=6", f"training.cache_mb={cache_mb}", "training.ema=0.9")
+@pytest.mark.parametrize("cache_mib", [0, 64])
+def test_nothing_accumulates_over_epochs(laboratory: Any, cache_mib: int) -> None:
+    overrides = ("training.epochs=6", f"training.cache_mib={cache_mib}", "training.ema=0.9")
     graph = laboratory.graph(*overrides, arms=[ARMS[2]])
     callback = Epochs(tensors_alive)
     shared = context_of(graph, callback)

@@ -140,7 +140,7 @@ def graph_of(laboratory: Any, *overrides: str, out: str = "out", arms: Any = Non
 @pytest.mark.parametrize("arm", ["grown", "assisted"])
 def test_cached_and_live_outputs_give_the_same_bits(arm: str, laboratory: Any, identical: Any) -> None:
     runs = [
-        laboratory.train(graph_of(laboratory, f"training.cache_mb={limit}", out=f"cache-{limit}"), arm)
+        laboratory.train(graph_of(laboratory, f"training.cache_mib={limit}", out=f"cache-{limit}"), arm)
         for limit in (0, 64)
     ]
     assert runs[0].specification == runs[1].specification

@@ -62,7 +62,7 @@ class TestPlan:
 
     @pytest.mark.parametrize(
         "setting",
-        ["batch=4", 'augmentations=["flip"]', 'precision="bf16"', 'device="cpu"', "cache_mb=1", "cache_disk_mb=1"],
+        ["batch=4", 'augmentations=["flip"]', 'precision="bf16"', 'device="cpu"', "cache_mib=1", "cache_disk_mib=1"],
     )
     @pytest.mark.parametrize("side", ["teacher", "student"])
     def test_a_network_cannot_change_what_all_share(self, side: str, setting: str, laboratory: Any) -> None:

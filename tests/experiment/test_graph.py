@@ -179,7 +179,7 @@ class TestEnsembles:
 
     def test_outputs_of_the_combination_are_cached(self, laboratory: Any, identical: Any) -> None:
         live, kept = (
-            laboratory.train(self.graph(laboratory, f"training.cache_mb={limit}", out=str(limit)), "kd")
+            laboratory.train(self.graph(laboratory, f"training.cache_mib={limit}", out=str(limit)), "kd")
             for limit in (0, 64)
         )
         assert live.folder.read("history") == kept.folder.read("history")

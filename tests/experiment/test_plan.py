@@ -57,7 +57,7 @@ def test_what_did_not_change_is_reused(session: Session) -> None:
 
 def test_settings_that_no_number_depends_on_change_nothing(session: Session) -> None:
     session()
-    assert session("training.cache_mb=0", "training.workers=0", "comparison.latency=true")[1] == 0
+    assert session("training.cache_mib=0", "training.workers=0", "comparison.latency=true")[1] == 0
 
 
 def test_an_option_of_one_arm_trains_that_arm_and_prints_the_reason(session: Session) -> None:

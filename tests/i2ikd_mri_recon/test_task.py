@@ -128,7 +128,7 @@ def test_augmentations_precede_undersampling_and_depend_on_the_seed(root: Path) 
 def test_slices_are_read_once_within_the_memory_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     for limit, expected in ((2048, 6), (0, 18)):
-        task = _task(root, memory_mb=limit)
+        task = _task(root, memory_mib=limit)
         samples = task.dataset("train")
         kind = type(task._source.volumes("train")[0])
         original = kind.__getitem__
@@ -247,7 +247,7 @@ def test_the_identity_is_json_without_paths_and_depends_on_the_settings(root: Pa
     ]  # fmt: skip
     assert len(set(texts)) == len(texts)
     assert not any(str(root) in text for text in texts)
-    assert json.dumps(_task(root, memory_mb=1).identity()) == texts[0]
+    assert json.dumps(_task(root, memory_mib=1).identity()) == texts[0]
 
 
 def test_the_description_has_the_measured_acceleration(root: Path) -> None:
@@ -287,7 +287,7 @@ def test_wrong_options_are_refused(root: Path) -> None:
         ({"mode": "complex", "input": "magnitude"}, "input = 'magnitude' needs mode = 'real', got mode = 'complex'"),
         ({"mask": {"aceleration": 2}}, "did you mean 'acceleration'"),
         ({"mask": "poisson"}, "unknown mask 'poisson'"),
-        ({"memory_mb": -1}, "memory_mb"),
+        ({"memory_mib": -1}, "memory_mib"),
     ):
         with pytest.raises(UserError, match=message):
             _task(root, **options)

@@ -161,7 +161,7 @@ def test_identity_and_description_depend_on_the_settings(root: Path) -> None:
     texts = [json.dumps(_task(root, **options).identity()) for options in settings]
     assert len(set(texts)) == len(texts)
     assert not any(str(root) in text for text in texts)
-    assert json.dumps(_task(root, memory_mb=1, factor=4).identity()) == texts[0]
+    assert json.dumps(_task(root, memory_mib=1, factor=4).identity()) == texts[0]
     described = _task(root, keep=(6, 5)).describe()
     assert (described["size"], described["kept k-space"], described["factor"]) == ("12 x 20", "6 x 5", "2 x 4")
     assert _task(root).describe()["factor"] == "4"
@@ -178,7 +178,7 @@ def test_a_slice_that_does_not_fit_is_named(root: Path) -> None:
 
 def test_slices_and_samples_are_cached_within_the_memory_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, expected in ((2048, 6), (0, 18)):
-        task, reads = _task(root, memory_mb=limit), list[int]()
+        task, reads = _task(root, memory_mib=limit), list[int]()
         kind = type(task._source.volumes("train")[0])
         original = kind.__getitem__
         with monkeypatch.context() as patch:

@@ -20,7 +20,18 @@ def stages(recipe: str, **options: Any) -> list[Stage]:
     return made
 
 
-@pytest.mark.parametrize("recipe", ["teacher-start", "grafting", "fading-imitation", "recommended", "student-friendly"])
+RECIPES = [
+    "teacher-start",
+    "grafting",
+    "fading-imitation",
+    "deep-supervision",
+    "unlabelled-imitation",
+    "recommended",
+    "student-friendly",
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("total", [2, 3, 10, 149])
 def test_the_budget_is_that_of_plain_training(recipe: str, total: int) -> None:
     for options, training in (({}, total), ({"epochs": total}, 7)):
@@ -53,6 +64,15 @@ def test_further_terms_belong_to_the_stage_of_the_target() -> None:
         first, second = stages(recipe, terms=terms)
         assert first == stages(recipe)[0]
         assert [(term.distiller.name, term.ratio) for term in second.terms] == [("target", None), ("attention", 0.1)]
+
+
+def test_recipes_of_one_objective_pass_its_options() -> None:
+    (stage,) = stages("deep-supervision", reference="teacher", weight={"start": 0.5, "end": 0.0, "until": 1.0})
+    assert stage.minimises.name == "deep-supervision"
+    assert stage.minimises.options == {"reference": "teacher", "weight": {"start": 0.5, "end": 0.0, "until": 1.0}}
+    (stage,) = stages("unlabelled-imitation", target=0.0, batch=2)
+    assert stage.minimises.name == "unlabelled-imitation"
+    assert stage.minimises.options == {"target": 0.0, "imitation": 0.0, "weight": 1.0, "batch": 2}
 
 
 def test_fading_imitation_ends_with_the_target_alone() -> None:

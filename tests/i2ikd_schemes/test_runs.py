@@ -15,10 +15,14 @@ ARMS = [
     {"name": "stochastic", "recipe": "grafting", "mode": "stochastic"},
     {"name": "teacher-start", "recipe": "teacher-start"},
     {"name": "fading", "recipe": "fading-imitation"},
+    {"name": "deep", "recipe": "deep-supervision"},
+    {"name": "deep-teacher", "recipe": "deep-supervision", "reference": "teacher"},
+    {"name": "unlabelled", "recipe": "unlabelled-imitation", "imitation": 0.5},
     {"name": "collapsible", "recipe": "grafting", "student": {"transforms": [{"name": "collapsible", "expansion": 2}]}},
     {"name": "collapsible-plain", "student": {"transforms": ["collapsible"]}},
 ]
-SETTINGS = ("training.epochs=3", "training.ema=0.6", "training.validate_every=1")
+UNLABELLED = "task.unlabelled={name='phantom', train=2, slices=2, size=[32, 32], seed=9}"
+SETTINGS = (UNLABELLED, "training.epochs=3", "training.ema=0.6", "training.validate_every=1")
 
 
 def equal(laboratory: Any, identical: Any, run: Any, other: Any) -> bool:
@@ -85,7 +89,7 @@ def test_cached_images_of_the_teacher_are_the_live_ones(
 
     monkeypatch.setattr(i2ikd_schemes.grafting, "_images", counted)
     runs, counts = [], []
-    for out, cache in (("live", "training.cache_mb=0"), ("cached", "training.cache_mb=64")):
+    for out, cache in (("live", "training.cache_mib=0"), ("cached", "training.cache_mib=64")):
         calls.clear()
         graph = laboratory.graph("training.epochs=10", cache, arms=ARMS[:1], out=out)
         runs.append(laboratory.train(graph, "parallel"))

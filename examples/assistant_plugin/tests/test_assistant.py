@@ -88,7 +88,7 @@ def test_the_loss_is_that_of_a_loop_over_pixels(tmp_path: Path) -> None:
 
 def test_cached_images_are_the_live_ones(tmp_path: Path) -> None:
     histories = [
-        train(graph(tmp_path / str(size), f"training.cache_mb={size}"), "assisted").folder.read("history")
+        train(graph(tmp_path / str(size), f"training.cache_mib={size}"), "assisted").folder.read("history")
         for size in (0, 64)
     ]
     assert histories[0] == histories[1]

@@ -44,7 +44,7 @@ class MriMulticoil(SliceTask):
         centered: position of zero frequency in k-space and mask, along each axis of length n: index 0 (``False``) or
             n // 2 (``True``, as scanners store it). The networks get it from the task.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
-        memory_mb: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        memory_mib: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
         registry: contains the dataset, its readers, the mask and the coil maps; ``None``: the default registry of the
             process.
     """
@@ -62,10 +62,10 @@ class MriMulticoil(SliceTask):
         compress: PositiveInt | None = None,
         centered: bool = True,
         loss: Literal["l1", "mse"] = "l1",
-        memory_mb: Annotated[float, Field(ge=0)] = 2048,
+        memory_mib: Annotated[float, Field(ge=0)] = 2048,
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(dataset, "complex" if target == "sense" else "real", loss, True, memory_mb, registry)
+        super().__init__(dataset, "complex" if target == "sense" else "real", loss, True, memory_mib, registry)
         self._mask = Reference.model_validate(named(mask, "variable-density"))
         self._maps = Reference.model_validate(named(maps, "low-resolution"))
         kind: Mask = self._registry.create("mask", self._mask.name, self._mask.options)

@@ -73,14 +73,14 @@ def test_imitation_computes_every_slice_once(laboratory: Any) -> None:
 
 
 def test_without_a_cache_the_teacher_runs_in_every_step(laboratory: Any) -> None:
-    course = Course(laboratory, {"recipe": "imitation"}, "training.cache_mb=0")
+    course = Course(laboratory, {"recipe": "imitation"}, "training.cache_mib=0")
     course.train()
     assert course.slices == [2] * (3 * STEPS)
 
 
 def test_all_terms_of_a_step_share_one_forward_pass(laboratory: Any) -> None:
     joint = {"recipe": "joint", "alpha": 0.5, "distiller": "fitnet"}
-    course = Course(laboratory, joint, "training.cache_mb=0")
+    course = Course(laboratory, joint, "training.cache_mib=0")
     course.train()
     dry_run = 1
     assert len(course.slices) == dry_run + 3 * STEPS
@@ -107,7 +107,7 @@ def test_cached_outputs_train_as_live_ones(arm: dict[str, Any], laboratory: Any)
     cached = Course(laboratory, arm).train()
     history, weights = cached.folder.read("history"), laboratory.weights(cached)
     cached.folder.weights.unlink()
-    live = Course(laboratory, arm, "training.cache_mb=0").train()
+    live = Course(laboratory, arm, "training.cache_mib=0").train()
     assert live.folder == cached.folder, "the cache is not part of a run's identity"
     for row, other in zip(history, live.folder.read("history"), strict=True):
         assert row["losses"] == pytest.approx(other["losses"], rel=1e-4)
@@ -117,13 +117,13 @@ def test_cached_outputs_train_as_live_ones(arm: dict[str, Any], laboratory: Any)
 
 def test_over_the_limit_the_teacher_runs_live(laboratory: Any) -> None:
     arm = {"recipe": "joint", "distiller": "heavy", "alpha": 0.5}
-    large = Course(laboratory, arm, "training.cache_mb=1", "training.cache_disk_mb=0", plugins=(Heavy(),))
+    large = Course(laboratory, arm, "training.cache_mib=1", "training.cache_disk_mib=0", plugins=(Heavy(),))
     run = large.train()
     assert large.slices[:2] == [2, 2], "one pass: the outputs for the imitation are cached"
     assert large.slices[2:] == [2] * (3 * STEPS), "outputs over the limit are computed in every step"
     weights = laboratory.weights(run)
     run.folder.weights.unlink()
-    roomy = Course(laboratory, arm, "training.cache_mb=3", "training.cache_disk_mb=0", plugins=(Heavy(),))
+    roomy = Course(laboratory, arm, "training.cache_mib=3", "training.cache_disk_mib=0", plugins=(Heavy(),))
     again = roomy.train()
     assert sum(roomy.slices) == SAMPLES
     assert all(torch.allclose(t, weights[name], rtol=1e-4, atol=1e-6) for name, t in laboratory.weights(again).items())
@@ -145,7 +145,7 @@ def test_another_teacher_has_another_cache(laboratory: Any) -> None:
 
 
 def test_the_teacher_is_left_as_it_was(laboratory: Any, identical: Any) -> None:
-    course = Course(laboratory, {"recipe": "kd-mri"}, "training.cache_mb=0")
+    course = Course(laboratory, {"recipe": "kd-mri"}, "training.cache_mib=0")
     before = laboratory.weights(course.teacher_run)
     run = course.graph.arm_run(course.graph.context.experiment.arms[0], 0)
     teacher = load_network(course.graph.context.registry, course.teacher_run.folder)
@@ -157,7 +157,7 @@ def test_the_teacher_is_left_as_it_was(laboratory: Any, identical: Any) -> None:
 
 
 def test_two_slices_of_one_key_are_refused(laboratory: Any) -> None:
-    course = Course(laboratory, {"recipe": "imitation"}, "task.memory_mb=0")
+    course = Course(laboratory, {"recipe": "imitation"}, "task.memory_mib=0")
     keys = course.graph.context.dataset("train").keys
     keys[1] = keys[0]
     with pytest.raises(i2ikd.UserError, match="the training split has two samples of equal key"):

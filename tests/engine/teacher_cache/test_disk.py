@@ -44,9 +44,9 @@ class Slices(i2ikd.SampleDataset):
         return Sample(image, image, {}, self.keys[index])
 
 
-def files_in(folder: Path, limit_mb: int = 1) -> DiskCache:
+def files_in(folder: Path, limit_mib: int = 1) -> DiskCache:
     """What another process would open on the same folder."""
-    return DiskCache(folder, limit_mb, CacheKey(Slices(), {}))
+    return DiskCache(folder, limit_mib, CacheKey(Slices(), {}))
 
 
 def knowledge(seed: int, kib: int = 300) -> dict[str, torch.Tensor]:

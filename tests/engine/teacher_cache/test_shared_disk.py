@@ -21,10 +21,10 @@ from i2ikd.experiment.schedule import train_teacher
 from i2ikd.experiment.training import RunTrainer
 
 SAMPLES, DRY_RUN = 4, 2
-LIVE = ("training.cache_mb=0",)
-MEMORY = ("training.cache_mb=64", "training.cache_disk_mb=0")
-DISK = ("training.cache_mb=64", "training.cache_disk_mb=64")
-MAPPED = ("training.cache_mb=1", "training.cache_disk_mb=64")
+LIVE = ("training.cache_mib=0",)
+MEMORY = ("training.cache_mib=64", "training.cache_disk_mib=0")
+DISK = ("training.cache_mib=64", "training.cache_disk_mib=64")
+MAPPED = ("training.cache_mib=1", "training.cache_disk_mib=64")
 """The heavy distiller's knowledge is 1.5 MiB, all other is less than 1 MiB."""
 
 
@@ -137,13 +137,13 @@ def test_another_process_reads_the_cached_outputs(course: Course) -> None:
 
 
 def test_outputs_too_large_for_memory_are_mapped(course: Course) -> None:
-    course.train(ARMS[2], *MAPPED, "training.cache_disk_mb=0")
+    course.train(ARMS[2], *MAPPED, "training.cache_disk_mib=0")
     assert course.computed == DRY_RUN + SAMPLES + 3 * SAMPLES, "once for the imitation, then in every epoch"
     course.train(ARMS[2], *MAPPED)
     assert course.computed == DRY_RUN + SAMPLES
     course.train(ARMS[2], *MAPPED)
     assert course.computed == DRY_RUN
-    course.train(ARMS[2], *MAPPED, "training.cache_disk_mb=1")
+    course.train(ARMS[2], *MAPPED, "training.cache_disk_mib=1")
     assert course.computed == DRY_RUN, "the limit applies to new entries"
 
 
