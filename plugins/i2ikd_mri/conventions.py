@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy.fft
 
 from i2ikd import UserError, Volume
 from i2ikd_mri.readers.axes import Reorderable, Side
@@ -70,7 +71,7 @@ def resembles_kspace(image: np.ndarray) -> bool:
     """
     if min(image.shape) < _SMALLEST or not image.any():
         return False
-    in_space, in_frequency = _concentration(image), _concentration(np.fft.fft2(image))
+    in_space, in_frequency = _concentration(image), _concentration(scipy.fft.fft2(image))
     return in_space > 0.5 and in_space > 2 * in_frequency
 
 
@@ -99,7 +100,7 @@ def has_energy_at_other_position(kspace: np.ndarray, centered: bool) -> bool:
     """
     if min(kspace.shape[-2:]) < _SMALLEST:
         return False
-    at_centre, at_corner = _part(kspace, True), _part(kspace, False)
+    at_centre, at_corner = _parts(kspace)
     return at_corner > 2 * at_centre if centered else at_centre > 2 * at_corner
 
 
@@ -125,12 +126,16 @@ def is_centred_at_other_position(mask: np.ndarray, centered: bool) -> bool:
 
 def _concentration(values: np.ndarray) -> float:
     """Return the largest share of the energy in the part around the centre, or around index 0."""
-    return max(_part(values, True), _part(values, False))
+    return max(_parts(values))
 
 
-def _part(values: np.ndarray, centre: bool) -> float:
-    """Return the share of the energy in 1/8 of each axis around n // 2, or around index 0."""
+def _parts(values: np.ndarray) -> tuple[float, float]:
+    """Return the shares of the energy in 1/8 of each axis around n // 2, and around index 0."""
     energy = np.abs(values).astype(np.float64) ** 2
-    moved = energy if centre else np.fft.fftshift(energy)
-    rows, columns = (slice(n // 2 - max(1, n // (2 * _PART)), n // 2 + max(1, n // (2 * _PART))) for n in energy.shape)
-    return float(moved[rows, columns].sum() / (energy.sum() or 1))
+    extents = [max(1, n // (2 * _PART)) for n in energy.shape]
+    total = float(energy.sum()) or 1.0
+    rows, columns = (slice(n // 2 - extent, n // 2 + extent) for n, extent in zip(energy.shape, extents))
+    at_centre = float(energy[rows, columns].sum())
+    around_zero = [np.arange(-extent, extent) for extent in extents]
+    at_corner = float(energy[np.ix_(*around_zero)].sum())
+    return at_centre / total, at_corner / total

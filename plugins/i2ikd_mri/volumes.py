@@ -112,6 +112,7 @@ class PreparedVolume:
         self._intensities: Intensities | None = None
         self._numbers: Sequence[int] | None = None
         self._scale = 0.0
+        self._ahead_bytes = 0
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -245,7 +246,8 @@ class PreparedVolume:
                 size += _bytes(fields)
                 if size <= DECODED.limit:
                     ahead[place] = fields
-        self._cache(ahead)
+        self._ahead_bytes = sum(_bytes(fields) for fields in ahead.values())
+        DECODED.put(id(self), ahead, self._ahead_bytes, owner=self)
         return intensities
 
     def _taken(self, place: int) -> Mapping[str, np.ndarray] | None:
@@ -253,12 +255,9 @@ class PreparedVolume:
         ahead: dict[int, Mapping[str, np.ndarray]] = DECODED.get(id(self)) or {}
         fields = ahead.pop(place, None)
         if fields is not None:
-            self._cache(ahead)
+            self._ahead_bytes -= _bytes(fields)
+            DECODED.put(id(self), ahead, self._ahead_bytes, owner=self)
         return fields
-
-    def _cache(self, ahead: dict[int, Mapping[str, np.ndarray]]) -> None:
-        """Cache the slices that were read for the scale and not returned yet."""
-        DECODED.put(id(self), ahead, sum(_bytes(fields) for fields in ahead.values()), owner=self)
 
     def _resampled(self, values: np.ndarray, fields: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         if self._size is None or values.shape == self._size:
@@ -296,7 +295,7 @@ def checked_slice(values: np.ndarray, where: str, coils: bool = False) -> np.nda
         raise UserError(f"{where}: expected a filled slice {expected}, got the shape {values.shape}")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(values, np.complex64 if values.dtype.kind == "c" else np.float32)
-    if not np.isfinite(converted).all():
+    if values.dtype.kind in "fc" and not np.isfinite(converted).all():
         raise UserError(f"{where}: it holds values that are not finite (NaN or infinity); repair or remove the file")
     return converted
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import drift, memory, operators, parts
+from benchmarks import drift, memory, nifti, operators, parts
 
 
 def printed(command: object, *words: str) -> str:
@@ -46,6 +46,12 @@ def test_operators_of_an_inference_are_listed() -> None:
 def test_operators_of_a_step_include_its_backward_pass() -> None:
     text = printed(operators.main, "--size", "32", "--rounds", "2", "--training")
     assert re.search(r"convolution_backward +│ 4 x 32 x 32 x 32.* +│ 5 ", text), "the student's five"
+
+
+def test_a_first_pass_is_compared_with_decompression_alone() -> None:
+    text = printed(nifti.main, "--size", "32", "--slices", "4", "--rounds", "1")
+    assert text.count("gzip.decompress") == text.count("reader nifti, all slices") == 2
+    assert number_of("float32 │ reader nifti, all slices", text) > 0
 
 
 def test_weights_changed_in_the_last_bit_change_the_losses_in_the_last_bits() -> None:

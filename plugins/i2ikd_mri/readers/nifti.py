@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import math
 import zlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -38,7 +41,8 @@ _DIRECTIONS: dict[str, tuple[str, str, str]] = {
     "sagittal": ("I", "P", "R"),
 }
 """Directions (to the left, posterior, superior, ...) in which rows, columns and slices of a plane are numbered."""
-_COMPRESSED = (".gz", ".mgz", ".bz2", ".zst")
+_GZIP = (".gz", ".mgz")
+_COMPRESSED = (*_GZIP, ".bz2", ".zst")
 
 
 class NiftiReader:
@@ -170,7 +174,7 @@ class NiftiVolume:
         return self._stored_frames() if self._frame == "all" else 1
 
     def __len__(self) -> int:
-        return self._depth() * self.frames
+        return self._depth * self.frames
 
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return ``image`` [H, W] float32, or complex64 where the file is complex.
@@ -191,7 +195,7 @@ class NiftiVolume:
         return {"image": checked_slice(values, f"{self.path}, slice {index}")}
 
     def _read(self, index: int) -> np.ndarray:
-        frame, place = divmod(index, self._depth())
+        frame, place = divmod(index, self._depth)
         proxy = self._opened().dataobj
         if len(proxy.shape) == 2:
             return np.asarray(proxy)
@@ -203,20 +207,38 @@ class NiftiVolume:
             return self._oriented(np.asarray(proxy[(*within, *series)]))
         cached: tuple[int, np.ndarray] | None = DECODED.get(id(self))
         if cached is None or cached[0] != frame:
-            cached = (frame, np.asarray(proxy[(..., *series)]))
+            stored = np.asarray(self._decompressed(proxy)[(..., *series)])
+            cached = (frame, stored if self._stored_frames() == 1 else stored.copy("K"))  # one frame alone is kept
             DECODED.put(id(self), cached, cached[1].nbytes, owner=self)
         # Basic indexing is a view; `take` would copy the whole volume, which is in Fortran order, for each slice.
         return self._oriented(cached[1][within])
 
+    def _decompressed(self, proxy: Any) -> Any:
+        """Return an array, or a proxy of one, on the content of a gzip file, which one call decompresses.
+
+        nibabel reads through a file object in blocks of some KiB, which takes a third longer, and copies the content.
+        """
+        if not self.path.name.lower().endswith(_GZIP) or not isinstance(proxy, nibabel.arrayproxy.ArrayProxy):
+            return proxy
+        compressed, size = self.path.read_bytes(), proxy.offset + proxy.dtype.itemsize * math.prod(proxy.shape)
+        content = zlib.decompress(compressed, zlib.MAX_WBITS | 16, size + 1)
+        if len(content) < size:  # zlib reads the first of several members
+            content = gzip.decompress(compressed)
+        if (proxy.slope, proxy.inter) == (1, 0) and len(content) >= size:
+            return np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order=proxy.order)
+        spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+        return type(proxy)(io.BytesIO(content), spec, order=proxy.order)
+
+    @cached_property
     def _slice_axis(self) -> int:
-        """Return the stored axis of the slices."""
+        """Stored axis of the slices."""
         return self.axis if self._orientation is None else self._orientation[:, 0].tolist().index(2)
 
     def _index(self, place: int) -> tuple[slice | int, ...]:
         """Return the index of a slice in the stored array of three axes."""
-        axis = self._slice_axis()
+        axis = self._slice_axis
         if self._orientation is not None and self._orientation[axis, 1] < 0:
-            place = self._depth() - 1 - place
+            place = self._depth - 1 - place
         within: list[slice | int] = [slice(None)] * 3
         within[axis] = place
         return tuple(within)
@@ -226,13 +248,15 @@ class NiftiVolume:
         if self._orientation is None:
             return values
         rows, columns = (self._orientation[self._orientation[:, 0] == place][0, 1] for place in (0, 1))
-        first = next(axis for axis in range(3) if axis != self._slice_axis())
+        first = next(axis for axis in range(3) if axis != self._slice_axis)
         turned = values if self._orientation[first, 0] == 0 else values.T
         return turned[:: int(rows), :: int(columns)]
 
+    @cached_property
     def _depth(self) -> int:
+        """Number of slices of one image."""
         shape = self._opened().shape
-        return int(shape[self._slice_axis()]) if len(shape) > 2 else 1
+        return int(shape[self._slice_axis]) if len(shape) > 2 else 1
 
     def _stored_frames(self) -> int:
         return int(np.prod(self._opened().shape[3:], dtype=int))
