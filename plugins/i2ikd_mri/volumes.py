@@ -235,7 +235,7 @@ class PreparedVolume:
         DECODED.put(id(self), ahead, sum(_bytes(fields) for fields in ahead.values()), owner=self)
 
     def _resampled(self, values: np.ndarray, fields: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-        if self._size is None or values.shape == self._size:
+        if self._size is None or values.shape[-2:] == self._size:
             return values
         if "kspace" in fields:
             raise UserError(
