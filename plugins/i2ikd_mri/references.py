@@ -30,4 +30,5 @@ def named(value: Any, default: str) -> Any:
 
 DatasetRef = Annotated[Reference, BeforeValidator(partial(named, default="folder"))]
 MaskRef = Annotated[Reference, BeforeValidator(partial(named, default="variable-density"))]
+FastMriMaskRef = Annotated[Reference, BeforeValidator(partial(named, default="fastmri-random"))]
 CoilMapsRef = Annotated[Reference, BeforeValidator(partial(named, default="low-resolution"))]

@@ -260,7 +260,7 @@ class PreparedVolume:
         return fields
 
     def _resampled(self, values: np.ndarray, fields: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-        if self._size is None or values.shape == self._size:
+        if self._size is None or values.shape[-2:] == self._size:
             return values
         if "kspace" in fields:
             raise UserError(

@@ -1,1 +1,1 @@
-"""MRI reconstruction: the task `mri-recon` and the network DC-CNN."""
+"""MRI reconstruction: the tasks `mri-recon` and `mri-multicoil`, and the networks DC-CNN, VarNet and U-Net."""

@@ -199,6 +199,27 @@ def test_results_are_written_in_the_units_of_the_file(root: Path, tmp_path: Path
     np.testing.assert_allclose(np.abs(written), stored(root)[1], atol=0.05 * stored(root)[1].max())
 
 
+@pytest.mark.parametrize("maps", ["low-resolution", "walsh"])
+def test_empty_slices_of_new_data_give_empty_images(
+    files: SimpleNamespace, root: Path, tmp_path: Path, maps: str
+) -> None:
+    images = files.heads(3, 2, SIZE)
+    images[0] = 0
+    path = files.fastmri_file(tmp_path / "new.h5", images, gain=1e-5)
+    task = task_of(root, compress=2, maps=maps)
+    sample = task.sample_from_file(path)[0]
+    network = i2ikd.create("model", "varnet", cascades=1, channels=4, pools=2)
+    batch = Batch.collate([sample])
+    assert not sample.input.any() and sample.conditions["maps"].isfinite().all()
+    assert network(batch.input, **batch.conditions).isfinite().all()
+
+
+def test_the_default_mask_is_fastmri_s_along_the_phase_encode_axis(root: Path) -> None:
+    task = i2ikd.create("task", "mri-multicoil", dataset={"root": root, "reader": "fastmri"})
+    assert task.dataset("test")[0].conditions["mask"].shape == (1, 1, 40)
+    assert task.describe()["mask"] == "fastmri-random"
+
+
 def test_a_random_mask_is_drawn_for_each_sample_and_seed(root: Path) -> None:
     dataset = task_of(root, mask={"name": "fastmri-random", "center_fraction": 0.1, "fixed": False}).dataset("train")
     masks = [dataset.sample(index, seed).conditions["mask"] for index in range(2) for seed in (None, 1, 2)]
@@ -230,7 +251,7 @@ def test_the_identity_depends_on_every_option_that_samples_depend_on(root: Path)
     ]  # fmt: skip
     texts = [json.dumps(task_of(root, **changed).identity()) for changed in options]
     assert len(set(texts)) == len(texts) and not any(str(root) in text for text in texts)
-    assert json.dumps(task_of(root, memory_mb=3).identity()) == texts[0]
+    assert json.dumps(task_of(root, memory_mib=3).identity()) == texts[0]
 
 
 def test_undersampled_files_are_unlabelled_in_training_and_refused_where_they_are_scored(

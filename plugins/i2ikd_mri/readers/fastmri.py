@@ -147,15 +147,17 @@ class FastMriVolume:
         stored[..., : max(header.first, 0)] = 0
         stored[..., header.stop :] = 0
         if "mask" in self.file.opened():
-            return {"kspace": stored, "mask": self._mask(stored.shape[-1])}
+            return {"kspace": stored, "mask": self._mask(stored.shape[-1], header)}
         if stored.ndim == 3:
             return {"kspace": stored}
         return {"image": checked_slice(_cropped(image_of(stored), header.size), f"{self.path}, slice {index}")}
 
-    def _mask(self, width: int) -> np.ndarray:
+    def _mask(self, width: int, header: Header) -> np.ndarray:
         mask = np.asarray(self.file.dataset("mask")[()], np.float32).reshape(1, -1)
         if mask.shape[1] != width:
             raise UserError(f"{self.path}, dataset 'mask': expected {width} lines, got {mask.shape[1]}")
+        mask[:, : max(header.first, 0)] = 0
+        mask[:, header.stop :] = 0
         return mask
 
     def _slices(self) -> Hdf5Stack:

@@ -11,7 +11,7 @@ from i2ikd_mri.coils.operator import combine, root_sum_of_squares
 from i2ikd_mri.coils.slices import CoilSlices
 from i2ikd_mri.fourier import inverse_fourier, to_channels
 from i2ikd_mri.masks import Mask, measured_acceleration
-from i2ikd_mri.references import CoilMapsRef, DatasetRef, MaskRef, named
+from i2ikd_mri.references import CoilMapsRef, DatasetRef, FastMriMaskRef, named
 from i2ikd_mri.slice_task import SliceTask
 from pydantic import Field, PositiveInt
 from torch import Tensor
@@ -32,7 +32,8 @@ class MriMulticoil(SliceTask):
     Args:
         dataset: name of a registered dataset, with its options; a table without a name configures ``folder``. Its
             volumes have the field ``kspace`` [coils, H, W], and may have ``mask`` and ``maps``.
-        mask: name of a registered mask, with its options; a table without a name configures ``variable-density``.
+        mask: name of a registered mask, with its options; a table without a name configures ``fastmri-random``,
+            whose lines are chosen along W as in fastMRI's files.
         maps: name of a registered estimator of coil maps, with its options; a table without a name configures
             ``low-resolution``. Maps are estimated from measured samples alone.
         target: ``sense``: images of the coils, combined with the maps, with real and imaginary channels; ``rss``: root
@@ -45,6 +46,7 @@ class MriMulticoil(SliceTask):
             n // 2 (``True``, as scanners store it). The networks get it from the task.
         loss: ``l1`` (mean absolute difference) or ``mse`` (mean squared difference).
         memory_mib: limit of the slices and samples cached in memory, in MiB; later epochs read no file within it.
+        unlabelled: a further dataset, whose training volumes are samples without a target.
         registry: contains the dataset, its readers, the mask and the coil maps; ``None``: the default registry of the
             process.
     """
@@ -55,7 +57,7 @@ class MriMulticoil(SliceTask):
     def __init__(
         self,
         dataset: DatasetRef = Reference(name="folder"),  # noqa: B008 (frozen)
-        mask: MaskRef = Reference(name="variable-density"),  # noqa: B008 (frozen)
+        mask: FastMriMaskRef = Reference(name="fastmri-random"),  # noqa: B008 (frozen)
         maps: CoilMapsRef = Reference(name="low-resolution"),  # noqa: B008 (frozen)
         target: Target = "sense",
         crop: Literal["recon", "none"] = "recon",
@@ -63,10 +65,13 @@ class MriMulticoil(SliceTask):
         centered: bool = True,
         loss: Literal["l1", "mse"] = "l1",
         memory_mib: Annotated[float, Field(ge=0)] = 2048,
+        unlabelled: DatasetRef | None = None,
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(dataset, "complex" if target == "sense" else "real", loss, True, memory_mib, registry)
-        self._mask = Reference.model_validate(named(mask, "variable-density"))
+        super().__init__(
+            dataset, "complex" if target == "sense" else "real", loss, True, memory_mib, registry, unlabelled
+        )
+        self._mask = Reference.model_validate(named(mask, "fastmri-random"))
         self._maps = Reference.model_validate(named(maps, "low-resolution"))
         kind: Mask = self._registry.create("mask", self._mask.name, self._mask.options)
         estimator: CoilMaps = self._registry.create("coil_map", self._maps.name, self._maps.options)
