@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import i2ikd
 from i2ikd import UserError
+from i2ikd.cli.main import run as main
 from i2ikd.experiment.checks import check
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.evaluate_run import evaluate_run
@@ -117,6 +118,15 @@ def test_evaluate_returns_the_scores_of_the_table(compared: Any) -> None:
         scores, _ = evaluate_run(compared.context.store.root / f"students/{arm}/seed0", None, (), "test")
         assert scores["network"]["psnr"].mean == pytest.approx(rows[arm]["psnr"]["mean"], rel=1e-6)
     assert len({rows[arm]["psnr"]["mean"] for arm in rows}) == len(rows)
+
+
+def test_the_exported_file_is_the_row_of_the_table(compared: Any, tmp_path: Path) -> None:
+    run, file = compared.context.store.root / "students/twice/seed0", tmp_path / "twice.pt2"
+    assert main(["export", str(run), "--output", str(file)]) == 0
+    batch = compared.context.example()
+    # torch writes guards for **conditions that it cannot evaluate
+    found = torch.export.load(file).module(check_guards=False)(batch.input, **batch.conditions)
+    torch.testing.assert_close(found.detach(), in_the_table(compared, "twice"), rtol=1e-5, atol=1e-6)
 
 
 def test_overrides_of_the_data_change_no_network(compared: Any) -> None:
