@@ -159,7 +159,7 @@ class FolderDataset:
             known = " ".join(self._choice.suffixes)
             raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
         name = path.name if path.is_dir() else stem(path.name, self._registry)
-        stored = self._choice.of(path)(path)
+        stored = self._choice.of_new_data(path)(path)
         return PreparedVolume(stored, name, self._size, self._normalise, check_conventions=self._check_conventions)
 
     def identity(self) -> dict[str, object]:

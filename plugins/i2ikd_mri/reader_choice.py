@@ -60,6 +60,19 @@ class ReaderChoice:
         """
         return self._fitting(path) if self.table is None else self._named(self.table)
 
+    def of_new_data(self, path: Path) -> Reader:
+        """Return the reader of one file of new data, whatever files of its suffix were opened before.
+
+        Args:
+            path: the file, or a folder of pictures or DICOM files.
+
+        Raises:
+            UserError: see ``of``.
+        """
+        if self.table is not None or path.is_dir():
+            return self.of(path)
+        return self._first_that_reads(candidates(path.name, self._registry), path)
+
     def _named(self, table: dict[str, Any]) -> Reader:
         name = table.get("name")
         if not isinstance(name, str):

@@ -166,6 +166,12 @@ def test_a_copied_link_is_named(compared: Any, tmp_path: Path) -> None:
         output(compared, tmp_path / "seed0")
 
 
+def test_an_output_folder_is_no_run(compared: Any) -> None:
+    root = compared.context.store.root
+    with pytest.raises(UserError, match=f"expected a run in it, such as {root}/students/own/seed0"):
+        output(compared, root)
+
+
 def test_a_training_transform_of_an_arm_that_is_not_trained_is_refused(laboratory: Any) -> None:
     arms = [{"name": "student"}, {"name": "arm", "of": "student", "transforms": ["collapsible"]}]
     graph = laboratory.graph(arms=arms)
