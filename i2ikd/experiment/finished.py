@@ -104,7 +104,8 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
     if not (context.group.is_main and folder.finished):
         return
     before = folder.read(_ORIGIN) or {}
-    names = sorted({*before.get("names", []), name})
+    rows = {"teacher", *(arm.name for arm in context.experiment.arms)}  # arms may have been renamed since
+    names = sorted({name, *(known for known in before.get("names", []) if _row(known) in rows)})
     after = {"names": names, "experiment": context.experiment.model_dump(mode="json", exclude_unset=True)}
     if after != before:
         folder.write(_ORIGIN, after)

@@ -160,6 +160,13 @@ def test_a_folder_shared_by_different_rows_is_refused(compared: Any, tmp_path: P
             output(compared, run)
 
 
+def test_names_of_former_arms_are_forgotten(laboratory: Any, tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        graph = laboratory.graph("training.epochs=1", arms=[{"name": name}])
+        run = laboratory.train(graph, name)
+    assert run.folder.read("origin")["names"] == ["students/after/seed0"]
+
+
 def test_a_copied_link_is_named(compared: Any, tmp_path: Path) -> None:
     (tmp_path / "seed0").symlink_to("../../store/0123")
     with pytest.raises(UserError, match=r"is a broken link to '\.\./\.\./store/0123'; copy a run with cp -rL"):
