@@ -183,6 +183,14 @@ class Task(ABC):
         """
         return path.is_file() and path.name.lower().endswith(tuple(suffixes))
 
+    def searches(self, folder: Path) -> bool:
+        """Return whether ``i2ikd infer`` searches a folder below its input for volumes; by default every folder.
+
+        Args:
+            folder: a folder that is no volume.
+        """
+        return True
+
     def sample_from_file(self, path: Path, simulate: bool = False) -> SampleDataset:
         """Open new data for ``i2ikd infer``.
 

@@ -61,7 +61,7 @@ class InferencePlan:
         items: to be computed, in natural order of their paths.
         skipped: whose results exist.
         failed: folders and links that cannot be read.
-        passed_over: files that the task does not read.
+        passed_over: files and folders that the task does not read.
         is_folder: whether the input is a folder of volumes.
     """
 
@@ -175,7 +175,7 @@ def _volumes(
             continue
         if readable:
             yield path
-        elif path.is_dir():
+        elif path.is_dir() and task.searches(path):
             yield from _volumes(task, suffixes, path, (*above, real), found)
         elif path.is_symlink() and not path.exists():
             found.failed.append(Failure(path, f"broken link to {str(path.readlink())!r}"))

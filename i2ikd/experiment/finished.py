@@ -63,6 +63,10 @@ def _refuse_missing(run: Path) -> None:
         raise UserError(
             f"{run} is a broken link to {str(run.readlink())!r}; copy a run with cp -rL, or the whole output folder"
         )
+    if is_owned(run):
+        names = sorted(path.relative_to(run).as_posix() for path in run.glob("students/*/seed*"))
+        example = run / (names[0] if names else "teacher/seed0")
+        raise UserError(f"{run} is the output folder of an experiment; expected a run in it, such as {example}")
     if not run.exists():
         raise UserError(f"{run}: no such folder; expected the folder of a run, such as OUT/students/ARM/seed0")
 
@@ -100,7 +104,8 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
     if not (context.group.is_main and folder.finished):
         return
     before = folder.read(_ORIGIN) or {}
-    names = sorted({*before.get("names", []), name})
+    rows = {"teacher", *(arm.name for arm in context.experiment.arms)}  # arms may have been renamed since
+    names = sorted({name, *(known for known in before.get("names", []) if _row(known) in rows)})
     after = {"names": names, "experiment": context.experiment.model_dump(mode="json", exclude_unset=True)}
     if after != before:
         folder.write(_ORIGIN, after)

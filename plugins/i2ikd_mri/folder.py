@@ -159,14 +159,14 @@ class FolderDataset:
             known = " ".join(self._choice.suffixes)
             raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
         name = path.name if path.is_dir() else stem(path.name, self._registry)
-        stored = self._choice.of(path)(path)
+        table = self._choice.table_of_new_data(path)
         return PreparedVolume(
-            stored,
+            self._choice.named(table)(path),
             name,
             self._size,
             self._normalise,
             check_conventions=self._check_conventions,
-            reader=self._choice.table_of(path),
+            reader=table,
         )
 
     def identity(self) -> dict[str, object]:

@@ -48,7 +48,7 @@ class ReaderChoice:
         if self.table is None:
             known = known_suffixes(self._registry)
             return tuple(dict.fromkeys(suffix for suffixes in known.values() for suffix in suffixes))
-        return tuple(getattr(self._named(self.table), "suffixes", ()))
+        return tuple(getattr(self.named(self.table), "suffixes", ()))
 
     def of(self, path: Path) -> Reader:
         """Return the reader of a file, or of a folder of pictures or DICOM files.
@@ -59,20 +59,49 @@ class ReaderChoice:
         Raises:
             UserError: the reader does not exist, its options are wrong, or no reader can read the file.
         """
-        return self._fitting(path) if self.table is None else self._named(self.table)
+        return self.named(self.table_of(path))
 
     def table_of(self, path: Path) -> dict[str, Any]:
-        """Return name and options of the reader of a file, after ``of`` has selected it.
+        """Return name and options of the reader of a file: of several for its suffix, the first that reads this file.
 
         Args:
-            path: the file or folder.
+            path: the file, or a folder of pictures or DICOM files.
+
+        Raises:
+            UserError: no reader can read the file.
         """
-        return dict(self.table or {"name": self._fits.get(self._suffix(path), "")})
+        if self.table is not None:
+            return dict(self.table)
+        if path.is_dir():
+            series = any(file.name.lower().endswith(_STACKED["dicom"]) for file in path.iterdir())
+            return {"name": "dicom" if series else "image"}
+        suffix = path.name[len(stem(path.name, self._registry)) :].lower()
+        if suffix not in self._fits:
+            self._fits[suffix] = self._first_that_reads(candidates(path.name, self._registry), path)
+        return {"name": self._fits[suffix]}
 
-    def _suffix(self, path: Path) -> str:
-        return "" if path.is_dir() else path.name[len(stem(path.name, self._registry)) :].lower()
+    def table_of_new_data(self, path: Path) -> dict[str, Any]:
+        """Return name and options of the reader of new data, whatever files of its suffix were opened before.
 
-    def _named(self, table: dict[str, Any]) -> Reader:
+        Args:
+            path: the file, or a folder of pictures or DICOM files.
+
+        Raises:
+            UserError: no reader can read the file.
+        """
+        if self.table is not None or path.is_dir():
+            return self.table_of(path)
+        return {"name": self._first_that_reads(candidates(path.name, self._registry), path)}
+
+    def named(self, table: dict[str, Any]) -> Reader:
+        """Return a reader.
+
+        Args:
+            table: its name and options.
+
+        Raises:
+            UserError: the reader does not exist, or its options are wrong.
+        """
         name = table.get("name")
         if not isinstance(name, str):
             raise UserError(f"reader = {table}: the table has no name; set reader = {{ name = 'nifti', axis = 2 }}")
@@ -88,18 +117,8 @@ class ReaderChoice:
                 self._readers[name] = partial(target, **options)
         return self._readers[name]
 
-    def _fitting(self, path: Path) -> Reader:
-        """Select one reader for each suffix: of several, the first that can read this file."""
-        if path.is_dir():
-            series = any(file.name.lower().endswith(_STACKED["dicom"]) for file in path.iterdir())
-            return self._named({"name": "dicom" if series else "image"})
-        suffix = self._suffix(path)
-        if suffix not in self._fits:
-            self._fits[suffix] = self._first_that_reads(candidates(path.name, self._registry), path)
-        return self._named({"name": self._fits[suffix]})
-
     def _first_that_reads(self, names: list[str], path: Path) -> str:
-        readers = [self._named({"name": name}) for name in names]
+        readers = [self.named({"name": name}) for name in names]
         problems: dict[str, UserError] = {}
         for name, reader in zip(names, readers) if len(readers) > 1 else ():
             try:

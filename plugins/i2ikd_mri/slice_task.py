@@ -30,6 +30,7 @@ from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
 from i2ikd_mri.slice_samples import WithoutTargets
 from i2ikd_mri.slices import Slices, VolumeSlices
+from i2ikd_mri.split_names import holds_labels
 from i2ikd_mri.volumes import SPLITS
 
 UNLABELLED = "unlabelled"
@@ -196,6 +197,14 @@ class SliceTask(Task):
             suffixes: unused; the suffixes of the readers of the dataset count.
         """
         return is_volume(self._source, path, self._registry)
+
+    def searches(self, folder: Path) -> bool:
+        """Whether a folder may hold new data: not if its name states labels or derived data, as in training.
+
+        Args:
+            folder: a folder that is no volume.
+        """
+        return not holds_labels(folder.name)
 
     def sample_from_file(self, path: Path, simulate: bool = False) -> SampleDataset:
         """Open one file for inference, without a memory cache; slices that are all zero are accepted.

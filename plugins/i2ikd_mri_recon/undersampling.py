@@ -100,6 +100,11 @@ class Undersampling:
         """
         assert found.kspace is not None, "a stored pair has a k-space"
         mask = self._mask_of_stored(found, found.kspace)
+        if bool(mask.all()):
+            raise UserError(
+                f"{found.where}: expected an undersampled k-space, got a fully sampled one, which needs no "
+                "reconstruction; store its image and read that, so that the undersampling is simulated"
+            )
         zero_filled = inverse_fourier(found.kspace, self.centered)
         if found.undersampled is not None:
             _check_pair(zero_filled, found.undersampled, found.where)

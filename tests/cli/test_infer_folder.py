@@ -121,6 +121,12 @@ class TestFailures:
         assert written(tmp_path / "out") == ["linked/deep/T2w.nii.gz", *GOOD]
         assert answer.err.splitlines()[0] == f"failed: {folder / 'gone.nii'}: broken link to 'nowhere.nii'"
 
+    def test_folders_of_labels_are_passed_over_as_in_training(self, infer: Any, folder: Path, tmp_path: Path) -> None:
+        nifti(folder / "derivatives" / "sub-1" / "mask.nii.gz")
+        answer = infer(folder, tmp_path / "out")
+        assert f"passed over: 2 (not read by the task), e.g. {folder / 'derivatives'}" in answer.out
+        assert written(tmp_path / "out") == GOOD
+
 
 class TestExistingResults:
     def test_are_skipped_on_request(self, infer: Any, folder: Path, tmp_path: Path) -> None:

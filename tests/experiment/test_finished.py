@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import i2ikd
 from i2ikd import UserError
+from i2ikd.cli.main import run as main
 from i2ikd.experiment.checks import check
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.evaluate_run import evaluate_run
@@ -119,6 +120,15 @@ def test_evaluate_returns_the_scores_of_the_table(compared: Any) -> None:
     assert len({rows[arm]["psnr"]["mean"] for arm in rows}) == len(rows)
 
 
+def test_the_exported_file_is_the_row_of_the_table(compared: Any, tmp_path: Path) -> None:
+    run, file = compared.context.store.root / "students/twice/seed0", tmp_path / "twice.pt2"
+    assert main(["export", str(run), "--output", str(file)]) == 0
+    batch = compared.context.example()
+    # torch writes guards for **conditions that it cannot evaluate
+    found = torch.export.load(file).module(check_guards=False)(batch.input, **batch.conditions)
+    torch.testing.assert_close(found.detach(), in_the_table(compared, "twice"), rtol=1e-5, atol=1e-6)
+
+
 def test_overrides_of_the_data_change_no_network(compared: Any) -> None:
     """The calibration is on the training data of the run, not on the data that it is applied to."""
     run = compared.context.store.root / "students/reused/seed0"
@@ -150,10 +160,23 @@ def test_a_folder_shared_by_different_rows_is_refused(compared: Any, tmp_path: P
             output(compared, run)
 
 
+def test_names_of_former_arms_are_forgotten(laboratory: Any, tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        graph = laboratory.graph("training.epochs=1", arms=[{"name": name}])
+        run = laboratory.train(graph, name)
+    assert run.folder.read("origin")["names"] == ["students/after/seed0"]
+
+
 def test_a_copied_link_is_named(compared: Any, tmp_path: Path) -> None:
     (tmp_path / "seed0").symlink_to("../../store/0123")
     with pytest.raises(UserError, match=r"is a broken link to '\.\./\.\./store/0123'; copy a run with cp -rL"):
         output(compared, tmp_path / "seed0")
+
+
+def test_an_output_folder_is_no_run(compared: Any) -> None:
+    root = compared.context.store.root
+    with pytest.raises(UserError, match=f"expected a run in it, such as {root}/students/own/seed0"):
+        output(compared, root)
 
 
 def test_a_training_transform_of_an_arm_that_is_not_trained_is_refused(laboratory: Any) -> None:

@@ -72,3 +72,14 @@ def test_real_files_equal_the_arrays_of_h5py(folder: str, reader: Reader, key: s
     with h5py.File(paths[0]) as file:
         expected = np.moveaxis(file[key][()], axis, 0)
     np.testing.assert_array_equal([s["image"] for s in reader(paths[0])], expected)
+
+
+def test_new_data_is_read_by_the_reader_of_each_file(tmp_path: Path) -> None:
+    real = np.random.default_rng(0).random((2, 6, 5)).astype(np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["volfs"] = np.moveaxis(real, 0, -1)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["image"] = real * np.complex64(1j)
+    dataset = i2ikd.create("dataset", "folder", root=tmp_path, normalise="none", conventions="trust")
+    np.testing.assert_array_equal(dataset.open(tmp_path / "a.h5")[1]["image"], real[1])
+    np.testing.assert_array_equal(dataset.open(tmp_path / "b.h5")[1]["image"], real[1] * np.complex64(1j))

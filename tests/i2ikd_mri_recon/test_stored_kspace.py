@@ -28,3 +28,21 @@ def test_zero_frequency_at_the_other_position_is_refused(centered: bool) -> None
     message = f"head.h5, slice 0: .*zero frequency at {stated}, got .* at {position}; set centered = {centered!s}"
     with pytest.raises(UserError, match=f"(?i){message}"):
         Undersampling(mask, "real", not centered, False).stored(found, KEY)
+
+
+def test_a_mask_of_the_file_precedes_those_of_task_and_support() -> None:
+    own = torch.zeros(8, 1)
+    own[[0, 1, 7]] = 1
+    kspace = torch.randn(8, 6, dtype=torch.complex64) * own
+    kspace[7] = 0  # measured, and 0
+    for own_mask in (False, True):
+        undersampling = Undersampling(VariableDensity(acceleration=2), "real", False, own_mask)
+        sample = undersampling.stored(Slice(None, kspace, None, "x", own), KEY)
+        assert torch.equal(sample.conditions["mask"][0], own)
+        assert torch.equal(sample.conditions["kspace"][0], kspace)
+
+
+def test_fully_sampled_kspace_is_no_input() -> None:
+    found = Slice(None, torch.ones(8, 6, dtype=torch.complex64), None, "head.h5, slice 0")
+    with pytest.raises(UserError, match=r"head\.h5, slice 0: expected an undersampled k-space, got a fully"):
+        Undersampling(VariableDensity(), "real", False, False).stored(found, KEY)
