@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 
 
 @click.command("data")
@@ -25,7 +25,7 @@ def command(experiment: Path, overrides: tuple[str, ...], as_json: bool) -> None
     # the task alone: data is inspected whether or not this machine has the device of the experiment
     inventory = create_task(options.load_experiment(experiment, overrides), default_registry()).inventory()
     if as_json:
-        click.echo(json.dumps(inventory.as_json(), indent=1, ensure_ascii=False))
+        print_json(inventory.as_json())
     else:
         for line in inventory.lines():
             click.echo(line)

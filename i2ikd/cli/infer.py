@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 from i2ikd.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Experiment whose task reads and writes the files; default: the run's.",
 )
+@options.trust
 @options.overrides
 @options.as_json
 def command(
@@ -55,6 +56,7 @@ def command(
     scale: Literal["source", "unit"],
     force: bool,
     experiment: Path | None,
+    trust: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -73,7 +75,7 @@ def command(
     if overlap is not None and tile is None:
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
     tiling = None if tile is None else Tiling(tile, overlap)
-    context = context_of(run, experiment, overrides)
+    context = context_of(run, experiment, overrides, trust)
     jobs = plan(context.task, reader_suffixes(context.registry), source, output, force)
     infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling, scale)
     console = Console(stderr=as_json)
@@ -86,7 +88,7 @@ def command(
         if not as_json:
             click.echo(f"{job.source} -> {job.target}: {slices} slices, {seconds:.1f} s")
     if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
 
 
 def _bar(name: str, console: Console) -> ProgressIterator:

@@ -23,6 +23,11 @@ overrides = click.option(
     help="Change a setting, e.g. -o student.depth=4 -o arms.kd-mri.alpha=0.3 (repeatable).",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+trust = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run code that the stored files name as import:package.module:Name; use it for files of your own.",
+)
 out_folder = click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.store import Store
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import Record, read_records
@@ -35,6 +36,7 @@ def load_comparison(out: Path) -> Comparison:
                 f"{out}: the comparison {owner.get('name')!r} is unfinished: {file.name} is missing; "
                 f"continue it with `i2ikd compare EXPERIMENT.toml --out {out}`"
             )
+        OutputManifest(out).verify(file)
     try:
         content = read_json(results)
         comparison = Comparison(
@@ -63,7 +65,7 @@ def _histories(out: Path, records: list[Record]) -> dict[str, list[dict[str, Any
     histories = {}
     for arm, seed in dict.fromkeys((record.arm, record.seed) for record in records):
         folder = store.named(f"teacher/seed{seed}" if arm == "teacher" else f"students/{arm}/seed{seed}")
-        history = folder.read("history") if folder is not None else None
+        history = folder.history() if folder is not None else []
         if history:
             histories[f"{arm}/seed{seed}"] = history
     return histories

@@ -16,6 +16,7 @@ from pydantic import Field
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.process_caches import DECODED
+from i2ikd_mri.readers.whole_gzip import require_whole
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -170,6 +171,7 @@ class NiftiVolume:
             return np.asarray(proxy[(*within, *series)])
         cached: tuple[int, np.ndarray] | None = DECODED.get(id(self))
         if cached is None or cached[0] != frame:
+            require_whole(self.path)
             cached = (frame, np.asarray(proxy[(..., *series)]))
             DECODED.put(id(self), cached, cached[1].nbytes, owner=self)
         # Basic indexing is a view; `take` would copy the whole volume, which is in Fortran order, for each slice.
