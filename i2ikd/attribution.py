@@ -7,6 +7,8 @@ from types import TracebackType
 from i2ikd.component import reason
 from i2ikd.registry import Registry
 
+_CHAIN = 5
+"""Exceptions of a chain that are inspected."""
 _PATIENCE = 200
 """Frames of a traceback that are inspected, from the innermost; a recursion has thousands."""
 
@@ -18,7 +20,7 @@ def describe_error(error: BaseException, registry: Registry) -> str:
         error: the exception.
         registry: its plugins are the candidates.
     """
-    modules = _modules(error.__traceback__)
+    modules = _modules(error)
     packages = {
         _package(plugin.module.__name__): plugin for plugin in registry.plugins if hasattr(plugin.module, "__name__")
     }
@@ -31,8 +33,19 @@ def describe_error(error: BaseException, registry: Registry) -> str:
     return f"{reason(error)} (in {place}); I2IKD_TRACEBACK=1 prints the whole traceback"
 
 
-def _modules(trace: TracebackType | None) -> list[str]:
-    """Return the modules of a traceback's frames, the innermost first."""
+def _modules(error: BaseException) -> list[str]:
+    """Return the modules of an exception's frames, the innermost first, then those of the exception it came from."""
+    names: list[str] = []
+    current: BaseException | None = error
+    for _ in range(_CHAIN):
+        if current is None:
+            break
+        names += _frames(current.__traceback__)
+        current = current.__cause__ or current.__context__
+    return names
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
     names: list[str] = []
     while trace is not None:
         names.append(str(trace.tb_frame.f_globals.get("__name__", "")))

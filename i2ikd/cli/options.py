@@ -11,6 +11,8 @@ import click
 from i2ikd.config import Arm, Experiment, read_experiment
 from i2ikd.errors import UserError
 
+_MOST_SEEDS = 1000
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXPERIMENT.toml")
@@ -90,6 +92,8 @@ def choose_seeds(experiment: Experiment, count: int | None) -> list[int]:
     seeds = list(experiment.seeds)
     if count is None:
         return seeds
+    if count > _MOST_SEEDS:
+        raise UserError(f"--seeds: expected at most {_MOST_SEEDS:,}, got {count}; each seed trains every arm")
     if count < 1:
         raise UserError(f"--seeds: expected at least 1, got {count}")
     candidate = 0

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 import click
 
+from i2ikd.errors import UserError
+
 _reserved: list[TextIO] = []
 """The stream of the result while stdout is reserved."""
 
@@ -18,17 +20,18 @@ _reserved: list[TextIO] = []
 @contextlib.contextmanager
 def reserved_stdout() -> Iterator[None]:
     """Redirect what this process prints to stderr, libraries and subprocesses included, except ``print_json``."""
-    sys.stdout.flush()
-    stdout = sys.stdout
+    stdout: TextIO | None = sys.stdout
+    if stdout is None:
+        raise UserError("--json: stdout is closed; redirect it to a file")
+    stdout.flush()
     with contextlib.ExitStack() as resources:
-        if _descriptor(stdout) == 1:
-            saved = os.dup(1)
-            os.dup2(2, 1)
-            resources.callback(os.close, saved)
-            resources.callback(os.dup2, saved, 1)
-            _reserved.append(resources.enter_context(os.fdopen(os.dup(saved), "w", encoding="utf-8")))
-        else:  # a stream in memory
-            _reserved.append(stdout)
+        saved = os.dup(1)
+        resources.callback(os.close, saved)
+        own = _descriptor(stdout) == 1  # otherwise a stream in memory, or a file
+        stream = resources.enter_context(os.fdopen(os.dup(saved), "w", encoding="utf-8")) if own else stdout
+        os.dup2(2, 1)
+        resources.callback(os.dup2, saved, 1)
+        _reserved.append(stream)
         resources.callback(_reserved.pop)
         resources.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield
