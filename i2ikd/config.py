@@ -173,7 +173,6 @@ class Experiment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [0]
-    """At most 1000: each trains every arm."""
     task: Annotated[Reference, BeforeValidator(_has_name)]
     teacher: Network
     student: Network

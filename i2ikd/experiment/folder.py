@@ -125,7 +125,7 @@ def _stored(out: Path) -> dict[str, Any]:
     if not mark.is_file():
         raise UserError(f"{out} is no folder of a comparison: it has no {MARK}")
     content = read_json(mark)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
         raise UserError(f"{mark} holds no experiment; put back the one that belongs there, or pass another folder")
     return content
 

@@ -225,7 +225,7 @@ def load_pictures(out: Path) -> Pictures:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             metadata = json.loads(str(arrays["metadata"]))
             return [_picture(index, entry, arrays) for index, entry in enumerate(metadata)]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged: {error}; delete it, or compare again") from None
 
 
