@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import click
 
 from i2ikd.cli import options
 from i2ikd.cli.result import print_json
+from i2ikd.errors import UserError
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @click.command("report")
@@ -35,9 +39,14 @@ def command(folder: Path, by: str | None, arms: str | None, trust: bool, as_json
         comparison = only(comparison, [name.strip() for name in arms.split(",") if name.strip()])
     if by is not None:
         comparison = sorted_by(comparison, by)
-    files = write_report(comparison, folder)
+    try:
+        written = "written: " + ", ".join(str(file) for file in write_report(comparison, folder))
+    except UserError as error:
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _READ_ONLY):
+            raise
+        written = f"the report is not written, as the folder is read-only: {error}"
     if as_json:
         print_json(comparison.as_json())
     else:
         print_comparison(comparison, Console())
-    click.echo("written: " + ", ".join(str(file) for file in files), err=as_json)
+    click.echo(written, err=as_json)

@@ -175,7 +175,7 @@ def save_weights(
 
     Args:
         specification: of the run.
-        folder: of the run, with ``run.json``.
+        folder: of the run.
         network: whose weights are written.
         others: names of further files of the run, which the manifest states too.
     """
@@ -187,7 +187,8 @@ def save_weights(
         "state": _on_cpu(network.state_dict()),
     }
     data = checkpoint.encode(content)
-    folder.state_files(specification.digest, [RECORD, *others], {folder.weights.name: record_of(data)})
+    names = [name for name in (RECORD, *others) if (folder.path / name).is_file()]
+    folder.state_files(specification.digest, names, {folder.weights.name: record_of(data)})
     write_atomically(folder.weights, data, follow_link=False)
 
 

@@ -36,6 +36,12 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(extra="forbid")
     origin: dict[str, Any]
     records: FileRecord
+    checksum: str = ""
+    """Digest of the other values."""
+
+    def digest(self) -> str:
+        """Return the digest of everything but the checksum."""
+        return digest(self.model_dump(mode="json", exclude={"checksum"}))
 
 
 References = Sequence[Mapping[str, Any]]
@@ -128,6 +134,7 @@ class Scorer:
         evaluation = Evaluation(origin=origin, records=record_of(text.encode()))
         folder.path.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text, follow_link=False)
+        evaluation = evaluation.model_copy(update={"checksum": evaluation.digest()})
         folder.write("evaluation", evaluation.model_dump(mode="json"))  # after the records, which it states
         return records
 
@@ -160,6 +167,8 @@ def _why_not_stored(folder: RunFolder, origin: dict[str, Any]) -> str | None:
             return "an older version stored them, without the networks that they are of"
         stored = Evaluation.model_validate(before)
     except (UserError, ValidationError):
+        return f"{file} is damaged"
+    if stored.checksum != stored.digest():
         return f"{file} is damaged"
     changed = differences(stored.origin, origin)
     if changed:

@@ -151,7 +151,7 @@ class _Verifier:
         except UserError as error:
             self._add(file, _without(error, file))
             return
-        self._add(file, "")
+        self._add(file, "" if evaluation.checksum == evaluation.digest() else "its checksum does not match")
         self._add(folder.path / "records.csv", difference(folder.path / "records.csv", evaluation.records))
 
     def _tensors(self, file: Path) -> None:

@@ -45,7 +45,7 @@ def write_report(comparison: Comparison, out: Path, registry: Registry | None = 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create the folder {folder}: {error.strerror}") from None
+        raise UserError(f"cannot create the folder {folder}: {error.strerror}") from error
     for figure in figures:
         if not figure.document:  # of an earlier report
             (folder / _file_name(figure)).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import torch
 
 from i2ikd.engine import checkpoint
 from i2ikd.engine.build import load_weights
+from i2ikd.experiment.verify import verify
 
 
 def flip(file: Path) -> None:
@@ -190,8 +192,45 @@ class TestVerify:
         array.flush()
         assert "cache" in comparison.command("verify", comparison.out).out
 
+    def test_notices_a_change_of_a_file_of_any_kind(self, comparison: Any) -> None:
+        """One file of each kind in the store and of the results, changed, cut off, zeroed and removed in turn."""
+        files = [path for path in sorted(comparison.out.rglob("*")) if path.is_file() and path.name != ".lock"]
+        files = [path for path in files if not any(parent.is_symlink() for parent in path.parents)]
+        one_of_each = {}
+        for path in files:
+            owner = path.parent.name
+            one_of_each[owner.partition("-")[0] if "-" in owner else path.parts[-3], path.name] = path
+        files = list(one_of_each.values())
+        assert len(files) > 15
+        unnoticed = []
+        for file in files:
+            content = file.read_bytes()
+            for name, damage in DAMAGE.items():
+                damage(file)
+                found = verify(comparison.out)
+                if not found.problems and not (file == comparison.out / "manifest.json" and found.unstated):
+                    unnoticed.append((file.relative_to(comparison.out), name))
+                file.write_bytes(content)
+        assert not unnoticed
+        assert not verify(comparison.out).problems
+
 
 class TestCopies:
+    def test_a_read_only_folder_works(self, comparison: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(path: Path, mode: str = "r", **options: Any) -> Any:
+            if set(mode) & set("wxa+"):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return opened(path, mode, **options)
+
+        opened = Path.open
+        monkeypatch.setattr(Path, "open", refuse)
+        result = comparison.command("report", comparison.out)
+        assert (
+            result.code == 0 and "kd-mri" in result.out and "is not written, as the folder is read-only" in result.out
+        )
+        assert comparison.command("verify", comparison.out).code == 0
+        assert comparison.command("evaluate", comparison.out / "students/kd-mri/seed0").code == 0
+
     def test_a_copy_without_links_works(self, comparison: Any, tmp_path: Path) -> None:
         before, copy = comparison.numbers, tmp_path / "copy"
         shutil.copytree(comparison.out, copy)
