@@ -24,7 +24,7 @@ from i2ikd.engine.precision import autocast, resolve_precision
 from i2ikd.engine.run import load_network
 from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
-from i2ikd.experiment.finished import finished_network, finished_run, owner_of
+from i2ikd.experiment.finished import finished_network, finished_run, owner_of, registry_for_stored
 from i2ikd.experiment.tracking import HookCallback
 from i2ikd.metric import Metric
 from i2ikd.network import apply
@@ -183,16 +183,18 @@ def _mean_of_defined(scores: list[float]) -> float:
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def load(run: str | Path) -> nn.Module:
+def load(run: str | Path, *, trust: bool = False) -> nn.Module:
     """Load the trained network of a run, in eval mode, after the transforms of its arm.
 
     Args:
         run: its folder, e.g. ``runs/brain-4x/students/kd-mri/seed0``.
+        trust: whether to import the model if its weights name it as ``import:package.module:Name``; use it for files
+            of your own.
 
     Raises:
         UserError: the folder is not a finished run, or the plugin that registers its model is not installed.
     """
-    owner, registry = owner_of(Path(run), ()), default_registry()
+    owner, registry = owner_of(Path(run), ()), registry_for_stored(trust=trust)
     if owner is None:
         return load_network(registry, finished_run(Path(run)))
     return finished_network(registry, Path(run), owner)

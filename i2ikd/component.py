@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from i2ikd.errors import UserError
+from i2ikd.global_state import kept_global_state
+from i2ikd.imported import IMPORT, import_target, require_maker
 
 if TYPE_CHECKING:
     from i2ikd.recipe import RecipeContext
     from i2ikd.registry import Registry
-
-IMPORT = "import:"
-"""Prefix of a component that is not registered: ``import:package.module:Name``."""
 
 
 @dataclass
@@ -43,6 +41,8 @@ class Kind:
     name: str
     plural: str
     summary: str = ""
+    makes: str = ""
+    """``package.module:Class`` of which its components are instances; empty if any object may be one."""
 
     @property
     def hook(self) -> str:
@@ -60,6 +60,8 @@ class Component:
     plugin: Plugin = field(repr=False)
     summary: str = ""
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    makes: str = ""
+    """Of its kind."""
 
     def _described(self, where: str) -> str:
         """Return how messages name it: with its plugin, or an imported one by the place that states it."""
@@ -81,9 +83,14 @@ class Component:
         if not isinstance(self.target, str):
             return self.target
         try:
-            found = import_target(self.target)
-        except (Exception, SystemExit) as error:
+            with kept_global_state(self._described(where)):
+                found = import_target(self.target)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise UserError(f"{self._described(where)}: cannot import {self.target!r}: {reason(error)}") from error
+        if self.name.startswith(IMPORT):
+            require_maker(found, self.makes, f"{self._described(where)}: {self.name}")
         if not callable(found):
             raise UserError(
                 f"{self._described(where)}: expected {self.target!r} to be a class or function, got a "
@@ -115,27 +122,18 @@ class Component:
         arguments = check(target, options or {}, where or f"{self.kind} {self.name!r}")
         arguments |= provided(target, {"registry": registry, "recipe_context": recipe_context})
         try:
-            return target(**arguments)
-        except UserError:
+            with kept_global_state(self._described(where)):
+                return target(**arguments)
+        except (UserError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise UserError(f"{self._described(where)} failed to start: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:
     """Return an exception as one line: its type and its message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
-
-
-def import_target(text: str) -> Any:
-    """Import ``package.module:attribute``.
-
-    Raises:
-        ImportError: there is no such module.
-        AttributeError: the module has no such attribute.
-    """
-    module, _, attribute = text.partition(":")
-    found = importlib.import_module(module)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception of a plugin may have a broken __str__
+        text = ""
+    return f"{type(error).__name__}: {text or 'no reason given'}"

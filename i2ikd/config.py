@@ -23,43 +23,46 @@ from pydantic import (
 from i2ikd.config_file import apply_override as apply_override
 from i2ikd.config_file import read_document
 from i2ikd.errors import UserError, nearest
+from i2ikd.limits import at_most
 from i2ikd.options import explain
 from i2ikd.recipe import ComponentRef, Pairs, Reference
+
+Seed = Annotated[NonNegativeInt, at_most(2**31 - 1, "generators take 31 bits")]
 
 
 class Training(BaseModel):
     """Training settings of a stage; every stage of every arm uses them unless it overrides them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    epochs: PositiveInt = 150
-    batch: PositiveInt = 4
+    epochs: Annotated[PositiveInt, at_most(1_000_000, "each is a pass over the training split")] = 150
+    batch: Annotated[PositiveInt, at_most(1_000_000, "its slices are in memory together")] = 4
     optimizer: str = "adam"
     """A name accepted by timm's ``create_optimizer_v2``."""
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "step"
-    decay_epochs: PositiveInt = 40
+    decay_epochs: Annotated[PositiveInt, at_most(2**31, "no stage is longer")] = 40
     decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
-    min_lr: Annotated[float, Field(ge=0)] = 0.0
-    warmup_epochs: NonNegativeInt = 0
+    min_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    warmup_epochs: Annotated[NonNegativeInt, at_most(2**31, "no stage is longer")] = 0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of the exponential moving average of the trained parameters; ``None``: no average. Of a weight that a
     transform computes from several parameters, these are averaged."""
-    clip_grad: Annotated[float, Field(gt=0)] | None = None
+    clip_grad: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Maximum norm of the gradient of all trained parameters, a method's own ones included; ``None``: no clipping."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     augmentations: tuple[str, ...] = ()
     """Random augmentations of the task (``flip``, ``shift``, ...)."""
     select: Literal["best", "last"] = "best"
     """Final weights of a stage: those with the lowest validation loss, or the last."""
-    validate_every: PositiveInt | None = None
+    validate_every: Annotated[PositiveInt, at_most(2**31, "no stage is longer")] | None = None
     """Epochs between validations; ``None``: as often as costs at most a tenth of the training time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    workers: NonNegativeInt = 0
+    workers: Annotated[NonNegativeInt, at_most(256, "each is a process that opens the data")] = 0
     """Processes that read data. Slices stay in memory after the first epoch, so 0 suffices for most data."""
-    cache_mib: NonNegativeInt = 2048
+    cache_mib: Annotated[NonNegativeInt, at_most(2**30, "it is memory in MiB")] = 2048
     """Memory of the teacher cache per term, in MiB; 0 disables the cache."""
-    cache_disk_mib: NonNegativeInt = 8192
+    cache_disk_mib: Annotated[NonNegativeInt, at_most(2**30, "it is disk space in MiB")] = 8192
     """Disk space of the teacher cache for all terms of an output folder, in MiB; 0: memory only."""
 
     def identity(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class Network(BaseModel):
     """Recipe of a teacher's training; arms state their own recipes."""
     transforms: list[ComponentRef] = Field(default_factory=list)
     """Transforms of the network, during training or after it, in order."""
-    ensemble: PositiveInt = 1
+    ensemble: Annotated[PositiveInt, at_most(100, "each member is trained and evaluated")] = 1
     """Number of networks, trained with different seeds, that form the teacher."""
     combine: ComponentRef = Reference(name="mean")
     """Component that combines the networks of an ensemble into one."""
@@ -170,7 +173,7 @@ class Experiment(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [0]
     task: Annotated[Reference, BeforeValidator(_has_name)]
     teacher: Network
     student: Network
@@ -191,6 +194,13 @@ class Experiment(BaseModel):
     @model_validator(mode="after")
     def _distinct_arms(self) -> Experiment:
         names = [arm.name for arm in self.arms]
+        folded: dict[str, str] = {}
+        for name in names:
+            other = folded.setdefault(name.lower(), name)
+            if other != name:
+                raise ValueError(
+                    f"the arms {other!r} and {name!r} differ in case only, and share a folder on some file systems"
+                )
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two arms are named {name!r}")

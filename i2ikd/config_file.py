@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from i2ikd.errors import UserError
+from i2ikd.errors import UserError, shortened
 
 BASE = "base"
 """Top-level key of an experiment file: the path of the file that it inherits from."""
+
+_DEEPEST = 20
+"""Tables in each other that an override may state."""
 
 _COMPONENT_KEYS = ("name", "model")
 """Keys that name the component of a table. The other keys of the table are options of that component."""
@@ -96,7 +99,9 @@ def _parsed(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the experiment {path}{heir}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise UserError(f"{path}{heir} is not TOML of an experiment: it is nested too deeply") from None
+    except ValueError as error:  # also an integer of thousands of digits
         raise UserError(f"{path}{heir} is not TOML: {error}") from None
 
 
@@ -119,12 +124,11 @@ def apply_override(document: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     key = key.strip()
     if not separator or not re.fullmatch(r"[^.=\s]+(\.[^.=\s]+)*", key):
-        raise UserError(f"the override {override!r} is not of the form key.path=value, e.g. -o student.depth=4")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+        raise UserError(f"{_named(override)} is not of the form key.path=value, e.g. -o student.depth=4")
+    value = _value(text, override)
     *path, last = key.split(".")
+    if len(path) > _DEEPEST:
+        raise UserError(f"{_named(override)}: expected at most {_DEEPEST} tables in each other, got {len(path)}")
     current: Any = document
     for part in path:
         current = _enter(current, part, override)
@@ -133,7 +137,29 @@ def apply_override(document: dict[str, Any], override: str) -> None:
     elif isinstance(current, dict):
         current[last] = value
     else:
-        raise UserError(f"the override {override!r}: {'.'.join(path)} is a value, not a table")
+        raise UserError(f"{_named(override)}: {'.'.join(path)} is a value, not a table")
+
+
+def _named(override: str) -> str:
+    """Return how messages name an override."""
+    return f"the override {shortened(override, 80)!r}"
+
+
+def _value(text: str, override: str) -> Any:
+    """Return the value of an override: TOML, or else plain text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, or deep nesting
+        raise UserError(f"{_named(override)}: {error}") from None
+
+
+def _index(part: str, items: list[Any]) -> int | None:
+    """Return the index of a list's item that a part of a path states; ``None`` if it states none."""
+    if not re.fullmatch(r"[0-9]{1,9}", part) or int(part) >= len(items):
+        return None
+    return int(part)
 
 
 def _enter(current: Any, part: str, override: str) -> Any:
@@ -144,15 +170,17 @@ def _enter(current: Any, part: str, override: str) -> Any:
         for item in current:
             if isinstance(item, dict) and item.get("name") == part:
                 return item
-        if part.isdigit() and int(part) < len(current):
-            return current[int(part)]
+        index = _index(part, current)
+        if index is not None:
+            return current[index]
         names = [str(i.get("name")) for i in current if isinstance(i, dict)]
-        raise UserError(f"the override {override!r}: there is no {part!r} in the list; it has {', '.join(names)}")
-    raise UserError(f"the override {override!r}: {part!r} lies in a value, not in a table")
+        raise UserError(f"{_named(override)}: there is no {part[:40]!r} in the list; it has {', '.join(names)}")
+    raise UserError(f"{_named(override)}: {part!r} lies in a value, not in a table")
 
 
 def _replace(items: list[Any], part: str, value: Any, override: str) -> None:
     """Replace the item of a list at an index."""
-    if not (part.isdigit() and int(part) < len(items)):
-        raise UserError(f"the override {override!r}: the list has the places 0 to {len(items) - 1}")
-    items[int(part)] = value
+    index = _index(part, items)
+    if index is None:
+        raise UserError(f"{_named(override)}: the list has the places 0 to {len(items) - 1}")
+    items[index] = value

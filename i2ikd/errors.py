@@ -11,8 +11,37 @@ class UserError(Exception):
     """Invalid input of a user: configuration, data, files or arguments.
 
     The message contains the object, the expected and the actual value, and a remedy. The command line prints it as one
-    line and ends with exit code 2.
+    line of at most 300 characters and ends with exit code 2.
+
+    Args:
+        message: one line.
+        details: further lines, such as the files that it is about; at most 10 are printed.
     """
+
+    def __init__(self, message: str = "", details: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.details = tuple(details)
+
+
+LONGEST_LINE = 300
+"""Characters of an error on the command line."""
+MOST_DETAILS = 10
+"""Further lines of an error on the command line."""
+
+
+def shortened(text: str, length: int = LONGEST_LINE) -> str:
+    """Return a text as one line of at most ``length`` characters: its start with the object, its end with the remedy.
+
+    >>> shortened("expected a number, got " + 50 * "9" + "; state one", 50)
+    'expected a number, got 999999 ... 99999; state one'
+    """
+    line = " ".join(text[: 100 * length].split())
+    if len(text) > 100 * length:
+        line += " ... " + " ".join(text[-length:].split())
+    if len(line) <= length:
+        return line
+    tail = length // 3
+    return line[: length - tail - 5].rstrip() + " ... " + line[-tail:].lstrip()
 
 
 @contextmanager

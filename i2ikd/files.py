@@ -9,19 +9,25 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from i2ikd.errors import UserError
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
+
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, *, follow_link: bool = True) -> Iterator[BinaryIO]:
     """Open a binary stream whose content replaces the file ``path`` when the block ends without an exception.
 
-    After an exception the old file is unchanged and the temporary file removed. A symbolic link is followed.
+    After an exception the old file is unchanged and the temporary file removed.
 
     Args:
         path: the file to write; its folder exists.
+        follow_link: write the target of a symbolic link; otherwise the file replaces the link.
 
     Yields:
         A binary stream for writing.
@@ -36,8 +42,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     ...     (Path(folder) / "a.bin").read_bytes()
     b'whole'
     """
-    final = Path(os.path.realpath(path))
-    if final.exists() and not final.is_file():
+    final = Path(os.path.realpath(path) if follow_link else path)
+    if final.exists() and not final.is_file() and not (final.is_symlink() and not follow_link):
         kind = "folder" if final.is_dir() else "device or pipe"
         raise UserError(f"cannot write {path}: expected a regular file, got a {kind}")
     temporary = final.with_name(f".{final.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
@@ -55,18 +61,19 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_atomically(path: str | Path, content: bytes | str) -> None:
+def write_atomically(path: str | Path, content: bytes | str, *, follow_link: bool = True) -> None:
     """Write a file atomically.
 
     Args:
         path: the file to write; its folder exists.
         content: bytes, or text, which is encoded as UTF-8 with unchanged line ends.
+        follow_link: see ``replacing``.
 
     Raises:
         UserError: see ``replacing``.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    with replacing(path) as stream:
+    with replacing(path, follow_link=follow_link) as stream:
         stream.write(data)
 
 
@@ -106,6 +113,49 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise UserError(f"{path}: the JSON is nested too deeply") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_model(path: str | Path, model: type[Model], remedy: str) -> Model:
+    """Read a JSON file that i2ikd wrote.
+
+    Args:
+        path: the file to read.
+        model: pydantic model of its content.
+        remedy: what to do about a file of another shape, for the message.
+
+    Raises:
+        UserError: the file cannot be read, is not JSON, or has another shape; the message contains the first place.
+    """
+    from pydantic import ValidationError  # `--help` does without
+
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"]) or "its content"
+        raise UserError(f"{path}: {place[:80]}: {problem['msg'][:120]}; {remedy}") from None
+
+
+def refuse_linked_folder(folder: Path, root: Path) -> None:
+    """Check that a folder below ``root`` is reached without symbolic links, through which nothing is written.
+
+    Args:
+        folder: below ``root``; it need not exist.
+        root: a folder, which may itself be a link.
+
+    Raises:
+        UserError: the folder, or one between it and ``root``, is a link.
+    """
+    for place in (folder, *folder.parents):
+        if place == root:
+            return
+        if place.is_symlink():
+            raise UserError(
+                f"{place} is a symbolic link, and nothing is written through links inside {root}; replace the link by "
+                "a copy of its folder"
+            )
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import reprlib
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from i2ikd.errors import UserError, nearest
+from i2ikd.errors import UserError, nearest, shortened
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 3, 80, 80, 40
 
 PROVIDED_ARGUMENTS = ("registry", "recipe_context")
 """Arguments that are no options: they receive the creating registry, and a recipe's knowledge of its networks."""
@@ -106,14 +110,24 @@ def explain(error: ValidationError, known: Mapping[str, Any]) -> str:
         known: fields by name, for the hint.
     """
     problem = error.errors()[0]
-    location = ".".join(str(part) for part in problem["loc"])
+    location = ".".join(str(part) for part in problem["loc"][:12])
     if problem["type"] == "extra_forbidden":
         name = str(problem["loc"][-1])
         return f"unknown option {location!r}; {_hint(name, problem['loc'], known)}"
     if problem["type"] == "missing":
         return f"the option {location!r} is missing"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return f"{location} = {problem.get('input')!r}: {message}"
+    return f"{shortened(location, 100)} = {_short(problem.get('input'))}: {message}"
+
+
+def _short(value: Any) -> str:
+    """Return a value as text of at most 80 characters; a whole table is named by its keys."""
+    if isinstance(value, Mapping) and len(value) > 3:
+        return f"a table of {', '.join(map(str, list(value)[:5]))}, ..."[:80]
+    try:
+        return shortened(_REPR.repr(value), 80)
+    except ValueError:  # an integer of thousands of digits
+        return f"a {type(value).__name__} of thousands of digits"
 
 
 def _hint(name: str, location: tuple[int | str, ...], known: Mapping[str, Any]) -> str:

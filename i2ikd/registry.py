@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import sys
@@ -15,26 +16,31 @@ from typing import Any
 import pluggy
 
 from i2ikd import hookspecs
-from i2ikd.component import IMPORT, Component, Kind, Plugin, reason
+from i2ikd.component import Component, Kind, Plugin, reason
 from i2ikd.errors import UserError, nearest
+from i2ikd.global_state import kept_global_state
+from i2ikd.imported import IMPORT, target_of
 
 CORE_KINDS = (
-    Kind("model", "models"),
+    Kind("model", "models", makes="torch.nn:Module"),
     Kind("pairs", "pairs"),
-    Kind("task", "tasks"),
+    Kind("task", "tasks", makes="i2ikd.task:Task"),
     Kind("dataset", "datasets"),
     Kind("reader", "readers"),
-    Kind("distiller", "distillers"),
-    Kind("objective", "objectives"),
-    Kind("transform", "transforms"),
-    Kind("combination", "combinations"),
-    Kind("recipe", "recipes"),
-    Kind("metric", "metrics"),
+    Kind("distiller", "distillers", makes="i2ikd.distiller:Distiller"),
+    Kind("objective", "objectives", makes="i2ikd.objective:Objective"),
+    Kind("transform", "transforms", makes="i2ikd.transform:Transform"),
+    Kind("combination", "combinations", makes="torch.nn:Module"),
+    Kind("recipe", "recipes", makes="builtins:list"),
+    Kind("metric", "metrics", makes="i2ikd.metric:Metric"),
     Kind("figure", "figures"),
     Kind("tracker", "trackers"),
     Kind("exporter", "exporters"),
     Kind("command", "commands"),
 )
+
+
+_LONGEST_NAME = 200
 
 
 class Registry:
@@ -51,6 +57,7 @@ class Registry:
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
         self._kinds = {kind.name: kind for kind in CORE_KINDS}
+        self._imports: frozenset[str] | None = None
         self.plugins: list[Plugin] = []
         self.strict = os.environ.get("I2IKD_STRICT_PLUGINS") == "1"
         self.add(*plugins)
@@ -71,13 +78,28 @@ class Registry:
                 registry.plugins.append(plugin)
                 continue
             try:
-                plugin.module = point.load()
-            except (Exception, SystemExit) as error:
+                with kept_global_state(f"the plugin {plugin.label}"):
+                    plugin.module = point.load()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 registry._set_aside(plugin, error)
                 continue
             loaded.append(plugin)
         registry.add(*loaded)
         return registry
+
+    def restricted(self, imports: Iterable[str]) -> Registry:
+        """Return a view of this registry for a configuration that came with data: it imports no other code.
+
+        Registered components are those of this registry, nested ones included.
+
+        Args:
+            imports: names, ``import:package.module:Name``, that the user's own experiment states.
+        """
+        view = copy.copy(self)
+        view._imports = frozenset(imports)
+        return view
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
@@ -96,8 +118,11 @@ class Registry:
         Kinds that it has defined stay: other plugins may have components of them.
         """
         try:
-            step(plugin)
-        except (Exception, SystemExit) as error:
+            with kept_global_state(f"the plugin {plugin.label}"):
+                step(plugin)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if plugin in self.plugins:
                 self.plugins.remove(plugin)
                 if self._manager.is_registered(plugin.module):
@@ -148,7 +173,7 @@ class Registry:
         for kind in self._kinds.values():
             self._call(plugin, kind.hook, register=self._register(plugin, kind.name))
 
-    def _set_aside(self, plugin: Plugin, error: Exception | SystemExit) -> None:
+    def _set_aside(self, plugin: Plugin, error: BaseException) -> None:
         if self.strict:
             raise error
         plugin.problem = " ".join(str(error).split()) if isinstance(error, UserError) else reason(error)
@@ -167,13 +192,19 @@ class Registry:
                     raise UserError(f"{caller.name} is a hook wrapper, which is not supported; do not yield")
 
     def _register(self, plugin: Plugin, kind: str) -> hookspecs.Register:
+        registered: set[str] = set()
+
         def register(name: str, target: Callable[..., Any] | str, *, summary: str = "", **metadata: str) -> None:
-            if not name or ":" in name:
-                raise UserError(f"{kind} name {name!r}: a name is not empty and has no ':'")
+            if not (isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()) or ":" in name:
+                raise UserError(
+                    f"{kind} name {ascii(name)[:_LONGEST_NAME]}: a name is not empty and has no ':', and at most "
+                    f"{_LONGEST_NAME} printable characters"
+                )
             if not (callable(target) or (isinstance(target, str) and ":" in target)):
                 raise UserError(f"{kind} {name!r}: the target is a callable or 'package.module:attribute'")
-            if any(c.kind == kind and c.name == name for c in plugin.provides):
+            if name in registered:
                 raise UserError(f"{kind} {name!r} is registered twice by one plugin")
+            registered.add(name)
             component = Component(kind, name, target, plugin, summary, MappingProxyType(dict(metadata)))
             plugin.provides.append(component)
 
@@ -190,8 +221,11 @@ class Registry:
             if plugin.problem:
                 continue
             try:
-                self._call(plugin, hook, context=context)
-            except Exception as error:
+                with kept_global_state(f"the plugin {plugin.label}"):
+                    self._call(plugin, hook, context=context)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 if self.strict:
                     raise
                 print(f"i2ikd: {hook} of the plugin {plugin.label} failed: {reason(error)}", file=sys.stderr)
@@ -216,11 +250,12 @@ class Registry:
             where: how a message names an imported component; its kind and name unless given.
 
         Raises:
-            UserError: unknown (with the nearest name and the plugins not in use), or registered twice.
+            UserError: unknown (with the nearest name and the plugins not in use), registered twice, or an import that
+                this registry does not permit.
         """
         everything = self.components(kind)
         if name.startswith(IMPORT):
-            return _imported(kind, name, where)
+            return self._imported(kind, name, where or f"{kind} {name!r}")
         owner, _, short = name.rpartition(":")
         found = [c for c in everything if c.name == short]
         if owner:
@@ -230,10 +265,21 @@ class Registry:
         if found:
             raise UserError(_ambiguous(kind, name, short, found))
         message = f"unknown {kind} {name!r}; {nearest(short, [c.name for c in everything])}"
-        broken = [f"{p.label}: {p.problem}" for p in self.plugins if p.problem]
-        if broken:
-            message += f" (plugins not in use: {'; '.join(broken)})"
-        raise UserError(message)
+        unused = [f"the plugin {p.label} is not in use: {p.problem}" for p in self.plugins if p.problem]
+        raise UserError(message, unused)
+
+    def _imported(self, kind: str, name: str, where: str) -> Component:
+        """Return an unregistered component; the working directory is on the path, as for ``python -m``."""
+        target = target_of(name, where)
+        if self._imports is not None and name not in self._imports:
+            raise UserError(
+                f"{where}: {name!r} stands in a file that came with the run, and such a file only names registered "
+                "components; pass --experiment with an experiment of yours that names it, or --trust to run its code"
+            )
+        directory = str(Path.cwd())
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+        return Component(kind, name, target, Plugin("imported"), makes=self._kinds[kind].makes)
 
     def create(self, kind: str, name: str, options: Mapping[str, Any] | None = None, where: str = "") -> Any:
         """Look a component up, check its options and build it; see ``get`` and ``Component.create``."""
@@ -247,17 +293,6 @@ def _ambiguous(kind: str, name: str, short: str, found: list[Component]) -> str:
         f"{kind} {name!r} is registered by {' and '.join(c.plugin.label for c in found)}; "
         f"write {' or '.join(repr(way) for way in ways)}"
     )
-
-
-def _imported(kind: str, name: str, where: str) -> Component:
-    """Return an unregistered component; the working directory is on the path, as for ``python -m``."""
-    target = name.removeprefix(IMPORT)
-    if ":" not in target:
-        raise UserError(f"{where or f'{kind} {name!r}'}: expected import:package.module:Name, got {name!r}")
-    directory = str(Path.cwd())
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
-    return Component(kind, name, target, Plugin("imported"))
 
 
 @cache

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 import i2ikd
-from i2ikd.component import Component, Plugin, import_target
+from i2ikd.component import Component, Plugin
 from i2ikd.errors import UserError
+from i2ikd.imported import import_target
 from i2ikd.registry import CORE_KINDS, Registry
 
 
@@ -71,20 +75,64 @@ def test_a_component_does_not_print_its_whole_plugin() -> None:
     assert "plugin=" not in repr(Component("model", "net", dict, Plugin("lab")))
 
 
+class Parts:
+    @classmethod
+    def keys(cls, names: str) -> Any:
+        return dict.fromkeys(names)
+
+
+def integer() -> int:
+    raise AssertionError("it was called")
+
+
+OWN = "own_parts"
+
+
+@pytest.fixture
+def own_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user with a factory, a class that makes no component, and values of other types."""
+    module = types.ModuleType(OWN)
+    vars(module).update(Parts=Parts, integer=integer, number=3, module=types, keys=partial(Parts.keys, "ab"))
+    monkeypatch.setitem(sys.modules, OWN, module)
+
+
+@pytest.mark.usefixtures("own_module")
 class TestAComponentThatIsNotRegistered:
     @pytest.mark.parametrize("kind", [kind.name for kind in CORE_KINDS])
     def test_is_imported_for_every_kind(self, kind: str) -> None:
-        component = Registry().get(kind, "import:collections:OrderedDict.fromkeys")
+        component = Registry().get(kind, f"import:{OWN}:Parts.keys")
         assert component.resolve()("ab") == {"a": None, "b": None}
         assert (component.kind, component.plugin.label) == (kind, "imported")
 
+    def test_is_a_function_with_some_arguments_set(self) -> None:
+        assert Registry().create("pairs", f"import:{OWN}:keys") == {"a": None, "b": None}
+
+    @pytest.mark.parametrize("kind", [kind.name for kind in CORE_KINDS])
+    @pytest.mark.parametrize("target", ["os:system", "builtins:exit", "os:path", "subprocess:run", "runpy:run_path"])
+    def test_is_no_part_of_python(self, kind: str, target: str) -> None:
+        with pytest.raises(UserError, match=rf"^{kind} 'import:{target}': expected a module with components of i2ikd"):
+            Registry().create(kind, f"import:{target}")
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("number", "expected a class or function written in Python, got a int"),
+            ("module", "expected a class or function written in Python, got a module"),
+            ("Parts", r"that makes a torch\.nn\.Module, got one that makes a Parts"),
+            ("integer", r"that makes a torch\.nn\.Module, got one that makes a int"),
+        ],
+    )
+    def test_makes_what_its_kind_is(self, name: str, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            Registry().create("model", f"import:{OWN}:{name}")
+
     def test_has_a_module_and_a_name(self) -> None:
-        with pytest.raises(UserError, match=r"model 'import:collections': expected import:package\.module:Name"):
-            Registry().get("model", "import:collections")
+        with pytest.raises(UserError, match=r"model 'import:own_parts': expected import:package\.module:Name"):
+            Registry().get("model", "import:own_parts")
 
     def test_belongs_to_a_kind_that_exists(self) -> None:
         with pytest.raises(UserError, match="no kind of component 'modle'; did you mean 'model'"):
-            Registry().get("modle", "import:collections:OrderedDict")
+            Registry().get("modle", "import:own_parts:Parts")
 
 
 class TestTheArgumentRegistry:

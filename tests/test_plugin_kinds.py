@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from fractions import Fraction
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -117,8 +120,11 @@ def test_the_registry_is_no_option() -> None:
 
 class TestImports:
     @pytest.mark.parametrize("kind", ["filter", "model", "distiller", "objective", "transform", "metric", "tracker"])
-    def test_every_kind_takes_a_path(self, kind: str) -> None:
-        made = registry(Owner()).create(kind, "import:fractions:Fraction.from_float", {"f": 0.75})
+    def test_every_kind_takes_a_path(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        module = ModuleType("own_fractions")
+        vars(module)["Fraction"] = Fraction
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        made = registry(Owner()).create(kind, "import:own_fractions:Fraction.from_float", {"f": 0.75})
         assert (made.numerator, made.denominator) == (3, 4)
 
     def test_messages_name_the_place_and_no_plugin(self) -> None:
@@ -129,5 +135,5 @@ class TestImports:
         )
 
     def test_without_a_name_in_the_module_it_is_refused(self) -> None:
-        with pytest.raises(UserError, match=r"filter 'import:fractions': expected import:package\.module:Name"):
-            registry(Owner()).get("filter", "import:fractions")
+        with pytest.raises(UserError, match=r"filter 'import:own_fractions': expected import:package\.module:Name"):
+            registry(Owner()).get("filter", "import:own_fractions")

@@ -108,6 +108,7 @@ def register_commands(register: Register) -> None:
         ("evaluate", "score a trained network on a split"),
         ("compare", "train the missing runs, evaluate all, print the table"),
         ("report", "print a finished comparison and rewrite its report"),
+        ("verify", "compare every file of a store with its checksums"),
         ("profile", "parameters, MACs, latency and memory of a run, or of teacher and student"),
         ("infer", "apply a trained network to new data"),
         ("export", "write a trained network in a deployment format"),

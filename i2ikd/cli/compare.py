@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 
 if TYPE_CHECKING:
     from i2ikd.executors.choice import ExecutorName
@@ -122,7 +122,7 @@ def run(
         save_pictures(collect_pictures(session.graph, comparison), out)
         files = write_report(comparison, out)
         if as_json:
-            click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
+            print_json(comparison.as_json())
         else:
             print_comparison(comparison, session.console)
         session.log("written: " + ", ".join(str(file) for file in files))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 
 
 @click.command("data")
@@ -26,8 +26,7 @@ def command(experiment: Path, overrides: tuple[str, ...], as_json: bool) -> None
     task = create_task(options.load_experiment(experiment, overrides), default_registry())
     inventory, simulated = task.inventory(), simulated_lines(task)
     if as_json:
-        document = {**inventory.as_json(), "simulated": [line.partition(": ")[2] for line in simulated]}
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        print_json({**inventory.as_json(), "simulated": [line.partition(": ")[2] for line in simulated]})
     else:
         for line in (*inventory.lines(), *simulated):
             click.echo(line)

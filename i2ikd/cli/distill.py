@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 from i2ikd.config import Experiment
 from i2ikd.engine.processes import ProcessGroup
 from i2ikd.errors import UserError
@@ -55,7 +55,7 @@ def command(
             name = row_name(arm, seed)
             results.append({"name": name, "folder": str(out / name), "weights": str(run.folder.weights)})
         if as_json and group.is_main:
-            click.echo(json.dumps(results, indent=1))
+            print_json(results)
         else:
             for item in results:
                 session.log(f"{item['name']}: {item['folder']}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 from i2ikd.errors import UserError
 
 
@@ -26,6 +26,7 @@ from i2ikd.errors import UserError
     metavar="CSV",
     help="Write the scores to a new file, one line per slice.",
 )
+@options.trust
 @options.overrides
 @options.as_json
 def command(
@@ -33,6 +34,7 @@ def command(
     experiment: Path | None,
     split: str,
     records: Path | None,
+    trust: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -43,11 +45,11 @@ def command(
 
     if records is not None and records.exists():
         raise UserError(f"{records} exists already; choose another file for --records")
-    scores, lines = evaluate_run(run, experiment, overrides, split)
+    scores, lines = evaluate_run(run, experiment, overrides, split, trust)
     if records is not None:
         write_records(records, lines)
     if as_json:
         rows = [{"arm": arm, **{k: e.as_json() for k, e in columns.items()}} for arm, columns in scores.items()]
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
     else:
         print_scores(scores, split)

@@ -47,6 +47,7 @@ from i2ikd.errors import UserError
     metavar="FILE",
     help="Experiment whose task reads and writes the files; default: the run's.",
 )
+@options.trust
 @options.overrides
 @options.as_json
 def command(
@@ -61,6 +62,7 @@ def command(
     force: bool,
     skip_existing: bool,
     experiment: Path | None,
+    trust: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -84,7 +86,7 @@ def command(
     if force and skip_existing:
         raise UserError("expected --force or --skip-existing, got both; choose one")
     tiling = None if tile is None else Tiling(tile, overlap)
-    context = context_of(run, experiment, overrides)
+    context = context_of(run, experiment, overrides, trust)
     found = plan(
         context.task,
         reader_suffixes(context.registry),

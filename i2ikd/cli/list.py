@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import textwrap
 
 import click
 
+from i2ikd.cli.result import print_json
 from i2ikd.component import Component
 from i2ikd.errors import UserError, nearest
 from i2ikd.registry import default_registry
@@ -40,14 +40,14 @@ def command(kind: str | None, as_json: bool) -> None:
     if kind is None:
         counts = {each: len(registry.components(each.name)) for each in registry.kinds.values()}
         if as_json:
-            click.echo(json.dumps({each.name: count for each, count in counts.items()}, indent=1))
+            print_json({each.name: count for each, count in counts.items()})
         else:
             for each, count in counts.items():
                 click.echo(f"{count:4}  {each.plural}")
         return
     components = registry.components(kind_of(kind))
     if as_json:
-        click.echo(json.dumps([describe(c) for c in components], indent=1, ensure_ascii=False))
+        print_json([describe(c) for c in components])
     else:
         _print(components)
 

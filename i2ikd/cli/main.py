@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
 
+from i2ikd.attribution import describe_error
+from i2ikd.cli.result import reserved_stdout
 from i2ikd.engine.processes import SINGLE_PROCESS, PeerFailed, ProcessGroup, joined_processes, require_single_process
-from i2ikd.errors import UserError, nearest
+from i2ikd.errors import MOST_DETAILS, UserError, nearest, shortened
 from i2ikd.registry import default_registry
 
 _DATA_PARALLEL = {"train", "distill"}
@@ -99,18 +103,20 @@ def run(arguments: list[str] | None = None) -> int:
         with joined_processes() as group:
             return _run(arguments, group)
     except UserError as error:
-        return _report(str(error), SINGLE_PROCESS)
+        return _report(error, SINGLE_PROCESS)
 
 
 def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
     """Run one process's command and translate exceptions into exit codes."""
     try:
-        result: Any = cli.main(args=arguments, prog_name="i2ikd", standalone_mode=False, obj=group)
+        stated = sys.argv[1:] if arguments is None else arguments
+        with reserved_stdout() if "--json" in stated else contextlib.nullcontext():
+            result: Any = cli.main(args=arguments, prog_name="i2ikd", standalone_mode=False, obj=group)
         return result if isinstance(result, int) else 0
     except PeerFailed:
         return 2
     except UserError as error:
-        return _report(str(error), group)
+        return _report(error, group)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -121,23 +127,34 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
             click.echo("i2ikd: stopped", err=True)
         return 130
     except click.ClickException as error:
-        return _report(error.format_message(), group)
+        return _report(UserError(error.format_message()), group)
     except BrokenPipeError:
         group.first_to_fail()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno in _USER_ERRNO:
-            return _report(f"{error.filename or 'a file'}: {error.strerror}", group)
-        group.first_to_fail()
+            return _report(UserError(f"{error.filename or 'a file'}: {error.strerror}"), group)
+        return _report_unexpected(error, group)
+    except KeyboardInterrupt:
         raise
-    except Exception:
-        group.first_to_fail()
-        raise
+    except BaseException as error:  # of a plugin or a library, SystemExit included
+        return _report_unexpected(error, group)
 
 
-def _report(message: str, group: ProcessGroup) -> int:
-    """Print an error as one line, in the first process that fails; return exit code 2."""
+def _report_unexpected(error: BaseException, group: ProcessGroup) -> int:
+    """Print an exception that no message was written for as one line with the plugin that raised it."""
+    if os.environ.get("I2IKD_TRACEBACK") == "1":
+        traceback.print_exception(error)
+    return _report(UserError(describe_error(error, default_registry())), group)
+
+
+def _report(error: UserError, group: ProcessGroup) -> int:
+    """Print an error as one line and at most 10 details, in the first process that fails; return exit code 2."""
     if group.first_to_fail():
-        click.echo("i2ikd: error: " + " ".join(message.split()), err=True)
+        lines = [f"i2ikd: error: {shortened(str(error))}", *(f"  {shortened(text)}" for text in error.details)]
+        if len(error.details) > MOST_DETAILS:
+            lines[MOST_DETAILS + 1 :] = [f"  and {len(error.details) - MOST_DETAILS} more"]
+        for line in lines:
+            click.echo(line.encode("utf-8", "backslashreplace").decode(), err=True)
     return 2

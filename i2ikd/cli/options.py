@@ -11,6 +11,8 @@ import click
 from i2ikd.config import Arm, Experiment, read_experiment
 from i2ikd.errors import UserError
 
+_MOST_SEEDS = 1000
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 experiment_file = click.argument("experiment", type=click.Path(path_type=Path), metavar="EXPERIMENT.toml")
@@ -23,6 +25,11 @@ overrides = click.option(
     help="Change a setting, e.g. -o student.depth=4 -o arms.kd-mri.alpha=0.3 (repeatable).",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+trust = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run code that the stored files name as import:package.module:Name; use it for files of your own.",
+)
 out_folder = click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -85,6 +92,8 @@ def choose_seeds(experiment: Experiment, count: int | None) -> list[int]:
     seeds = list(experiment.seeds)
     if count is None:
         return seeds
+    if count > _MOST_SEEDS:
+        raise UserError(f"--seeds: expected at most {_MOST_SEEDS:,}, got {count}; each seed trains every arm")
     if count < 1:
         raise UserError(f"--seeds: expected at least 1, got {count}")
     candidate = 0

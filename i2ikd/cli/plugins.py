@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from i2ikd.cli.result import print_json
 from i2ikd.registry import default_registry
 
 
@@ -25,7 +24,7 @@ def command(as_json: bool) -> None:
             }
             for plugin in plugins
         ]
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return
     from rich.console import Console
     from rich.table import Table

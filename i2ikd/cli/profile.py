@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 from i2ikd.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,20 +25,22 @@ if TYPE_CHECKING:
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN-or-EXPERIMENT.toml")
 @click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Number of timed runs.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@options.trust
 @options.overrides
 @options.as_json
-def command(target: Path, repeats: int, device: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(target: Path, repeats: int, device: str, trust: bool, overrides: tuple[str, ...], as_json: bool) -> None:
     """Measure parameters, multiply-adds (MACs), latency and peak memory for one slice.
 
     RUN is the folder of a trained network; of an experiment, teacher and student are timed in interleaved rounds.
     """
     from i2ikd.engine.device import resolve_device
     from i2ikd.experiment.context import ExperimentContext
+    from i2ikd.experiment.finished import registry_for_stored
     from i2ikd.registry import default_registry
 
     resolved = resolve_device(device)
     if target.is_dir():
-        context = ExperimentContext(_owner(target, overrides), default_registry(), target)
+        context = ExperimentContext(_owner(target, overrides), registry_for_stored(overrides, trust), target)
         networks = {target.name: _trained(context, target)}
     else:
         context = ExperimentContext(options.load_experiment(target, overrides), default_registry(), Path())
@@ -48,7 +50,7 @@ def command(target: Path, repeats: int, device: str, overrides: tuple[str, ...],
     if as_json:
         rows = [{"network": name, **profile.as_json()} for name, profile in profiles.items()]
         document: dict[str, Any] = {"networks": rows, "teacher_over_student": ratios}
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        print_json(document)
     else:
         _show(profiles, ratios, repeats)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import errno
 from pathlib import Path
 
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
+from i2ikd.errors import UserError
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @click.command("report")
@@ -16,24 +20,33 @@ from i2ikd.cli import options
     "--by", metavar="COLUMN", help="Sort the arms: a metric, params, latency_ms, gap_closed, ...; best first."
 )
 @click.option("--arms", metavar="A,B", help="Show these arms only; ranks and p-values remain those among all arms.")
+@options.trust
 @options.as_json
-def command(folder: Path, by: str | None, arms: str | None, as_json: bool) -> None:
+def command(folder: Path, by: str | None, arms: str | None, trust: bool, as_json: bool) -> None:
     """Print the comparison in the folder DIR (the --out of `compare`) and rewrite DIR/report, without training."""
     from rich.console import Console
 
+    from i2ikd.report.legend import import_metrics
     from i2ikd.report.load import load_comparison
     from i2ikd.report.select import only, sorted_by
     from i2ikd.report.table import print_comparison
     from i2ikd.report.write import write_report
 
     comparison = load_comparison(folder)
+    if trust:
+        import_metrics(comparison)
     if arms is not None:
         comparison = only(comparison, [name.strip() for name in arms.split(",") if name.strip()])
     if by is not None:
         comparison = sorted_by(comparison, by)
-    files = write_report(comparison, folder)
+    try:
+        written = "written: " + ", ".join(str(file) for file in write_report(comparison, folder))
+    except UserError as error:
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _READ_ONLY):
+            raise
+        written = f"the report is not written, as the folder is read-only: {error}"
     if as_json:
-        click.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
+        print_json(comparison.as_json())
     else:
         print_comparison(comparison, Console())
-    click.echo("written: " + ", ".join(str(file) for file in files), err=as_json)
+    click.echo(written, err=as_json)

@@ -94,7 +94,7 @@ def open_session(
     with contextlib.ExitStack() as resources:
         if group.is_main:
             resources.enter_context(locked(out))
-            claim(out, experiment)
+            notes += claim(out, experiment)
         group.barrier()
         if group.is_main:
             for line in (*graph.context.inventory.lines(), *simulated_lines(graph.context.task)):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import json
 from typing import Any
 
 import click
 
 from i2ikd.cli.list import describe, kind_of
+from i2ikd.cli.result import print_json
 from i2ikd.config_file import apply_override
 from i2ikd.errors import UserError
 from i2ikd.options import parameters
@@ -41,9 +41,7 @@ def command(kind: str, name: str, taps: bool, options: tuple[str, ...], as_json:
     option_rows = [] if isinstance(target, click.Command) else [_option(p) for p in parameters(target).values()]
     text = inspect.getdoc(target) or ""
     if as_json:
-        click.echo(
-            json.dumps({**describe(component), "options": option_rows, "text": text}, indent=1, ensure_ascii=False)
-        )
+        print_json({**describe(component), "options": option_rows, "text": text})
         return
     click.echo(f"{component.kind} {component.name}  ({component.plugin.label})")
     for key, value in {"summary": component.summary, **component.metadata}.items():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from i2ikd.cli import options
+from i2ikd.cli.result import print_json
 from i2ikd.engine.processes import ProcessGroup
 
 
@@ -35,7 +35,7 @@ def command(
             run = train_teacher(session.graph, seed, session.callback, session.log)
             results.append({"name": run.name, "folder": str(out / run.name), "weights": str(run.folder.weights)})
         if as_json and group.is_main:
-            click.echo(json.dumps(results, indent=1))
+            print_json(results)
         else:
             for item in results:
                 session.log(f"{item['name']}: {item['folder']}")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from i2ikd.engine.checkpoint import load, load_state
+from i2ikd.engine.checkpoint import load, load_state, read_tensors
+from i2ikd.engine.store import differences
 from i2ikd.errors import UserError
+from i2ikd.imported import IMPORT
+from i2ikd.options import parameters
 from i2ikd.registry import Registry
 from i2ikd.seeds import seed_torch
 
@@ -35,18 +41,47 @@ def build_network(registry: Registry, model: str, options: dict[str, Any], seed:
     return network
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(
+    network: nn.Module, path: Path, built_from: tuple[Registry, str, Mapping[str, Any]] | None = None
+) -> None:
     """Load trained weights into a network, in place.
 
     Args:
         network: of the architecture that the weights belong to.
         path: folder of a run, its ``weights.pt``, or a file with a plain state dict.
+        built_from: registry, model and options of the network, compared with those that weights of a run state.
 
     Raises:
         UserError: a file that does not exist or cannot be read safely, or weights of another network.
     """
     file = path / "weights.pt" if path.is_dir() else path
-    load_state(network, read_state(file), str(file))
+    state = read_state(file)
+    if built_from is not None:
+        _refuse_another_network(file, *built_from)
+    load_state(network, state, str(file))
+
+
+def _refuse_another_network(file: Path, registry: Registry, model: str, options: Mapping[str, Any]) -> None:
+    """Compare the model and the options that a run's weights state with those of a network, defaults included."""
+    content = read_tensors(file)
+    if "model" not in content or "options" not in content:
+        return
+    defaults = {
+        name: parameter.default
+        for name, parameter in parameters(registry.get("model", model).resolve()).items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+
+    def described(name: str, values: Any) -> dict[str, Any]:
+        short = name if name.startswith(IMPORT) else name.rpartition(":")[2]
+        return {"model": short, **json.loads(json.dumps({**defaults, **values}, default=str))}
+
+    changed = differences(described(content["model"], content["options"]), described(model, options))
+    if changed:
+        raise UserError(
+            f"{file} holds the weights of another network ({'; '.join(changed[:3])}); set the same model and options, "
+            "or save its state dict alone"
+        )
 
 
 def read_state(file: Path) -> dict[str, Any]:
@@ -58,21 +93,11 @@ def read_state(file: Path) -> dict[str, Any]:
     Raises:
         UserError: a file that does not exist, cannot be read safely, or contains the checkpoint of an unfinished run.
     """
-    import torch
-
-    try:
-        content = load(file)
-    except UserError:
-        content = {}
-        if file.is_file():
-            try:
-                content = torch.load(file, map_location="cpu", weights_only=True)
-            except Exception:
-                content = {}
-        plain = isinstance(content, dict) and len(content) > 0
-        if not plain or not all(isinstance(value, torch.Tensor) for value in content.values()):
-            raise
-        return content
+    if file.is_file():
+        plain = read_tensors(file)
+        if isinstance(plain, dict) and plain and all(isinstance(value, Tensor) for value in plain.values()):
+            return plain
+    content = load(file)
     state = content.get("state")
     if not isinstance(state, dict):
         raise UserError(f"{file} is a checkpoint of a run that has not ended; the finished weights are in weights.pt")

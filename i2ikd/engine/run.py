@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,16 +12,21 @@ from torch import nn
 from i2ikd.callback import RunContext
 from i2ikd.engine import checkpoint
 from i2ikd.engine.build import build_network
+from i2ikd.engine.checksums import Manifest, merged, record_of
 from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.loop import train
 from i2ikd.engine.manifest import manifest
 from i2ikd.engine.objectives import create_objective
 from i2ikd.engine.plan import PlannedStage
-from i2ikd.engine.store import RunFolder, RunSpecification
+from i2ikd.engine.run_folder import RunFolder
+from i2ikd.engine.store import RunSpecification
 from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
+from i2ikd.files import write_atomically
 from i2ikd.registry import Registry
 from i2ikd.transform import Transform
+
+RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,8 @@ def _start(run: Run, shared: TrainingContext) -> Trainer:
     """Build the network; continue from the checkpoint where there is one."""
     specification = run.specification
     fresh = network_builder(shared.registry, specification, run.name)
-    settings = specification.model_dump(mode="json")
     network = fresh()
-    context = RunContext(run.name, specification.seed, run.folder.path, settings, network)
+    context = RunContext(run.name, specification.seed, run.folder.path, specification.model_dump(mode="json"), network)
     transforms = create_transforms(shared.registry, specification.transforms, run.name)
     trainer = Trainer(context, network, run.stages, shared, specification.model, fresh, specification.side, transforms)
     context.network = trainer.network
@@ -94,8 +98,8 @@ def _start(run: Run, shared: TrainingContext) -> Trainer:
             raise UserError(f"{run.folder.checkpoint} is no checkpoint of this run; move it away to train {run.name}")
         trainer.load_state_dict(content["trainer"], str(run.folder.checkpoint))
     elif shared.group.is_main:
-        run.folder.write("run", {"name": run.name, "specification": settings})
-        run.folder.write("manifest", manifest(shared, _components(run, shared.registry)))
+        write_run_record(run)
+        run.folder.write_manifest(Manifest.model_validate(manifest(shared, _components(run, shared.registry))))
     shared.events.on_run_start(context)
     return trainer
 
@@ -143,17 +147,38 @@ def _save(run: Run, trainer: Trainer) -> None:
 
 def _finish(run: Run, trainer: Trainer) -> None:
     """Write the history, then the weights, whose presence marks the run as finished; then remove the checkpoint."""
-    run.folder.write("history", trainer.history)
-    manifest = run.folder.read("manifest") or {}
-    run.folder.write("manifest", {**manifest, "ended": datetime.now(UTC).isoformat(timespec="seconds")})
+    folder = run.folder
+    folder.write("history", trainer.history)
     for name, state in trainer.left.items():
-        checkpoint.save({"digest": run.specification.digest, "state": _on_cpu(state)}, run.folder.left(name))
-    save_weights(run.specification, run.folder, trainer.plain_network())
-    run.folder.checkpoint.unlink(missing_ok=True)
+        checkpoint.save({"digest": run.specification.digest, "state": _on_cpu(state)}, folder.left(name))
+    if not (folder.path / RECORD).is_file():
+        write_run_record(run)
+    ended = {"ended": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        folder.write_manifest(merged(folder.manifest(), ended))
+    except UserError:  # it was removed or damaged during the training
+        folder.write_manifest(Manifest.model_validate(ended))
+    names = ["history.json", *(folder.left(name).name for name in trainer.left)]
+    save_weights(run.specification, folder, trainer.plain_network(), names)
+    folder.checkpoint.unlink(missing_ok=True)
 
 
-def save_weights(specification: RunSpecification, folder: RunFolder, network: nn.Module) -> None:
-    """Write a network's weights with the model, options and seed that build it again."""
+def write_run_record(run: Run) -> None:
+    """Write ``run.json``: the name and the specification of a run."""
+    run.folder.write("run", {"name": run.name, "specification": run.specification.model_dump(mode="json")})
+
+
+def save_weights(
+    specification: RunSpecification, folder: RunFolder, network: nn.Module, others: Iterable[str] = ()
+) -> None:
+    """Write a network's weights with the model, options and seed that build it again, after the run's manifest.
+
+    Args:
+        specification: of the run.
+        folder: of the run.
+        network: whose weights are written.
+        others: names of further files of the run, which the manifest states too.
+    """
     content = {
         "model": specification.model,
         "options": specification.options,
@@ -161,20 +186,38 @@ def save_weights(specification: RunSpecification, folder: RunFolder, network: nn
         "digest": specification.digest,
         "state": _on_cpu(network.state_dict()),
     }
-    checkpoint.save(content, folder.weights)
+    data = checkpoint.encode(content)
+    names = [name for name in (RECORD, *others) if (folder.path / name).is_file()]
+    folder.state_files(specification.digest, names, {folder.weights.name: record_of(data)})
+    write_atomically(folder.weights, data, follow_link=False)
 
 
 def _on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
-def load_network(registry: Registry, folder: RunFolder) -> nn.Module:
+def load_network(registry: Registry, folder: RunFolder, expected: RunSpecification | None = None) -> nn.Module:
     """Build a run's network and load its saved weights; in eval mode.
 
+    Args:
+        registry: contains the model. One that is restricted imports no code that the file names.
+        folder: of the run.
+        expected: specification of the run, from which the network is built; ``None``: from what its file states.
+
     Raises:
-        UserError: the run is not finished, or its files are damaged or another network's.
+        UserError: the run is not finished, or its files are damaged or those of another run or network.
     """
     content = folder.load_weights()
-    network = build_network(registry, content["model"], content["options"], content["seed"], str(folder.path))
-    checkpoint.load_state(network, content["state"], str(folder.weights))
+    place = str(folder.weights)
+    if expected is not None:
+        if content.digest != expected.digest:
+            raise UserError(
+                f"{place}: expected the weights of the run {expected.digest[:16]}, got those of {content.digest[:16]}; "
+                f"put back the run that belongs there, or delete {folder.path} to train it again"
+            )
+        content = content.model_copy(
+            update={"model": expected.model, "options": expected.options, "seed": expected.seed}
+        )
+    network = build_network(registry, content.model, content.options, content.seed, place)
+    checkpoint.load_state(network, content.state, place)
     return network.eval()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from i2ikd.config import digest
-from i2ikd.engine import checkpoint
+from i2ikd.engine.output_manifest import OutputManifest
+from i2ikd.engine.run_folder import RunFolder
 from i2ikd.errors import UserError
-from i2ikd.files import write_atomically
+from i2ikd.files import refuse_linked_folder
 
 
 class RunSpecification(BaseModel):
@@ -81,81 +81,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """Files of one run.
-
-    Attributes:
-        path: the folder, which may not exist yet.
-    """
-
-    path: Path
-
-    @property
-    def weights(self) -> Path:
-        """File of the trained weights; it exists when the run is finished."""
-        return self.path / "weights.pt"
-
-    @property
-    def checkpoint(self) -> Path:
-        """File of the training state of an unfinished run."""
-        return self.path / "checkpoint.pt"
-
-    def left(self, name: str) -> Path:
-        """Return the weights file of a further network that the run saved, such as an assistant, by its name.
-
-        Args:
-            name: of the network.
-        """
-        return self.path / f"{name}.pt"
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run was completed."""
-        return self.weights.is_file()
-
-    def read(self, name: str) -> Any:
-        """Read ``name``.json.
-
-        Args:
-            name: of the file, without suffix.
-
-        Returns:
-            Its content; ``None`` if the file does not exist.
-
-        Raises:
-            UserError: the file is not JSON.
-        """
-        file = self.path / f"{name}.json"
-        if not file.is_file():
-            return None
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{file} is not JSON: {error}; delete it, and the command writes it again") from None
-
-    def write(self, name: str, value: Any) -> None:
-        """Write ``name``.json atomically; the folder is created.
-
-        Args:
-            name: of the file, without suffix.
-            value: JSON-able content.
-
-        Raises:
-            UserError: the disk is full or the folder is not writable.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / f"{name}.json", json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-    def load_weights(self) -> dict[str, Any]:
-        """Read the checkpoint of the trained weights.
-
-        Raises:
-            UserError: the file does not exist or cannot be read safely.
-        """
-        return checkpoint.load(self.weights)
-
-
 class Store:
     """Runs of one output folder, and readable names that link to them.
 
@@ -177,16 +102,27 @@ class Store:
         return RunFolder(self.root / "store" / specification.digest[:16])
 
     def name(self, name: str, folder: RunFolder) -> None:
-        """Link ``root/name`` to a run; an existing link is replaced.
+        """Link ``root/name`` to a run and state its digest in the manifest of ``root``; an existing link is replaced.
+
+        A folder in its place, as ``cp -rL`` makes one, stays if it is a copy of the run; another is renamed.
 
         Args:
             name: path relative to the output folder, such as ``students/kd-mri/seed0``.
             folder: of the run.
+
+        Raises:
+            UserError: a folder between ``root`` and the name is a link, or cannot be written.
         """
         if not self._writes:
             return
+        OutputManifest(self.root).name_run(name, folder)
         link = self.root / name
+        refuse_linked_folder(link.parent, self.root)
         link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_dir() and not link.is_symlink():
+            if RunFolder(link).digest == folder.digest:
+                return
+            _set_aside(link)
         target = os.path.relpath(folder.path, link.parent)
         if link.is_symlink() and str(link.readlink()) == target:
             return
@@ -196,10 +132,21 @@ class Store:
         temporary.replace(link)
 
     def named(self, name: str) -> RunFolder | None:
-        """Return the run that a name links to; ``None`` if there is no such link.
+        """Return the run that a name links to, or a copy of it in the link's place; ``None`` if there is neither.
 
         Args:
             name: path relative to the output folder.
         """
         link = self.root / name
-        return RunFolder(link.resolve()) if link.is_symlink() and link.exists() else None
+        return RunFolder(link.resolve()) if link.is_dir() else None
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename a folder to ``NAME.before``, or ``NAME.before-2`` and so on; nothing in it is lost."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.before" + (f"-{number}" if number > 1 else ""))).exists():
+        number += 1
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise UserError(f"cannot rename {folder} to {aside.name}: {error.strerror}") from None

@@ -152,13 +152,19 @@ def _rows(volume: VolumeImages, metrics: Mapping[str, Metric], scores: Iterator[
 
 
 def write_records(path: str | Path, records: Sequence[Record]) -> None:
-    """Write records as CSV, atomically; floats are written such that reading returns equal numbers.
-
-    The header is ``arm,seed,subject,volume,slice`` and the metrics in order of appearance; a cell is empty where a
-    record lacks the metric.
+    """Write records as CSV, atomically; see ``records_text``.
 
     Raises:
         UserError: the file cannot be written; an older one is then untouched.
+    """
+    write_atomically(path, records_text(records))
+
+
+def records_text(records: Sequence[Record]) -> str:
+    """Return records as CSV; floats are written such that reading returns equal numbers.
+
+    The header is ``arm,seed,subject,volume,slice`` and the metrics in order of appearance; a cell is empty where a
+    record lacks the metric.
     """
     names = list(dict.fromkeys(name for record in records for name in record.scores))
     text = io.StringIO(newline="")
@@ -167,7 +173,7 @@ def write_records(path: str | Path, records: Sequence[Record]) -> None:
     for record in records:
         cells = [repr(float(record.scores[name])) if name in record.scores else "" for name in names]
         table.writerow([record.arm, record.seed, record.subject, record.volume, record.slice, *cells])
-    write_atomically(path, text.getvalue())
+    return text.getvalue()
 
 
 def read_records(path: str | Path) -> list[Record]:

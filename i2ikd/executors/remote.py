@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from i2ikd.callback import EpochContext, NullCallback
-from i2ikd.component import import_target
 from i2ikd.engine.loop import Interrupted
 from i2ikd.errors import UserError
 from i2ikd.executors.base import Outcome
+from i2ikd.imported import import_target
 
 Perform = Callable[[Mapping[str, Any], NullCallback], None]
 """Trains the job of a payload."""

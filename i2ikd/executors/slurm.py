@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 
 from i2ikd.callback import Callback
 from i2ikd.engine.loop import Interrupted, StopRequest
-from i2ikd.engine.store import RunFolder
+from i2ikd.engine.run_folder import RunFolder
 from i2ikd.errors import UserError
 from i2ikd.executors.base import Job, Log, Outcome, WorkerSetup
 from i2ikd.executors.remote import open_worker, perform

@@ -11,10 +11,11 @@ from torch import nn
 
 from i2ikd.callback import NullCallback
 from i2ikd.config import Arm, digest
+from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.run import Run
 from i2ikd.evaluation.latency import latency_of_many
 from i2ikd.evaluation.profile import count_macs, count_parameters
-from i2ikd.evaluation.records import Record, write_records
+from i2ikd.evaluation.records import Record, records_text
 from i2ikd.executors.base import Executor, InProcessExecutor, Log
 from i2ikd.experiment.budget import unequal_budgets
 from i2ikd.experiment.checks import check
@@ -111,10 +112,12 @@ def compare(
     comparison.conclusions = conclusions(comparison, settings.control, settings.student, unit, lacking)
     for row in rows:
         for seed, runs in row.runs.items():
-            comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.read("history") or []
+            comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.history()
     out = context.store.root
-    write_records(out / "records.csv", comparison.records)
-    write_atomically(out / "results.json", json.dumps(comparison.as_json(), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(comparison.as_json(), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(out / "records.csv", records_text(comparison.records), follow_link=False)
+    write_atomically(out / "results.json", text, follow_link=False)
+    OutputManifest(out).state_files([out / "records.csv", out / "results.json"])
     return comparison
 
 

@@ -14,7 +14,8 @@ from i2ikd.engine.batches import CachedBatches, ordered
 from i2ikd.engine.device import keep_large_blocks, resolve_device
 from i2ikd.engine.precision import Precision, resolve_precision
 from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
-from i2ikd.engine.store import RunFolder, Store
+from i2ikd.engine.run_folder import RunFolder
+from i2ikd.engine.store import Store
 from i2ikd.errors import UserError, nearest
 from i2ikd.inventory import Inventory
 from i2ikd.registry import Registry
@@ -118,7 +119,7 @@ class ExperimentContext:
     def _resolve_precision(self) -> Precision:
         """Resolve ``auto`` by measuring once per folder: a run that continues must compute as it began."""
         if self.training.precision == "auto":
-            known = (self._measured.read("precision") or {}).get(self.trained_on)
+            known = self._known_precision().get(self.trained_on)
             if known in ("fp32", "bf16"):
                 return known
             if self._remote:
@@ -129,9 +130,19 @@ class ExperimentContext:
         found = resolve_precision(self.training.precision, self.device)
         return "bf16" if self.group.broadcast(found == "bf16") else "fp32"
 
+    def _known_precision(self) -> dict[str, Any]:
+        """Return the precision by device that an earlier call resolved ``auto`` to."""
+        known = self._measured.read("precision")
+        if known is not None and not isinstance(known, dict):
+            raise UserError(
+                f"{self._measured.path / 'precision.json'}: expected precisions by device, got {type(known).__name__}; "
+                "state -o training.precision=bf16, or fp32"
+            )
+        return known or {}
+
     def remember_precision(self) -> None:
         """Write the precision that ``auto`` was resolved to, before anything is computed with it."""
-        known = self._measured.read("precision") or {}
+        known = self._known_precision()
         if self.group.is_main and self.training.precision == "auto" and self.trained_on not in known:
             self._measured.write("precision", {**known, self.trained_on: self.precision})
 

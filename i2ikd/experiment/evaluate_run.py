@@ -16,7 +16,7 @@ Scores = dict[str, dict[str, Estimate]]
 
 
 def evaluate_run(
-    run: Path, experiment: Path | None, overrides: Sequence[str], split: str
+    run: Path, experiment: Path | None, overrides: Sequence[str], split: str, trust: bool = False
 ) -> tuple[Scores, list[Record]]:
     """Evaluate a run and the baselines of its task.
 
@@ -25,6 +25,7 @@ def evaluate_run(
         experiment: TOML file of the experiment whose task is used; ``None``: the experiment of the run's output folder.
         overrides: ``key.path=value`` texts, applied to the experiment in order.
         split: ``train``, ``val`` or ``test``.
+        trust: whether code that the run's files name is imported.
 
     Returns:
         Scores by row and column, and records per volume and slice.
@@ -32,7 +33,7 @@ def evaluate_run(
     Raises:
         UserError: the run is not finished, no experiment is found, or its data are invalid.
     """
-    context = context_of(run, experiment, overrides)
+    context = context_of(run, experiment, overrides, trust)
     columns, metrics = table_metrics(context)
     dataset = context.dataset(split)
     network = finished_network(context.registry, run, context.experiment)

@@ -10,26 +10,31 @@ from typing import Any
 from torch import nn
 
 from i2ikd.config import Experiment, apply_override, check_experiment, read_experiment
+from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.run import load_network
-from i2ikd.engine.store import RunFolder
+from i2ikd.engine.run_folder import RunFolder
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.folder import is_owned, read_owner
+from i2ikd.experiment.folder import MARK, is_owned, read_owner
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.networks import transformed
+from i2ikd.imported import stated_imports
 from i2ikd.registry import Registry, default_registry
 
 _ORIGIN = "origin"
 """File of a run's folder with its experiment and its names, which a copy of the folder keeps."""
 
 
-def context_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> ExperimentContext:
+def context_of(run: Path, experiment: Path | None, overrides: Sequence[str], trust: bool = False) -> ExperimentContext:
     """Return the context of the experiment that a run belongs to, or of another one.
+
+    Files of a run are data: its context imports only code that ``experiment`` or ``overrides`` name.
 
     Args:
         run: folder of the run.
         experiment: TOML file; ``None``: the experiment of the run.
         overrides: ``key.path=value`` texts, applied to the experiment in order.
+        trust: whether code that the run's files name is imported.
 
     Raises:
         UserError: no experiment is found, or it is invalid.
@@ -38,7 +43,19 @@ def context_of(run: Path, experiment: Path | None, overrides: Sequence[str]) -> 
     found = read_experiment(experiment, overrides) if experiment is not None else owner_of(run, overrides)
     if found is None:
         raise UserError(f"{run} is not inside a comparison's folder; pass its experiment with --experiment")
-    return ExperimentContext(found, default_registry(), run)
+    own = found.model_dump(mode="json") if experiment is not None else list(overrides)
+    return ExperimentContext(found, registry_for_stored(own, trust), run)
+
+
+def registry_for_stored(own: Any = (), trust: bool = False) -> Registry:
+    """Return the registry that builds what files of a run name.
+
+    Args:
+        own: what the user states: a document, or overrides; imports that it names are permitted.
+        trust: whether every import is permitted.
+    """
+    registry = default_registry()
+    return registry if trust else registry.restricted(stated_imports(own))
 
 
 def finished_run(run: Path) -> RunFolder:
@@ -48,14 +65,39 @@ def finished_run(run: Path) -> RunFolder:
         run: its path.
 
     Raises:
-        UserError: the path is a broken link, or its folder contains no run, or an unfinished one.
+        UserError: the path is a broken link, or its folder contains no run, an unfinished one, or another one than
+            the path states.
     """
     _refuse_missing(run)
     folder = RunFolder(run.resolve())
     if not folder.finished:
         what = "its training has not ended" if folder.checkpoint.is_file() else "it has no weights.pt"
         raise UserError(f"{run} is no finished run: {what}")
+    expected, actual = expected_digest(run), folder.digest
+    if expected and actual and not actual.startswith(expected):
+        raise UserError(
+            f"{run}: expected the run {expected[:16]}, got the run {actual[:16]}; put back the folder that belongs "
+            "there, or run `i2ikd compare` again"
+        )
     return folder
+
+
+def expected_digest(run: Path) -> str | None:
+    """Return the start of the digest that a run's place states: the name of its folder, or its name in the manifest.
+
+    Args:
+        run: path of its folder, or of a link to it.
+    """
+    if run.resolve().parent.name == "store":
+        place: str | None = run.resolve().name
+    else:
+        place = None
+    named = run.parent.resolve() / run.name  # a link, as it is named, in its resolved folder
+    for out in named.parents:
+        if (out / MARK).is_file():
+            runs = OutputManifest(out).read().runs
+            return runs.get(named.relative_to(out).as_posix(), place)
+    return place
 
 
 def _refuse_missing(run: Path) -> None:
@@ -109,6 +151,8 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
     after = {"names": names, "experiment": context.experiment.model_dump(mode="json", exclude_unset=True)}
     if after != before:
         folder.write(_ORIGIN, after)
+        if (stated := folder.digest) is not None:
+            folder.state_files(stated, [f"{_ORIGIN}.json"])
 
 
 def finished_network(registry: Registry, run: Path, experiment: Experiment) -> nn.Module:
@@ -166,7 +210,10 @@ def _row(name: str) -> str:
 
 
 def _origin(run: Path) -> dict[str, Any]:
-    content = RunFolder(run.resolve()).read(_ORIGIN)
+    folder = RunFolder(run.resolve())
+    if (folder.path / f"{_ORIGIN}.json").is_file():
+        folder.verify(folder.path / f"{_ORIGIN}.json")
+    content = folder.read(_ORIGIN)
     return content if isinstance(content, dict) else {}
 
 

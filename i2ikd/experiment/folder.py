@@ -11,10 +11,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from i2ikd.config import Experiment
+from i2ikd.engine.output_manifest import NAME as MANIFEST
+from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.errors import UserError
 from i2ikd.files import read_json, write_atomically
 
-_MARK = "experiment.json"
+MARK = "experiment.json"
 """File that identifies the experiment of a folder."""
 
 
@@ -28,9 +30,9 @@ def refuse_foreign(out: Path, experiment: Experiment) -> None:
     Raises:
         UserError: the folder belongs to another experiment, or contains other files.
     """
-    mark = out / _MARK
-    if mark.is_file():
-        owner = read_owner(out).get("name")
+    mark = out / MARK
+    if mark.is_file() or (out / MANIFEST).is_file():
+        owner = _owner_name(out)
         if owner != experiment.name:
             raise UserError(
                 f"{out} belongs to the experiment {owner!r}, not to {experiment.name!r}; pass another --out folder"
@@ -43,7 +45,20 @@ def refuse_foreign(out: Path, experiment: Experiment) -> None:
         )
 
 
-def claim(out: Path, experiment: Experiment) -> None:
+def _owner_name(out: Path) -> Any:
+    """Return the name of a folder's experiment; where one of the two files that state it is damaged, from the other.
+
+    Raises:
+        UserError: both are damaged.
+    """
+    stated = OutputManifest(out).experiment
+    try:
+        return read_owner(out).get("name")
+    except UserError:
+        return stated if stated is not None else _stored(out).get("name")
+
+
+def claim(out: Path, experiment: Experiment) -> list[str]:
     """Create the output folder of an experiment, or update the experiment stored in it.
 
     Settings may change between calls, and affected runs are trained again; the name may not change.
@@ -52,13 +67,34 @@ def claim(out: Path, experiment: Experiment) -> None:
         out: the folder, which may not exist.
         experiment: the experiment.
 
+    Returns:
+        A note per file that was damaged and is written anew.
+
     Raises:
         UserError: the folder belongs to another experiment, contains other files, or is not writable.
     """
     refuse_foreign(out, experiment)
     _make(out)
+    notes = _damaged(out)
     content = experiment.model_dump(mode="json", exclude_unset=True)
-    write_atomically(out / _MARK, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(out / MARK, json.dumps(content, indent=1, ensure_ascii=False) + "\n", follow_link=False)
+    OutputManifest(out).state_files([out / MARK], experiment.name)
+    return notes
+
+
+def _damaged(out: Path) -> list[str]:
+    """Return a note about the manifest or the stored experiment if it is damaged."""
+    if not any((out / name).is_file() for name in (MANIFEST, MARK)):
+        return []
+    try:
+        OutputManifest(out).read()
+    except UserError:
+        return [f"{out / MANIFEST} was damaged and is written anew"]
+    try:
+        read_owner(out)
+    except UserError:
+        return [f"{out / MARK} was damaged and is written anew"]
+    return []
 
 
 def _make(out: Path) -> None:
@@ -75,7 +111,7 @@ def is_owned(folder: Path) -> bool:
     Args:
         folder: the folder.
     """
-    return (folder / _MARK).is_file()
+    return (folder / MARK).is_file()
 
 
 def read_owner(out: Path) -> dict[str, Any]:
@@ -85,13 +121,20 @@ def read_owner(out: Path) -> dict[str, Any]:
         out: the folder.
 
     Raises:
-        UserError: the folder contains no experiment.
+        UserError: the folder contains no experiment, or a damaged one.
     """
-    mark = out / _MARK
+    content = _stored(out)
+    OutputManifest(out).verify(out / MARK)
+    return content
+
+
+def _stored(out: Path) -> dict[str, Any]:
+    """Return the content of ``experiment.json``, not compared with the manifest."""
+    mark = out / MARK
     if not mark.is_file():
-        raise UserError(f"{out} is no folder of a comparison: it has no {_MARK}")
+        raise UserError(f"{out} is no folder of a comparison: it has no {MARK}")
     content = read_json(mark)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
         raise UserError(f"{mark} holds no experiment; put back the one that belongs there, or pass another folder")
     return content
 
@@ -107,6 +150,8 @@ def locked(out: Path) -> Iterator[None]:
         UserError: another process has locked the folder.
     """
     _make(out)
+    if (out / ".lock").is_symlink():  # opening it would empty the file that it leads to
+        raise UserError(f"{out / '.lock'} is a symbolic link, and nothing is written through it; delete the link")
     lock = FileLock(out / ".lock")
     try:
         lock.acquire(timeout=0)

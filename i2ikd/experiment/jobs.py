@@ -26,7 +26,7 @@ def make_job(trainer: RunTrainer, runs: Sequence[Run]) -> Job:
 
     def replay(callback: Callback) -> None:
         for run in runs:
-            callback.on_run_trained(run.name, run.folder.read("history") or [])
+            callback.on_run_trained(run.name, run.folder.history())
 
     specifications = [run.specification.model_dump(mode="json") for run in runs]
     seed = int(runs[0].name.rpartition("seed")[2].partition("-")[0])

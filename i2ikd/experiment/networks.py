@@ -10,8 +10,8 @@ from torch import nn
 
 from i2ikd.engine.batches import ordered
 from i2ikd.engine.build import build_network, load_weights
-from i2ikd.engine.checkpoint import load, load_state
-from i2ikd.engine.run import Run, create_transforms, load_network, save_weights
+from i2ikd.engine.checkpoint import load_state
+from i2ikd.engine.run import Run, create_transforms, load_network, save_weights, write_run_record
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.registry import Registry
@@ -28,7 +28,7 @@ def load_input(registry: Registry, runs: Sequence[Run], combine: Mapping[str, An
         runs: one, or several to be combined.
         combine: name and options of the combination of several.
     """
-    networks = [load_network(registry, run.folder) for run in runs]
+    networks = [load_network(registry, run.folder, run.specification) for run in runs]
     return networks[0] if len(networks) == 1 else combined(registry, networks, combine or {"name": "mean"})
 
 
@@ -52,7 +52,8 @@ def blank_input(context: ExperimentContext, runs: Sequence[Run], combine: Mappin
         specification = run.specification
         network = build_network(context.registry, specification.model, specification.options, 0, run.name)
         if specification.weights is not None and context.experiment.teacher.weights is not None:
-            load_weights(network, context.experiment.teacher.weights)
+            own = context.registry, specification.model, specification.options
+            load_weights(network, context.experiment.teacher.weights, own)
         networks.append(network)
     registry = context.registry
     return networks[0] if len(networks) == 1 else combined(registry, networks, combine or {"name": "mean"})
@@ -79,7 +80,7 @@ def left_network(context: ExperimentContext, runs: Sequence[Run], name: str, net
     file = runs[0].folder.left(name)
     if not file.is_file():
         raise UserError(f"{runs[0].name} left no network {name!r} behind: there is no {file}")
-    load_state(network, load(file)["state"], str(file))
+    load_state(network, runs[0].folder.load_left(name), str(file))
     return network.eval()
 
 
@@ -93,9 +94,9 @@ def take_given_weights(context: ExperimentContext, run: Run) -> None:
     assert path is not None
     specification = run.specification
     network = build_network(context.registry, specification.model, specification.options, specification.seed, "teacher")
-    load_weights(network, path)
+    load_weights(network, path, (context.registry, specification.model, specification.options))
     context.group.barrier()  # every process has found that they are missing
     if context.group.is_main:
-        run.folder.write("run", {"name": run.name, "specification": specification.model_dump(mode="json")})
+        write_run_record(run)
         save_weights(specification, run.folder, network)
     context.group.barrier()

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from i2ikd.config import Arm
+from i2ikd.engine.integrity import damaged_files
 from i2ikd.engine.run import Run
 from i2ikd.engine.store import differences
+from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
 
@@ -35,17 +37,37 @@ class Plan:
 
 
 def decide(context: ExperimentContext, run: Run) -> Decision:
-    """Look a run up in the store; where its settings changed, name which."""
+    """Look a run up in the store and compare its files with its manifest; where its settings changed, name which.
+
+    Raises:
+        UserError: the weights are damaged or another run's, and are not a copy of given weights.
+    """
     if run.folder.finished:
-        return Decision(run, "reuse", "")
+        return _decide_finished(run)
     if run.folder.checkpoint.is_file():
         return Decision(run, "go on", "it was interrupted")
+    if run.folder.stated():
+        return Decision(run, "train", "its manifest states weights, and they are missing")
     before = context.store.named(run.name)
     if before is None or before.path.resolve() == run.folder.path.resolve():
         return Decision(run, "train", "")
-    old = (before.read("run") or {}).get("specification", {})
+    try:
+        old = before.record().specification
+    except UserError:
+        return Decision(run, "train", "")
     changed = differences(old, run.specification.model_dump(mode="json"))
     return Decision(run, "train", "changed: " + "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else ""))
+
+
+def _decide_finished(run: Run) -> Decision:
+    """Decide about a run that has weights; those that were given can be copied again."""
+    try:
+        damaged = damaged_files(run.folder, run.specification.digest)
+    except UserError as error:
+        if run.specification.weights is None:
+            raise UserError(f"{run.name}: {error}") from None
+        return Decision(run, "train", f"its copy of the given weights is damaged: {error}")
+    return Decision(run, "reuse", "; ".join(damaged))
 
 
 def plan(

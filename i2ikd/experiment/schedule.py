@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from i2ikd.callback import Callback, NullCallback
 from i2ikd.config import Arm
+from i2ikd.engine.integrity import repair
 from i2ikd.engine.run import Run
 from i2ikd.executors.base import Executor, InProcessExecutor, Job, Log, execute
 from i2ikd.experiment.finished import record_origin
@@ -27,6 +28,7 @@ def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log) -> N
     for decision in wanted.decisions:
         log(str(decision))
         if decision.action == "reuse" and decision.run.folder.finished:
+            repair(decision.run)
             store.name(decision.run.name, decision.run.folder)
     trainer = RunTrainer(graph)
     jobs = []

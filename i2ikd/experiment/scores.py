@@ -6,21 +6,43 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from i2ikd.config import digest
+from i2ikd.engine.checksums import FileRecord, difference, file_record, record_of
 from i2ikd.engine.run import Run
-from i2ikd.engine.store import RunFolder, differences
+from i2ikd.engine.run_folder import RunFolder
+from i2ikd.engine.store import differences
+from i2ikd.errors import UserError
 from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network
-from i2ikd.evaluation.records import NO_SEED, Record, read_records, write_records
+from i2ikd.evaluation.records import NO_SEED, Record, read_records, records_text
 from i2ikd.executors.base import Log
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.networks import load_input, transformed
+from i2ikd.files import write_atomically
 from i2ikd.metric import Metric
 
 _SPLIT = "test"
-_FORMAT = 2
-"""Version of the stored records, incremented when they change. 2: with the subject of every volume."""
+_FORMAT = 3
+"""Version of the stored records, incremented when they change. 2: with the subject of every volume. 3: with the
+networks, and the checksum of the records."""
+_RECORDS = "records.csv"
+
+
+class Evaluation(BaseModel):
+    """Content of ``evaluation.json``: what stored records depend on, and their checksum."""
+
+    model_config = ConfigDict(extra="forbid")
+    origin: dict[str, Any]
+    records: FileRecord
+    checksum: str = ""
+    """Digest of the other values."""
+
+    def digest(self) -> str:
+        """Return the digest of everything but the checksum."""
+        return digest(self.model_dump(mode="json", exclude={"checksum"}))
+
 
 References = Sequence[Mapping[str, Any]]
 """Names and options of transforms."""
@@ -72,7 +94,9 @@ class Scorer:
             dataset = context.dataset(_SPLIT)
             return evaluate_network(network, context.task, dataset, self._metrics, arm, seed, context.device)
 
-        records = self._stored_or(self._folder(runs, transforms, combine), score, runs[0].name)
+        networks = [[run.specification.digest, file_record(run.folder.weights).sha256] for run in runs]
+        origin = self._origin() | {"networks": networks, "transforms": list(transforms), "combine": combine}
+        records = self._stored_or(self._folder(runs, transforms, combine), origin, score, runs[0].name)
         return [replace(record, arm=arm, seed=seed) for record in records]
 
     def _folder(self, runs: Sequence[Run], transforms: References, combine: Mapping[str, Any] | None) -> RunFolder:
@@ -84,23 +108,34 @@ class Scorer:
     def baselines(self) -> list[Record]:
         """Return the records of the task's non-learned baselines."""
         context = self._context
-        folder = RunFolder(context.store.root / "store" / f"baseline-{digest(self._origin())[:16]}")
+        origin = self._origin()
+        folder = RunFolder(context.store.root / "store" / f"baseline-{digest(origin)[:16]}")
 
         def score() -> list[Record]:
             return evaluate_baselines(context.task, context.dataset(_SPLIT), self._metrics)
 
-        return self._stored_or(folder, score, "baselines")
+        return self._stored_or(folder, origin, score, "baselines")
 
-    def _stored_or(self, folder: RunFolder, score: Callable[[], list[Record]], name: str) -> list[Record]:
-        origin, before = self._origin(), folder.read("evaluation")
-        if before == origin and (folder.path / "records.csv").is_file():
-            return read_records(folder.path / "records.csv")
-        if isinstance(before, dict):
-            self._log(f"{name}: scored again from its weights ({_reason(before, origin)})")
+    def _stored_or(
+        self, folder: RunFolder, origin: dict[str, Any], score: Callable[[], list[Record]], name: str
+    ) -> list[Record]:
+        """Return the stored records if they are intact and of this origin; otherwise score, and store."""
+        file = folder.path / _RECORDS
+        reason = _why_not_stored(folder, origin)
+        if reason == "":
+            return read_records(file)
+        if reason is not None:
+            self._log(f"{name}: scored again from its weights ({reason})")
         records = score()
+        if folder.path.is_symlink():
+            self._log(f"{name}: the scores are not stored, as {folder.path} is a symbolic link")
+            return records
+        text = records_text(records)
+        evaluation = Evaluation(origin=origin, records=record_of(text.encode()))
         folder.path.mkdir(parents=True, exist_ok=True)
-        write_records(folder.path / "records.csv", records)
-        folder.write("evaluation", origin)  # after the records, which it declares valid
+        write_atomically(file, text, follow_link=False)
+        evaluation = evaluation.model_copy(update={"checksum": evaluation.digest()})
+        folder.write("evaluation", evaluation.model_dump(mode="json"))  # after the records, which it states
         return records
 
     def _origin(self) -> dict[str, Any]:
@@ -120,10 +155,26 @@ class Scorer:
         }
 
 
-def _reason(before: dict[str, Any], origin: dict[str, Any]) -> str:
-    if before.get("format") != _FORMAT:
-        return "the stored scores lack the subjects of the volumes"
-    return "changed: " + "; ".join(differences(before, origin))
+def _why_not_stored(folder: RunFolder, origin: dict[str, Any]) -> str | None:
+    """Return why stored records cannot be used: empty if they can, ``None`` if there are none."""
+    file = folder.path / "evaluation.json"
+    try:
+        before = folder.read("evaluation")
+        if before is None:
+            lost = (folder.path / _RECORDS).is_file()
+            return f"{file} is missing" if lost else None
+        if isinstance(before, dict) and "origin" not in before:
+            return "an older version stored them, without the networks that they are of"
+        stored = Evaluation.model_validate(before)
+    except (UserError, ValidationError):
+        return f"{file} is damaged"
+    if stored.checksum != stored.digest():
+        return f"{file} is damaged"
+    changed = differences(stored.origin, origin)
+    if changed:
+        return "changed: " + "; ".join(changed[:3])
+    problem = difference(folder.path / _RECORDS, stored.records)
+    return f"{folder.path / _RECORDS} is damaged: {problem}" if problem else ""
 
 
 def teacher_seed(runs: Sequence[Run], seed: int) -> int:

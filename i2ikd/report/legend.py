@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison
+from i2ikd.imported import IMPORT
 from i2ikd.registry import Registry, default_registry
 
 
@@ -37,13 +39,17 @@ class MetricDescription:
 def describe_metric(metric: str, registry: Registry | None = None) -> MetricDescription:
     """Look up a metric's summary, unit and direction.
 
+    The names of a finished comparison stand in a file, so an imported metric is looked up only if its module is loaded.
+
     Args:
-        metric: registered name.
+        metric: registered name, or one of an imported metric.
         registry: where to look; ``default_registry()`` when ``None``.
 
     Returns:
         The description; name only where the metric is not installed (any more).
     """
+    if metric.startswith(IMPORT) and metric.removeprefix(IMPORT).partition(":")[0] not in sys.modules:
+        return MetricDescription(metric)
     try:
         component = (registry or default_registry()).get("metric", metric)
         target: Any = component.resolve()
@@ -51,6 +57,20 @@ def describe_metric(metric: str, registry: Registry | None = None) -> MetricDesc
         return MetricDescription(metric)
     upward = getattr(target, "higher_is_better", None)
     return MetricDescription(metric, component.summary, str(getattr(target, "unit", "")), upward)
+
+
+def import_metrics(comparison: Comparison) -> None:
+    """Import the metrics of a comparison that are not registered, so that ``describe_metric`` finds them.
+
+    Args:
+        comparison: the results, in a file that the user trusts.
+
+    Raises:
+        UserError: a metric cannot be imported.
+    """
+    for metric in comparison.columns.values():
+        if metric.startswith(IMPORT):
+            default_registry().get("metric", metric).resolve()
 
 
 @dataclass(frozen=True)

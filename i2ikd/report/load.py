@@ -6,13 +6,71 @@ import math
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.store import Store
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import Record, read_records
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
 from i2ikd.experiment.folder import read_owner
-from i2ikd.experiment.summary import Comparison, Conclusion, Costs, Row
-from i2ikd.files import read_json
+from i2ikd.experiment.summary import Comparison, Conclusion, Costs, Row, RowKind
+from i2ikd.files import read_model
+
+
+class _Estimate(BaseModel):
+    """Estimate in ``results.json``; ``null`` stands for an undefined number."""
+
+    model_config = ConfigDict(extra="forbid")
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class _Difference(_Estimate):
+    p: float | None
+    p_holm: float | None = None
+
+
+class _Gap(_Estimate):
+    gap: float | None
+    gap_too_small: bool | None
+
+
+class _Row(BaseModel):
+    """Row in ``results.json``; further keys are columns of metrics."""
+
+    model_config = ConfigDict(extra="allow")
+    arm: str
+    kind: RowKind
+    params: int | None
+    macs: int | None
+    latency_ms: float | None
+    latency_spread_ms: float | None
+    gap_closed: _Gap | None
+    differences: dict[str, _Difference]
+    rank: int | None
+
+
+class _Conclusion(BaseModel):
+    text: str
+    arm: str = ""
+    warning: bool = False
+
+
+class _Results(BaseModel):
+    """Content of ``results.json``."""
+
+    name: str
+    metadata: dict[str, str]
+    metrics: dict[str, str] = Field(min_length=1)
+    references: list[str]
+    student: str | None
+    control: str
+    higher_is_better: bool
+    conclusions: list[_Conclusion]
+    rows: list[_Row]
 
 
 def load_comparison(out: Path) -> Comparison:
@@ -35,24 +93,20 @@ def load_comparison(out: Path) -> Comparison:
                 f"{out}: the comparison {owner.get('name')!r} is unfinished: {file.name} is missing; "
                 f"continue it with `i2ikd compare EXPERIMENT.toml --out {out}`"
             )
-    try:
-        content = read_json(results)
-        comparison = Comparison(
-            name=content["name"],
-            metadata=content["metadata"],
-            columns=content["metrics"],
-            rows=[_row(row, content["metrics"]) for row in content["rows"]],
-            records=read_records(scores),
-            references=content["references"],
-            student=content["student"],
-            control=content["control"],
-            higher_is_better=content["higher_is_better"],
-            conclusions=[Conclusion(**conclusion) for conclusion in content["conclusions"]],
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{results}: expected the format of `i2ikd compare`, got {type(error).__name__}: {error}; run compare again"
-        ) from None
+        OutputManifest(out).verify(file)
+    content = read_model(results, _Results, "run `i2ikd compare` again")
+    comparison = Comparison(
+        name=content.name,
+        metadata=content.metadata,
+        columns=content.metrics,
+        rows=[_row(row, content.metrics, results) for row in content.rows],
+        records=read_records(scores),
+        references=content.references,
+        student=content.student,
+        control=content.control,
+        higher_is_better=content.higher_is_better,
+        conclusions=[Conclusion(**conclusion.model_dump()) for conclusion in content.conclusions],
+    )
     comparison.histories.update(_histories(out, comparison.records))
     return comparison
 
@@ -63,31 +117,40 @@ def _histories(out: Path, records: list[Record]) -> dict[str, list[dict[str, Any
     histories = {}
     for arm, seed in dict.fromkeys((record.arm, record.seed) for record in records):
         folder = store.named(f"teacher/seed{seed}" if arm == "teacher" else f"students/{arm}/seed{seed}")
-        history = folder.read("history") if folder is not None else None
+        history = folder.history() if folder is not None else []
         if history:
             histories[f"{arm}/seed{seed}"] = history
     return histories
 
 
-def _row(row: dict[str, Any], columns: dict[str, str]) -> Row:
+def _row(row: _Row, columns: dict[str, str], file: Path) -> Row:
     """Build a row from its JSON object."""
     costs = None
-    if row["params"] is not None:
-        costs = Costs(row["params"], row["macs"], row["latency_ms"], row["latency_spread_ms"])
-    differences = {name: dict(values) for name, values in row["differences"].items()}
-    corrected = {name: values.pop("p_holm", None) for name, values in differences.items()}
+    if row.params is not None and row.macs is not None:
+        costs = Costs(row.params, row.macs, row.latency_ms, row.latency_spread_ms)
+    estimates = {}
+    for column in columns:
+        try:
+            estimates[column] = Estimate(**_undefined(_Estimate.model_validate((row.model_extra or {}).get(column))))
+        except ValidationError:
+            raise UserError(
+                f"{file}: rows.{row.arm}.{column}: expected mean, low, high and n; run `i2ikd compare` again"
+            ) from None
+    gap = row.gap_closed
+    closed = None if gap is None else GapClosed(**{**_undefined(gap), "gap_too_small": gap.gap_too_small})
+    differences = {name: _undefined(values, {"p_holm"}) for name, values in row.differences.items()}
     return Row(
-        arm=row["arm"],
-        kind=row["kind"],
+        arm=row.arm,
+        kind=row.kind,
         costs=costs,
-        metrics={column: Estimate(**_numbers(row[column])) for column in columns},
-        gap_closed=GapClosed(**_numbers(row["gap_closed"], keep="gap_too_small")) if row["gap_closed"] else None,
-        differences={name: Difference(**_numbers(values)) for name, values in differences.items()},
-        corrected={name: p for name, p in corrected.items() if p is not None},
-        rank=row["rank"],
+        metrics=estimates,
+        gap_closed=closed,
+        differences={name: Difference(**values) for name, values in differences.items()},
+        corrected={name: values.p_holm for name, values in row.differences.items() if values.p_holm is not None},
+        rank=row.rank,
     )
 
 
-def _numbers(values: dict[str, Any], keep: str = "") -> dict[str, Any]:
-    """Replace ``null``, JSON's form of an undefined number, by NaN; the value of ``keep`` is left as it is."""
-    return {key: math.nan if value is None and key != keep else value for key, value in values.items()}
+def _undefined(values: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """Replace ``null``, JSON's form of an undefined number, by NaN."""
+    return {key: math.nan if value is None else value for key, value in values.model_dump(exclude=exclude).items()}

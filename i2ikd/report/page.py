@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +27,13 @@ from i2ikd.report.svg import follows_page, inline, standalone
 _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE = 8.0
 """Width in inches from which a figure spans both columns of the page."""
+
+
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{script}'; base-uri 'none'; "
+    "form-action 'none'"
+)
+"""Content-Security-Policy of the page: its own script by digest, inline styles and images, and no connection."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ def page(
         _environment()
         .get_template("page.html")
         .render(
+            policy=_POLICY.format(script=_sha256(_script())),
+            script=Markup(_script()),
             name=comparison.name,
             metadata=comparison.metadata,
             highlights=highlights(comparison),
@@ -108,13 +119,28 @@ def page(
 
 
 def render_figures(comparison: Comparison, registry: Registry) -> list[RenderedFigure]:
-    """Render the registered figures; an exception in one is reported in its place and on stderr.
+    """Render the registered figures; exceptions are reported in their places, and in one line on stderr.
 
     Args:
         comparison: the results to draw.
         registry: source of the figures.
     """
-    return [_draw(component, index, comparison) for index, component in enumerate(registry.components("figure"))]
+    found = [_draw(component, index, comparison) for index, component in enumerate(registry.components("figure"))]
+    problems = [f"{figure.name}: {figure.problem}" for figure in found if figure.problem]
+    if problems:
+        print(f"i2ikd: {len(problems)} of {len(found)} figures not drawn: {'; '.join(problems)[:240]}", file=sys.stderr)
+    return found
+
+
+@cache
+def _script() -> str:
+    """Return the page's script, which sorts the table."""
+    return (_TEMPLATES / "sort.js").read_text(encoding="utf-8")
+
+
+def _sha256(text: str) -> str:
+    """Return the source expression of a Content-Security-Policy for a text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 @cache
@@ -144,10 +170,9 @@ def _draw(component: Component, index: int, comparison: Comparison) -> RenderedF
             raise TypeError(f"expected a matplotlib Figure, got a {type(figure).__name__}")
         svg, document = Markup(inline(figure, f"figure{index}", title)), standalone(figure)
         wide = float(figure.get_size_inches()[0]) >= _WIDE
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problem = " ".join(str(error).split()) or type(error).__name__
-        print(f"i2ikd: figure {component.name!r} of {component.plugin.label}: {problem}", file=sys.stderr)
-        return RenderedFigure(component.name, title, problem=problem)
+        return RenderedFigure(component.name, title, problem=f"{problem} [{component.plugin.label}]")
     return RenderedFigure(component.name, title, svg, wide, not follows_page(figure), document)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import NO_SEED, Record, VolumeName, per_volume
 from i2ikd.experiment.compare import table_rows
@@ -198,8 +199,9 @@ def save_pictures(pictures: Pictures, out: Path) -> Path:
             }
         )
     file = out / FILE
-    with replacing(file) as stream:
+    with replacing(file, follow_link=False) as stream:
         np.savez_compressed(stream, metadata=np.array(json.dumps(metadata)), **arrays)  # type: ignore[arg-type]
+    OutputManifest(out).state_files([file])
     return file
 
 
@@ -218,11 +220,12 @@ def load_pictures(out: Path) -> Pictures:
     file = out / FILE
     if not file.is_file():
         return []
+    OutputManifest(out).verify(file)
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             metadata = json.loads(str(arrays["metadata"]))
             return [_picture(index, entry, arrays) for index, entry in enumerate(metadata)]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged: {error}; delete it, or compare again") from None
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison
-from i2ikd.files import write_atomically
+from i2ikd.files import refuse_linked_folder, write_atomically
 from i2ikd.registry import Registry, default_registry
 from i2ikd.report.csv_table import csv_table
 from i2ikd.report.latex import latex
 from i2ikd.report.markdown import markdown
-from i2ikd.report.page import page, render_figures
+from i2ikd.report.page import RenderedFigure, page, render_figures
 from i2ikd.report.pictures import load_pictures
 
 
@@ -37,16 +39,24 @@ def write_report(comparison: Comparison, out: Path, registry: Registry | None = 
         "table.md": markdown(comparison, registry),
         "table.csv": csv_table(comparison),
         "table.tex": latex(comparison, registry),
-        **{f"{figure.name}.svg": figure.document for figure in figures if figure.document},
+        **{_file_name(figure): figure.document for figure in figures if figure.document},
     }
     folder = out / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create the folder {folder}: {error.strerror}") from None
+        raise UserError(f"cannot create the folder {folder}: {error.strerror}") from error
     for figure in figures:
         if not figure.document:  # of an earlier report
-            (folder / f"{figure.name}.svg").unlink(missing_ok=True)
+            (folder / _file_name(figure)).unlink(missing_ok=True)
+    refuse_linked_folder(folder, out)
     for name, text in forms.items():
-        write_atomically(folder / name, text)
-    return [folder / name for name in forms]
+        write_atomically(folder / name, text, follow_link=False)
+    written = [folder / name for name in forms]
+    OutputManifest(out).state_files(written)
+    return written
+
+
+def _file_name(figure: RenderedFigure) -> str:
+    """Return the name of a figure's file, in the report's folder whatever the figure's name is."""
+    return re.sub(r"[^\w.+-]", "_", figure.name).lstrip(".") + ".svg"

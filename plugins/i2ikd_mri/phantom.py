@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.errors import nearest
+from i2ikd.limits import require_memory
 from i2ikd_mri.phantom_anatomy import Anatomy
 from i2ikd_mri.phantom_slice import draw_phase, draw_slice
 from i2ikd_mri.volumes import SPLITS, position
@@ -18,6 +19,9 @@ _REVISION = 1
 """Incremented when the same options generate other images, so that results of the two are never mixed."""
 _SPACING, _SPAN, _MIDDLE = 0.035, 0.5, 0.11
 """Largest distance between slices, largest extent of a volume, and its mean height, in half fields of view."""
+
+
+_MOST_SUBJECTS = 100_000
 
 
 class PhantomDataset:
@@ -51,6 +55,12 @@ class PhantomDataset:
         complex_valued: bool = False,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        subjects = train + val + test
+        given = f"dataset 'phantom': {subjects} subjects, slices = {slices}, size = {list(size)}"
+        # a slice is kept as float64 real and imaginary parts; drawing one volume takes about 20 arrays of its size
+        require_memory(given, 16 * slices * size[0] * size[1] * max(subjects, 20), "slices")
+        if subjects > _MOST_SUBJECTS:
+            raise UserError(f"{given}: expected at most {_MOST_SUBJECTS:,} subjects; each is an object in memory")
         self._subjects = {"train": train, "val": val, "test": test}
         self._slices = slices
         self._size = size

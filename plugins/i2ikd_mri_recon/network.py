@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
+from i2ikd.limits import require_layers
 from i2ikd_mri_recon.multicoil.frame import finished, measure
 
 
@@ -113,6 +114,8 @@ class DCCNN(nn.Module):
             raise UserError(f"dc-cnn: expected an odd kernel, which preserves the image size, got kernel = {kernel}")
         if depth < 2:
             raise UserError(f"dc-cnn: expected depth >= 2, got depth = {depth}")
+        given = f"dc-cnn: cascades = {cascades}, depth = {depth}, channels = {channels}, kernel = {kernel}"
+        require_layers(given, cascades * depth, cascades * depth * channels**2 * kernel**2)
         self.images = 1 if mode == "real" else 2
         self.mode: Literal["real", "complex"] = mode
         self.centered = centered

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
+from i2ikd.limits import require_layers
 from i2ikd_mri_sr.bicubic import enlarge
 from i2ikd_mri_sr.initial import start_from_the_input
 
@@ -72,6 +73,8 @@ class UpsamplingCNN(nn.Module):
         super().__init__()
         if depth < 1:
             raise UserError(f"upsampling-cnn: expected depth >= 1, got depth = {depth}")
+        given = f"upsampling-cnn: factor = {factor}, depth = {depth}, channels = {channels}"
+        require_layers(given, 2 * depth, 9 * channels * (2 * depth * channels + factor**2))
         self.factor = factor
         self.residual = residual
         self.layers = nn.ModuleList([convolution_block(1, channels)])

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from i2ikd import UserError
+from i2ikd.limits import require_layers
 from i2ikd_mri_sr.initial import start_from_the_input
 
 
@@ -38,6 +39,7 @@ class VDSR(nn.Module):
         super().__init__()
         if depth < 2:
             raise UserError(f"vdsr: expected depth >= 2, got depth = {depth}")
+        require_layers(f"vdsr: depth = {depth}, channels = {channels}", depth, 9 * depth * channels**2)
         widths = [1, *[channels] * (depth - 1), 1]
         self.layers = nn.ModuleList(
             convolution_block(inputs, outputs, activated=index < depth - 1)

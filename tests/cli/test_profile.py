@@ -14,7 +14,8 @@ from i2ikd.cli.profile import command
 from i2ikd.config import read_experiment
 from i2ikd.engine.build import build_network
 from i2ikd.engine.run import save_weights
-from i2ikd.engine.store import RunFolder, RunSpecification
+from i2ikd.engine.run_folder import RunFolder
+from i2ikd.engine.store import RunSpecification
 from i2ikd.errors import UserError
 from i2ikd.registry import default_registry
 

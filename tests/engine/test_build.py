@@ -91,7 +91,7 @@ class TestImportedModels:
                 {},
                 "(model 'import:my_networks.small:broken') failed to start: RuntimeError: no such width",
             ),
-            ("import:my_networks.small:number", {}, "number' to return a torch.nn.Module, got int"),
+            ("import:my_networks.small:number", {}, "that makes a torch.nn.Module, got one that makes a int"),
         ],
     )
     def test_one_that_cannot_be_is_refused(
@@ -148,8 +148,8 @@ class TestGivenTeacher:
         ("override", "message"),
         [
             ("teacher.weights=nowhere.pt", "teacher.weights: there is no file nowhere.pt"),
-            ("teacher.depth=5", "holds another network's weights: it lacks cascades.0.layers.4.convolution.bias"),
-            ("teacher.channels=6", r": expected (6,), got (4,)"),
+            ("teacher.depth=5", "holds the weights of another network (depth: 4 -> 5); set the same model and options"),
+            ("teacher.channels=6", "holds the weights of another network (channels: 4 -> 6)"),
         ],
     )
     def test_a_wrong_file_is_refused_before_training(

@@ -243,7 +243,7 @@ def test_a_misspelt_hook_costs_one_line_and_is_named_by_later_errors(results: di
     problem = "there is no hook 'register_distilers'; did you mean 'register_distillers'?"
     line = f"i2ikd: the plugin misspelt (misspelt-plugin 0.3) is broken and not used: {problem}"
     assert sum(result.err.count(line) for result in results.values()) == 1
-    assert f"misspelt (misspelt-plugin 0.3): {problem}" in results[arm("never")].err
+    assert f"  the plugin misspelt (misspelt-plugin 0.3) is not in use: {problem}" in results[arm("never")].err
     problems = {plugin["name"]: plugin["problem"] for plugin in json.loads(results["plugins"].out)}
     assert problems["misspelt"] == problem and problems["faulty"] is None
 

@@ -108,7 +108,8 @@ def test_scores_of_the_former_format_are_computed_again(sessions: Sessions, opti
     optimiser_steps.count = 0
     after, lines = sessions.compare(NAME_BEFORE_SESSION)
     assert lines == [
-        "students/kd-mri/seed0: scored again from its weights (the stored scores lack the subjects of the volumes)"
+        "students/kd-mri/seed0: scored again from its weights (an older version stored them, without the networks "
+        "that they are of)"
     ]
     assert optimiser_steps.count == 0
     assert after.records == before.records == read_records(sessions.out / "records.csv")

@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from i2ikd.errors import UserError
+from i2ikd.limits import require_layers
 
 
 class ConvolutionBlock(nn.Sequential):
@@ -71,6 +72,9 @@ class PlainCNN(nn.Module):
                 f"plain-cnn: residual = true: expected out_channels = in_channels ({in_channels}), got {out_channels}; "
                 "set residual = false"
             )
+        given = f"plain-cnn: depth = {depth}, channels = {channels}, kernel = {kernel}"
+        widest = max(channels, in_channels, out_channels)
+        require_layers(given, depth, depth * widest**2 * kernel**2)
         widths = [in_channels, *[channels] * (depth - 1), out_channels]
         self.residual = residual
         self.layers = nn.Sequential(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from i2ikd.builtin.models.backbone import Level, feature_encoder
 from i2ikd.errors import UserError
+from i2ikd.limits import require_layers
 from i2ikd.padding import pad_to_multiple
 
 
@@ -128,6 +129,9 @@ class TimmUNet(nn.Module):
                 f"timm-unet: residual = true: expected out_channels = in_channels ({in_channels}), got {out_channels}; "
                 "set residual = false"
             )
+        widest = max([in_channels, out_channels, *(decoder_channels or [])])
+        given = f"timm-unet: in_channels = {in_channels}, out_channels = {out_channels}, decoder_channels = "
+        require_layers(f"{given}{decoder_channels}", len(decoder_channels or []), 9 * 2 * widest**2)
         self.residual = residual
         self.encoder, levels = feature_encoder(encoder, in_channels, pretrained)
         self.stride = levels[-1].reduction

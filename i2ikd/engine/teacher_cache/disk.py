@@ -104,6 +104,8 @@ class DiskCache:
         try:
             if not locks.are_supported():
                 raise OSError(errno.ENOTSUP, "this system has no shared file locks")
+            if self.folder.is_symlink() or (self.folder / ".lock").is_symlink():
+                raise OSError(errno.ELOOP, "nothing is written through symbolic links")
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 reserved = self._reserved_by_writers()
@@ -159,6 +161,8 @@ class DiskCache:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock on the folder's contents."""
+        if (self.folder / ".lock").is_symlink():  # opening it would empty the file that it leads to
+            raise OSError(errno.ELOOP, "its lock is a symbolic link")
         with FileLock(self.folder / ".lock"):
             yield
 

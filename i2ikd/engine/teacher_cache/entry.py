@@ -18,10 +18,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import Tensor
 
+from i2ikd.config import digest
 from i2ikd.engine.teacher_cache.codec import CachedRecords, RecordLayout, TensorLayout
 from i2ikd.engine.teacher_cache.locks import try_exclusive, try_shared
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 """Version of the files of an entry; part of every address."""
 _ABOUT, _ROWS, _LOCK = "about.json", "rows.npy", "lock"
 _DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
@@ -50,20 +51,29 @@ class _About(BaseModel):
     """Description of an entry, stored beside its rows."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
+    address: str
+    """Of the entry: another entry in its place is refused."""
     samples: Size
     tensors: list[_Tensor]
     crc32: Size
     """CRC-32 of the NumPy file."""
+    checksum: str = ""
+    """Digest of the other values."""
 
     @classmethod
-    def of(cls, layout: RecordLayout, samples: int, crc32: int) -> _About:
+    def of(cls, address: str, layout: RecordLayout, samples: int, crc32: int) -> _About:
         """Describe an entry."""
         tensors = [
             _Tensor(name=t.name, dtype=str(t.dtype), shape=list(t.shape), strides=list(t.strides))
             for t in layout.tensors
         ]
-        return cls(samples=samples, tensors=tensors, crc32=crc32)
+        about = cls(address=address, samples=samples, tensors=tensors, crc32=crc32)
+        return about.model_copy(update={"checksum": about.digest()})
+
+    def digest(self) -> str:
+        """Return the digest of everything but the checksum."""
+        return digest(self.model_dump(mode="json", exclude={"checksum"}))
 
     def text(self) -> str:
         """Return the content of the file."""
@@ -85,8 +95,32 @@ def entry_bytes(layout: RecordLayout, samples: int) -> int:
         layout: of the rows.
         samples: number of rows.
     """
-    about = _About.of(layout, samples, 2**32).text().encode()
+    about = _About.of("0" * 32, layout, samples, 2**32).text().encode()
     return len(_header(layout, samples)) + samples * layout.bytes + len(about)
+
+
+def verify_entry(entry: Path) -> None:
+    """Compare the files of an entry with its checksums, without reading it into memory.
+
+    Args:
+        entry: its folder.
+
+    Raises:
+        OSError: the entry cannot be read.
+        ValueError: the entry is damaged.
+    """
+    about = _About.model_validate_json((entry / _ABOUT).read_bytes())
+    _refuse_damaged(entry, about)
+
+
+def _refuse_damaged(entry: Path, about: _About) -> None:
+    """Raise ``ValueError`` if an entry differs from its description, or is another one."""
+    if about.checksum != about.digest():
+        raise ValueError(f"the checksum of {_ABOUT} does not match")
+    if about.address != entry.name:
+        raise ValueError(f"it is the entry {about.address}")
+    if _checksum(entry / _ROWS) != about.crc32:
+        raise ValueError("the checksum does not match")
 
 
 class EntryWriter:
@@ -151,7 +185,7 @@ class EntryWriter:
         """
         if self._written != self._samples:
             return False
-        about = _About.of(self._layout, self._samples, self._crc32)
+        about = _About.of(self._final.name, self._layout, self._samples, self._crc32)
         (self._partial / _ABOUT).write_text(about.text(), encoding="utf-8")
         self._file.close()
         (self._partial / _LOCK).unlink()
@@ -253,9 +287,8 @@ def read_entry(entry: Path, samples: int, memory: int) -> CachedRecords:
     layout = RecordLayout(tuple(tensor.layout() for tensor in about.tensors))
     if about.samples != samples:
         raise ValueError(f"expected {samples} samples, got {about.samples}")
+    _refuse_damaged(entry, about)
     file = entry / _ROWS
-    if _checksum(file) != about.crc32:
-        raise ValueError("the checksum does not match")
     in_memory = samples * layout.bytes <= memory
     array = np.load(file, mmap_mode=None if in_memory else "c", allow_pickle=False)
     if array.dtype != np.uint8 or array.shape != (samples, layout.bytes):

@@ -21,6 +21,7 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.process_caches import DECODED
+from i2ikd_mri.readers.whole_gzip import require_whole
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -219,6 +220,7 @@ class NiftiVolume:
         nibabel reads through a file object in blocks of some KiB, which takes a third longer, and copies the content.
         """
         if not self.path.name.lower().endswith(_GZIP) or not isinstance(proxy, nibabel.arrayproxy.ArrayProxy):
+            require_whole(self.path)
             return proxy
         compressed, size = self.path.read_bytes(), proxy.offset + proxy.dtype.itemsize * math.prod(proxy.shape)
         content = zlib.decompress(compressed, zlib.MAX_WBITS | 16, size + 1)

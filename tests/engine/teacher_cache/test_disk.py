@@ -21,6 +21,7 @@ import pytest
 import torch
 
 import i2ikd
+from i2ikd.config import digest
 from i2ikd.engine.teacher_cache import disk
 from i2ikd.engine.teacher_cache.codec import CachedRecords, RecordLayout
 from i2ikd.engine.teacher_cache.disk import DiskCache
@@ -150,12 +151,20 @@ def rewrite(entry: Path, array: Any) -> None:
 
 def describe(entry: Path, **changes: Any) -> None:
     about = json.loads((entry / "about.json").read_text())
-    (entry / "about.json").write_text(json.dumps({**about, **changes}))
+    about = {name: value for name, value in {**about, **changes}.items() if name != "checksum"}
+    (entry / "about.json").write_text(json.dumps({**about, "checksum": digest(about)}))
 
 
 def reshape(entry: Path) -> None:
     (tensor,) = json.loads((entry / "about.json").read_text())["tensors"]
     describe(entry, tensors=[{**tensor, "shape": [tensor["shape"][0] + 1]}])
+
+
+def zero(entry: Path) -> None:
+    """Set a row to zero, as a file system may do with blocks that were never written."""
+    rows = np.load(entry / "rows.npy", mmap_mode="r+")
+    rows[3] = 0
+    rows.flush()
 
 
 DAMAGE = {
@@ -166,7 +175,13 @@ DAMAGE = {
     "no description": lambda entry: (entry / "about.json").unlink(),
     "a description cut off": lambda entry: os.truncate(entry / "about.json", 40),
     "another number of slices": lambda entry: describe(entry, samples=COUNT - 1),
-    "another format": lambda entry: describe(entry, format=2),
+    "another format": lambda entry: describe(entry, format=1),
+    "rows set to zero": zero,
+    "the description of another entry": lambda entry: shutil.copy(entry.with_name("b") / "about.json", entry),
+    "another entry in its place": lambda entry: shutil.copytree(entry.with_name("b"), entry, dirs_exist_ok=True),
+    "another type of a tensor": lambda entry: (entry / "about.json").write_text(
+        (entry / "about.json").read_text().replace("float32", "int32")
+    ),
     "another shape of a tensor": reshape,
     "strides that reach elsewhere": lambda entry: describe(
         entry, tensors=[{"name": "map", "dtype": "torch.uint8", "shape": [2, 25600], "strides": [25601, 1]}]

@@ -175,6 +175,7 @@ def test_another_teacher_of_the_same_settings_computes_its_own_outputs(course: C
     name = next(iter(content["state"]))
     content["state"][name] *= 1.001
     torch.save(content, run.folder.weights)
+    run.folder.state_files(run.specification.digest, ["run.json", "weights.pt"])
     course.train(arm, *DISK)
     assert course.computed == SAMPLES
 

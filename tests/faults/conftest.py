@@ -1,0 +1,100 @@
+"""A finished comparison that each test may damage, and the numbers that it must still have afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from i2ikd_mri.phantom import PhantomVolume
+
+from i2ikd.cli.main import run as run_command
+from tests.conftest import TINY
+
+
+@dataclass(frozen=True)
+class Result:
+    """Exit code and output of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The single line on stderr of a refusal."""
+        assert self.code == 2, (self.code, self.out, self.err)
+        lines = [line for line in self.err.splitlines() if line.startswith("i2ikd: error: ")]
+        assert len(lines) == 1 and "Traceback" not in self.err, self.err
+        return lines[0].removeprefix("i2ikd: error: ")
+
+
+@pytest.fixture
+def i2ikd(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run a command in this process."""
+
+    def call(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = run_command([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison of the tiny experiment in a folder of its own."""
+
+    file: Path
+    out: Path
+    command: Callable[..., Result]
+
+    def again(self, *options: object) -> Result:
+        """Start the same command again."""
+        return self.command("compare", self.file, "--out", self.out, *options)
+
+    def run(self, name: str) -> Path:
+        """Folder of a run in the store."""
+        return (self.out / name).resolve()
+
+    @property
+    def numbers(self) -> tuple[Any, str]:
+        """Results without measured times, and all records."""
+        return json.loads((self.out / "results.json").read_text()), (self.out / "records.csv").read_text()
+
+
+DRAWN: dict[tuple[object, ...], Any] = {}
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """One comparison for all tests, which copy it."""
+    folder = tmp_path_factory.mktemp("finished")
+    file, out = folder / "tiny.toml", folder / "out"
+    file.write_text(TINY, encoding="utf-8")
+    draw = PhantomVolume._draw
+
+    def look_up(volume: PhantomVolume) -> Any:
+        key = tuple(value for name, value in sorted(vars(volume).items()) if name != "_images")
+        if key not in DRAWN:
+            DRAWN[key] = draw(volume)
+        return DRAWN[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PhantomVolume, "_draw", look_up)
+        patch.setattr("i2ikd.report.write.render_figures", lambda comparison, registry: [])
+        assert run_command(["compare", str(file), "--out", str(out)]) == 0
+        yield file, out
+
+
+@pytest.fixture
+def comparison(finished_once: tuple[Path, Path], tmp_path: Path, i2ikd: Callable[..., Result]) -> Comparison:
+    """A copy of the finished comparison."""
+    file, out = finished_once
+    shutil.copytree(out, tmp_path / "out", symlinks=True)
+    return Comparison(file, tmp_path / "out", i2ikd)
