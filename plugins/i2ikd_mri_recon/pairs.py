@@ -13,7 +13,8 @@ from i2ikd_mri.kernels.convolution import first_and_last, middle
 from torch import nn
 
 from i2ikd import TapPairs, UserError
-from i2ikd_mri_recon.network import DCCNN, Cascade
+from i2ikd_mri_recon.cascade import Cascade
+from i2ikd_mri_recon.network import DCCNN
 
 
 def _cascades(network: nn.Module, side: str) -> list[int]:
