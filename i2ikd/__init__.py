@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from i2ikd.bounded_cache import BoundedCache
     from i2ikd.callback import Callback, NullCallback
     from i2ikd.components import create, get, list_components
+    from i2ikd.deploy.predictor import Predictor
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.export_form import ExportForm
     from i2ikd.exporter import Delivered, Exporter, ExportRequest
@@ -37,6 +38,7 @@ _MODULES = {
     "bounded_cache": ("BoundedCache",),
     "callback": ("Callback", "NullCallback"),
     "components": ("create", "get", "list_components"),
+    "deploy.predictor": ("Predictor",),
     "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
     "export_form": ("ExportForm",),
     "exporter": ("Delivered", "ExportRequest", "Exporter"),
@@ -59,8 +61,8 @@ _MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for 
 __all__ = [
     "Batch", "BoundedCache", "Callback", "Delivered", "DistillResult", "Distiller", "ExportForm", "ExportRequest",
     "Exporter", "Features", "FileSummary", "Inventory", "Knowledge", "Loss", "Metric", "NullCallback", "Objective",
-    "ObjectiveContext", "PassedOver", "Reader", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey",
-    "SplitInventory", "Stage", "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher",
+    "ObjectiveContext", "PassedOver", "Predictor", "Reader", "Reference", "Registry", "Sample", "SampleDataset",
+    "SampleKey", "SplitInventory", "Stage", "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher",
     "TeacherOutputs", "TeacherRequest", "Term", "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule",
     "at_least_float32", "create", "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl",
     "list_components", "load", "natural_key",

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    required=True,
     metavar="FILE",
     help="File to write; its ending decides the format (.onnx, .xml, .pt2, .safetensors).",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to write instead, which works alone: models in fp32 and int8, program, test vector, model card.",
 )
 @click.option("--format", "name", metavar="NAME", help="Exporter, if not by the ending; see `i2ikd list exporters`.")
 @click.option(
@@ -55,7 +60,8 @@ if TYPE_CHECKING:
 @options.as_json
 def command(
     run: Path,
-    output: Path,
+    output: Path | None,
+    bundle: Path | None,
     name: str | None,
     precision: str,
     calibration: int,
@@ -70,22 +76,35 @@ def command(
     The file is loaded in its runtime, compared with the network on test slices and timed; a file that disagrees with
     the network is not written. It contains no data of a subject.
     """
+    from i2ikd.deploy.bundle import write_bundle
     from i2ikd.deploy.export import ExportSettings, choose_exporter, export
     from i2ikd.engine.run import load_network
+    from i2ikd.experiment.delivery import origin_of
     from i2ikd.experiment.evaluate_run import context_of, finished_run
     from i2ikd.experiment.metrics import table_metrics
     from i2ikd.registry import default_registry
 
-    exporter = choose_exporter(default_registry(), output, name)
     settings = ExportSettings(precision, _size(size), calibration, slices, force=force)  # type: ignore[arg-type]
+    if (output is None) == (bundle is None):
+        raise UserError("expected one of --output FILE and --bundle DIR, got " + ("none" if output is None else "both"))
+    exporter = None if output is None else choose_exporter(default_registry(), output, name)
     context = context_of(run, None, overrides)
     columns, metrics = table_metrics(context)
     scored = {column: metrics[metric] for column, metric in columns.items()}
-    report = export(load_network(context.registry, finished_run(run)), context.task, scored, exporter, output, settings)
-    if as_json:
-        click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+    folder = finished_run(run)
+    network = load_network(context.registry, folder)
+    if bundle is not None:
+        origin = origin_of(run, folder, context)
+        reports = write_bundle(network, context.task, scored, context.registry, bundle, settings, origin)
     else:
-        _print(report)
+        assert output is not None and exporter is not None
+        reports = [export(network, context.task, scored, exporter, output, settings)]
+    if as_json:
+        documents = [report.as_json() for report in reports]
+        click.echo(json.dumps(documents[0] if bundle is None else documents, indent=1, ensure_ascii=False))
+    else:
+        for report in reports:
+            _print(report)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

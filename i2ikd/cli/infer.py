@@ -14,9 +14,12 @@ from i2ikd.cli import options
 from i2ikd.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import Console
+    from torch import nn
 
     from i2ikd.evaluation.infer import ProgressIterator
+    from i2ikd.task import Task
 
 
 @click.command("infer")
@@ -60,22 +63,22 @@ def command(
 ) -> None:
     """Apply the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) to a file or a folder of files.
 
-    The run's task reads the input like its training data; the suffix of the output's name selects the file format.
+    RUN may be a bundle, written by `i2ikd export --bundle`, which needs neither the experiment nor its data. The task
+    reads the input like its training data; the suffix of the output's name selects the file format.
     """
     from rich.console import Console
 
     from i2ikd.components import reader_suffixes
-    from i2ikd.engine.run import load_network
     from i2ikd.evaluation.infer import Inference, plan
     from i2ikd.evaluation.tiles import Tiling
-    from i2ikd.experiment.evaluate_run import context_of, finished_run
+    from i2ikd.registry import default_registry
 
     if overlap is not None and tile is None:
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
     tiling = None if tile is None else Tiling(tile, overlap)
-    context = context_of(run, experiment, overrides)
-    jobs = plan(context.task, reader_suffixes(context.registry), source, output, force)
-    infer = Inference(load_network(context.registry, finished_run(run)), context.task, context.device, tiling, scale)
+    network, task, device = _opened(run, experiment, overrides)
+    jobs = plan(task, reader_suffixes(default_registry()), source, output, force)
+    infer = Inference(network, task, device, tiling, scale)
     console = Console(stderr=as_json)
     rows: list[dict[str, Any]] = []
     for job in jobs:
@@ -87,6 +90,22 @@ def command(
             click.echo(f"{job.source} -> {job.target}: {slices} slices, {seconds:.1f} s")
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+
+
+def _opened(run: Path, experiment: Path | None, overrides: tuple[str, ...]) -> tuple[nn.Module, Task, torch.device]:
+    """Return network, task and device of a run or of a bundle."""
+    import torch
+
+    from i2ikd.deploy.predictor import is_bundle, load_bundle
+    from i2ikd.engine.run import load_network
+    from i2ikd.experiment.delivery import bundle_task
+    from i2ikd.experiment.evaluate_run import context_of, finished_run
+    from i2ikd.registry import default_registry
+
+    if experiment is None and is_bundle(run):
+        return load_bundle(run), bundle_task(run, default_registry(), overrides), torch.device("cpu")
+    context = context_of(run, experiment, overrides)
+    return load_network(context.registry, finished_run(run)), context.task, context.device
 
 
 def _bar(name: str, console: Console) -> ProgressIterator:

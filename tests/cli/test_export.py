@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
@@ -43,13 +44,24 @@ def test_wrong_arguments_are_refused_with_the_remedy(i2ikd: Any, run: Path, tmp_
     assert "--size: expected HEIGHTxWIDTH, such as 256x192, got '32'" in refused("a.pt2", "--size", "32")
     assert "--precision: torch-export supports fp32, bf16, got int8" in refused("a.pt2", "--precision", "int8")
     assert "did you mean 'onnx'?" in refused("a.onnx", "--format", "onxx")
+    assert "expected one of --output FILE and --bundle DIR, got none" in i2ikd("export", run).error
+    assert "--bundle DIR, got both" in refused("a.pt2", "--bundle", "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "tiny.toml"]
 
 
-def test_an_onnx_model_runs_as_the_page_shows(
+def test_a_bundle_reads_new_files_and_its_model_runs_as_the_page_shows(
     i2ikd: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert i2ikd("export", run, "--output", tmp_path / "student.onnx").code == 0
+    bundle = tmp_path / "bundle"
+    result = i2ikd("export", run, "--bundle", bundle, "--calibration", 2)
+    assert result.code == 0 and f"{bundle}/model.int8.onnx: " in result.out
+    config = json.loads((bundle / "config.json").read_text("utf-8"))
+    assert config["name"] == "tiny/teacher/seed0" and config["task"]["name"] == "mri-recon"
+    np.save(tmp_path / "new.npy", np.random.default_rng(0).random((3, 40, 36), np.float32))
+    for folder, name in ((run, "from_run.npy"), (bundle, "from_bundle.npy")):
+        assert i2ikd("infer", folder, "--input", tmp_path / "new.npy", "--output", tmp_path / name).code == 0
+    np.testing.assert_allclose(np.load(tmp_path / "from_bundle.npy"), np.load(tmp_path / "from_run.npy"), atol=1e-5)
+    (tmp_path / "student.onnx").write_bytes((bundle / "model.onnx").read_bytes())
     monkeypatch.chdir(tmp_path)
     (text,) = re.findall(r"```python\n(import numpy.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     names: dict[str, Any] = {}
