@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 
@@ -67,3 +68,9 @@ def test_a_bundle_reads_new_files_and_its_model_runs_as_the_page_shows(
     names: dict[str, Any] = {}
     exec(text, names)
     assert names["image"].shape == (1, 1, 96, 96)
+    bundle.rename(tmp_path / "student")
+    (text,) = re.findall(r"```python\n(import i2ikd\n\npredictor.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    exec(text, names)
+    np.testing.assert_array_equal(
+        names["image"], names["network"](torch.from_numpy(names["zero_filled"]), mask=torch.from_numpy(names["mask"]))
+    )
