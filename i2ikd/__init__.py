@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from i2ikd.bounded_cache import BoundedCache
     from i2ikd.callback import Callback, NullCallback
     from i2ikd.components import create, get, list_components
+    from i2ikd.deploy.predictor import Predictor
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
+    from i2ikd.export_form import ExportForm
+    from i2ikd.exporter import Delivered, Exporter, ExportRequest
     from i2ikd.inventory import FileSummary, Inventory, PassedOver, SplitInventory
     from i2ikd.loss_precision import at_least_float32, full_precision
     from i2ikd.metric import Metric
@@ -35,7 +38,10 @@ _MODULES = {
     "bounded_cache": ("BoundedCache",),
     "callback": ("Callback", "NullCallback"),
     "components": ("create", "get", "list_components"),
+    "deploy.predictor": ("Predictor",),
     "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
+    "export_form": ("ExportForm",),
+    "exporter": ("Delivered", "ExportRequest", "Exporter"),
     "inventory": ("FileSummary", "Inventory", "PassedOver", "SplitInventory"),
     "loss_precision": ("at_least_float32", "full_precision"),
     "metric": ("Metric",),
@@ -53,13 +59,13 @@ _MODULES = {
 _MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Batch", "BoundedCache", "Callback", "DistillResult", "Distiller", "Features", "FileSummary", "Inventory",
-    "Knowledge", "Loss", "Metric", "NullCallback", "Objective", "ObjectiveContext", "PassedOver", "Reader",
-    "RecipeContext", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "SplitInventory", "Stage",
-    "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term",
-    "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "create",
-    "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl", "list_components", "load",
-    "natural_key",
+    "Batch", "BoundedCache", "Callback", "Delivered", "DistillResult", "Distiller", "ExportForm", "ExportRequest",
+    "Exporter", "Features", "FileSummary", "Inventory", "Knowledge", "Loss", "Metric", "NullCallback", "Objective",
+    "ObjectiveContext", "PassedOver", "Predictor", "Reader", "RecipeContext", "Reference", "Registry", "Sample",
+    "SampleDataset", "SampleKey", "SplitInventory", "Stage", "Start", "Student", "TapPairs", "TapShapes", "Taps",
+    "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term", "Transform", "UserError", "Volume", "VolumeSource",
+    "WeightSchedule", "at_least_float32", "create", "default_registry", "distill", "eval_mode", "full_precision", "get",
+    "hookimpl", "list_components", "load", "natural_key",
 ]  # fmt: skip
 
 

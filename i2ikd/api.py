@@ -14,6 +14,7 @@ from torch import nn
 
 from i2ikd.callback import Callback, NullCallback, RunContext, combine
 from i2ikd.config import Training, merge_training
+from i2ikd.deploy.predictor import is_bundle, load_bundle
 from i2ikd.engine import loop
 from i2ikd.engine.batches import LoaderBatches, as_batch
 from i2ikd.engine.context import TrainingContext
@@ -184,16 +185,20 @@ def _mean_of_defined(scores: list[float]) -> float:
 
 
 def load(run: str | Path, *, trust: bool = False) -> nn.Module:
-    """Load the trained network of a run, in eval mode, after the transforms of its arm.
+    """Load the trained network of a run, after the transforms of its arm, or of a bundle; in eval mode.
 
     Args:
-        run: its folder, e.g. ``runs/brain-4x/students/kd-mri/seed0``.
+        run: folder of a run, e.g. ``runs/brain-4x/students/kd-mri/seed0``, or a bundle (``i2ikd export --bundle``). The
+            network of a bundle runs in ONNX Runtime, has no parameters, and needs no plugin.
         trust: whether to import the model if its weights name it as ``import:package.module:Name``; use it for files
             of your own.
 
     Raises:
-        UserError: the folder is not a finished run, or the plugin that registers its model is not installed.
+        UserError: the folder is neither a finished run nor a bundle, or the plugin that registers the model of a run is
+            not installed.
     """
+    if is_bundle(Path(run)):
+        return load_bundle(Path(run))
     owner, registry = owner_of(Path(run), ()), registry_for_stored(trust=trust)
     if owner is None:
         return load_network(registry, finished_run(Path(run)))

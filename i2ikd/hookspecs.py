@@ -132,7 +132,7 @@ def register_trackers(register: Register) -> None:
 
 @hookspec
 def register_exporters(register: Register) -> None:
-    """Exporters of a trained network: ``(network, batch, path) -> None``."""
+    """Deployment formats: a factory ``(**options) -> i2ikd.Exporter``. Metadata: ``suffixes``, e.g. ``".onnx"``."""
 
 
 @hookspec

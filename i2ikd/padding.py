@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6 has the latter alone
 
 
 def pad_to_multiple(image: Tensor, stride: int, least: int | None = None) -> Tensor:
@@ -27,6 +30,10 @@ def pad_to_multiple(image: Tensor, stride: int, least: int | None = None) -> Ten
               [1., 2., 3., 2.]]]])
     """
     least = 2 * stride if least is None else least
+    if stride == 1 and least <= 1:
+        return image
+    if _exporting():
+        return _pad_any_size(image, stride, least)
     for axis in (2, 3):
         size = image.shape[axis]
         missing = max(-size % stride, least - size)
@@ -34,4 +41,17 @@ def pad_to_multiple(image: Tensor, stride: int, least: int | None = None) -> Ten
             continue
         mode = "reflect" if missing < size else "replicate"
         image = F.pad(image, (0, 0, 0, missing) if axis == 2 else (0, missing, 0, 0), mode=mode)
+    return image
+
+
+def _pad_any_size(image: Tensor, stride: int, least: int) -> Tensor:
+    """Pad without decisions that depend on the size, so that an exported graph pads images of any size."""
+    for axis in (2, 3):
+        size = image.shape[axis]
+        padded = stride * torch.sym_max((size + stride - 1) // stride, least // stride)
+        positions = torch.arange(padded, device=image.device)
+        last = torch.arange(size, device=image.device)[-1:]
+        repeated = torch.minimum(positions, last)
+        reflected = last - (positions - last).abs()
+        image = image.index_select(axis, torch.where(2 * last >= positions[-1:], reflected, repeated))
     return image

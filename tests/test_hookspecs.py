@@ -15,9 +15,21 @@ import torch
 from i2ikd_mri.coils.maps import unexplained_energy
 from torch import nn
 
-from i2ikd import Batch, Features, ObjectiveContext, SampleKey, Stage, TapShapes, Teacher, UserError, hookspecs
+from i2ikd import (
+    Batch,
+    ExportRequest,
+    Features,
+    ObjectiveContext,
+    SampleKey,
+    Stage,
+    TapShapes,
+    Teacher,
+    UserError,
+    hookspecs,
+)
 from i2ikd.builtin.models.plain import PlainCNN
 from i2ikd.component import Component
+from i2ikd.export_form import form_of, stand_in
 from i2ikd.registry import CORE_KINDS, Registry, default_registry
 from i2ikd.taps import resolve_pairs
 
@@ -329,14 +341,15 @@ def test_register_trackers(example: Example, tmp_path: Path) -> None:
 
 
 def test_register_exporters(example: Example, tmp_path: Path) -> None:
-    network = PlainCNN(depth=2, channels=3)
-    batch = Batch(torch.zeros(1, 1, 6, 5), torch.zeros(1, 1, 6, 5))
-    example("register_exporters").get("exporter", "npz").resolve()(network, batch, tmp_path / "network.weights")
-    written = np.load(tmp_path / "network.weights")
-    assert set(written.files) == {*network.state_dict(), "__input_shape__"}
-    assert written["__input_shape__"].tolist() == [1, 1, 6, 5]
-    weight = network.get_parameter("layers.0.convolution.weight").detach().numpy()
-    assert np.array_equal(written["layers.0.convolution.weight"], weight)
+    network, batch = PlainCNN(depth=2, channels=3).eval(), Batch(torch.rand(2, 1, 6, 5), torch.zeros(2, 1, 6, 5))
+    request = ExportRequest(network, form_of(network, batch), stand_in(batch, 2))
+    exporter = example("register_exporters").create("exporter", "npz")
+    assert exporter.precisions == ("fp32",)
+    exporter.write(request, tmp_path / "network.npz")
+    written = np.load(tmp_path / "network.npz")
+    assert set(written.files) == {*network.state_dict()}
+    with torch.no_grad():
+        assert torch.equal(exporter.load(request, tmp_path / "network.npz")(batch), network(batch.input))
 
 
 def test_register_commands(example: Example) -> None:

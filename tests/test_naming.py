@@ -25,7 +25,7 @@ OURS = [
     for component in default_registry().components(kind)
     if component.plugin.distribution == "i2ikd"
 ]
-NOT_BUILT = {"pairs", "figure", "exporter", "command"}
+NOT_BUILT = {"pairs", "figure", "command"}
 """Kinds whose components are called, not built from options."""
 
 

@@ -150,8 +150,28 @@ def register_trackers(register: Register) -> None:
 @hookimpl
 def register_exporters(register: Register) -> None:
     """Register exporters: deployment formats of a trained network."""
+    exporters = "i2ikd.builtin.exporters."
+    register(
+        "onnx",
+        exporters + "onnx_file:Onnx",
+        summary="ONNX for ONNX Runtime: real inputs, free batch, height and width; fp32, fp16, int8",
+        suffixes=".onnx",
+    )
+    register(
+        "openvino",
+        exporters + "openvino_file:OpenVino",
+        summary="OpenVINO's .xml and .bin: real inputs, free batch, height and width; fp32, fp16, int8",
+        suffixes=".xml",
+    )
     register(
         "torch-export",
-        "i2ikd.builtin.exporters:torch_export",
-        summary="a torch.export program (.pt2) that runs without i2ikd",
+        exporters + "torch_export:TorchExport",
+        summary="a torch.export program that runs without i2ikd, called as the network is; fp32, bf16",
+        suffixes=".pt2",
+    )
+    register(
+        "safetensors",
+        exporters + "safetensors_file:Safetensors",
+        summary="the weights by name, without code; fp32, fp16, bf16",
+        suffixes=".safetensors",
     )

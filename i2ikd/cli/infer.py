@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from i2ikd.cli import options
 from i2ikd.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import nn
+
+    from i2ikd.task import Task
 
 
 @click.command("infer")
@@ -68,9 +76,10 @@ def command(
 ) -> None:
     """Apply the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) to a file or a folder of files.
 
-    The run's task reads the input like its training data; the suffix of the output's name selects the file format.
-    Results of a folder keep the relative paths of their sources. A file that fails does not stop the others: failures
-    are listed at the end, with exit code 2.
+    RUN may be a bundle, written by `i2ikd export --bundle`, which needs neither the experiment nor its data. The task
+    reads the input like its training data; the suffix of the output's name selects the file format. Results of a folder
+    keep the relative paths of their sources. A file that fails does not stop the others: failures are listed at the
+    end, with exit code 2.
     """
     from rich.console import Console
 
@@ -79,24 +88,23 @@ def command(
     from i2ikd.evaluation.infer import Inference
     from i2ikd.evaluation.inference_plan import plan
     from i2ikd.evaluation.tiles import Tiling
-    from i2ikd.experiment.finished import context_of, finished_network
+    from i2ikd.registry import default_registry
 
     if overlap is not None and tile is None:
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
     if force and skip_existing:
         raise UserError("expected --force or --skip-existing, got both; choose one")
     tiling = None if tile is None else Tiling(tile, overlap)
-    context = context_of(run, experiment, overrides, trust)
+    task, device, load = _opened(run, experiment, overrides, trust)
     found = plan(
-        context.task,
-        reader_suffixes(context.registry),
+        task,
+        reader_suffixes(default_registry()),
         source,
         output,
         "overwrite" if force else "skip" if skip_existing else "refuse",
         _checked_suffix(suffix),
     )
-    network = finished_network(context.registry, run, context.experiment)
-    infer = Inference(network, context.task, context.device, tiling, scale, simulate, force)
+    infer = Inference(load(), task, device, tiling, scale, simulate, force)
     results = InferenceResults(found, Console(stderr=as_json), as_json)
     try:
         results.compute(infer)
@@ -117,3 +125,24 @@ def _checked_suffix(suffix: str | None) -> str | None:
             f"--suffix: expected a file name ending that starts with a dot, such as .nii.gz, got {suffix!r}"
         )
     return suffix
+
+
+def _opened(
+    run: Path, experiment: Path | None, overrides: tuple[str, ...], trust: bool
+) -> tuple[Task, torch.device, Callable[[], nn.Module]]:
+    """Return task and device of a run or of a bundle, and a function that loads its network."""
+    import torch
+
+    from i2ikd.deploy.predictor import is_bundle, load_bundle
+    from i2ikd.experiment.delivery import bundle_task
+    from i2ikd.experiment.finished import context_of, finished_network, registry_for_stored
+
+    if experiment is None and is_bundle(run):
+        registry = registry_for_stored(list(overrides), trust)
+        return bundle_task(run, registry, overrides), torch.device("cpu"), lambda: load_bundle(run)
+    context = context_of(run, experiment, overrides, trust)
+    return (
+        context.task,
+        context.device,
+        lambda: finished_network(context.registry, run, context.experiment),
+    )

@@ -61,6 +61,7 @@ def first_slice(batch: Batch, device: torch.device | str = "cpu") -> Batch:
         target=batch.target[:1].clone(),
         conditions={name: value[:1].clone() for name, value in batch.conditions.items()},
         keys=batch.keys[:1],
+        labelled=None if batch.labelled is None else batch.labelled[:1],
     )
     return single.to(device, memory_format=torch.channels_last)
 
@@ -99,8 +100,29 @@ def latency_of_many(
         name: partial(ready(network, resolved), single.input, **conditions_for(network, single))
         for name, network in networks.items()
     }
+    return latency_of_calls(runs, repeats=repeats, warm_up=warm_up, device=resolved)
+
+
+def latency_of_calls(
+    runs: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = 20,
+    warm_up: int = 3,
+    device: torch.device | str = "cpu",
+) -> dict[str, Latency]:
+    """Measure the latency of functions in interleaved rounds; see ``latency_of_many``.
+
+    Args:
+        runs: functions by name.
+        repeats: number of timed rounds, at least 1.
+        warm_up: number of preceding rounds that are not timed.
+        device: on which the functions compute.
+
+    Returns:
+        Latencies by name.
+    """
     names = list(runs)
-    clock = _cuda_milliseconds if resolved.type == "cuda" else _milliseconds
+    clock = _cuda_milliseconds if torch.device(device).type == "cuda" else _milliseconds
     times: dict[str, list[float]] = {name: [] for name in names}
     with torch.inference_mode(), _without_garbage_collection():
         for turn in range(-warm_up, repeats):

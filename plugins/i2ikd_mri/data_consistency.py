@@ -75,7 +75,7 @@ class DataConsistency(nn.Module):
         Raises:
             UserError: the shapes of mask and k-space do not match.
         """
-        axes = _axes(kspace, mask)
+        axes = transformed_axes(kspace, mask)
         with full_precision(kspace):
             weights = mask.to(_real_dtype(dtype))
             measured = inverse_fourier(kspace.to(_complex_dtype(dtype)) * weights, self.centered)
@@ -150,7 +150,7 @@ def keep_missing(image: Tensor, missing: Tensor, axes: tuple[int, ...], mode: Mo
     Returns:
         Image of the shape of ``image``.
     """
-    if image.requires_grad and torch.is_grad_enabled() and not missing.requires_grad:
+    if image.requires_grad and torch.is_grad_enabled() and not missing.requires_grad and not torch.jit.is_tracing():
         return _SelfAdjoint.apply(image, missing, axes, mode)
     return _keep_missing(image, missing, axes, mode)
 
@@ -188,7 +188,7 @@ def _complex_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.complex128 if _real_dtype(dtype) == torch.float64 else torch.complex64
 
 
-def _axes(kspace: Tensor, mask: Tensor) -> tuple[int, ...]:
+def transformed_axes(kspace: Tensor, mask: Tensor) -> tuple[int, ...]:
     """Determine the axes to transform from the shape of the mask, never from its values."""
     height, width = kspace.shape[-2:]
     if mask.ndim == 4 and kspace.ndim == 4 and mask.shape[0] in (1, kspace.shape[0]) and mask.shape[1] == 1:

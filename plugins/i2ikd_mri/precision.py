@@ -10,10 +10,11 @@ from torch import Tensor
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Return a context manager that disables autocast on the device of a tensor.
+    """Return a context manager that disables autocast on the device of a tensor, if it is enabled.
 
     Args:
         tensor: any tensor; only its device is used.
     """
     kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    enabled = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if enabled else nullcontext()

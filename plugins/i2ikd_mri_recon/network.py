@@ -2,67 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
-from i2ikd_mri.coils.consistency import Kind, SenseConsistency, SenseMeasurement
-from i2ikd_mri.data_consistency import DataConsistency, Measurement
-from i2ikd_mri.kernels.checkpointed import checkpointed
-from i2ikd_mri.kernels.convolution import convolution_block
+from i2ikd_mri.coils.consistency import Kind, SenseConsistency
+from i2ikd_mri.data_consistency import DataConsistency
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from i2ikd import UserError
+from i2ikd import Batch, ExportForm, UserError
 from i2ikd.limits import require_layers
+from i2ikd_mri_recon.cascade import Cascade
+from i2ikd_mri_recon.deployment import reconstruction_form
 from i2ikd_mri_recon.multicoil.frame import finished, measure
-
-
-class Cascade(nn.Module):
-    """CNN followed by a data-consistency step; outputs the image after data consistency.
-
-    Args:
-        images: channels of an image: 1 (real) or 2 (complex).
-        depth: number of convolutions, at least 2.
-        channels: channels between the convolutions.
-        kernel: side of the convolutions in pixels, odd.
-        residual: whether the input is added to the output of the CNN.
-        consistency: the data-consistency step, single-coil or multi-coil.
-    """
-
-    def __init__(
-        self,
-        images: int,
-        depth: int,
-        channels: int,
-        kernel: int,
-        residual: bool,
-        consistency: DataConsistency | SenseConsistency,
-    ) -> None:
-        super().__init__()
-        widths = [images, *[channels] * (depth - 1), images]
-        self.layers = nn.ModuleList(
-            convolution_block(inputs, outputs, kernel, activated=index < depth - 1)
-            for index, (inputs, outputs) in enumerate(pairwise(widths))
-        )
-        self.consistency = consistency
-        self.residual = residual
-
-    def forward(self, image: Tensor, measurement: Measurement | SenseMeasurement) -> Tensor:
-        """Refine an image and enforce data consistency.
-
-        Args:
-            image: [B, C, H, W].
-            measurement: measured k-space of the batch, of the kind of the data-consistency step.
-
-        Returns:
-            Image [B, C, H, W].
-        """
-        features = checkpointed(self.layers[0], self.layers[1], image)
-        for layer in self.layers[2:]:
-            features = layer(features)
-        output: Tensor = self.consistency(image + features if self.residual else features, measurement)
-        return output
 
 
 class DCCNN(nn.Module):
@@ -172,3 +124,22 @@ class DCCNN(nn.Module):
         for cascade in self.cascades:
             image = cascade(image, measurement)
         return image
+
+    def export_form(self, batch: Batch) -> ExportForm:
+        """Return the network in real arithmetic, for ``i2ikd export``: inputs ``input``, ``mask`` and ``measured``.
+
+        ``measured`` is the inverse transform of the measured k-space, of the shape of ``input``. It is left out where
+        ``input`` is this image, as in the task ``mri-recon`` unless its ``input = "magnitude"``.
+
+        Args:
+            batch: slices of the task, with ``kspace`` and ``mask``.
+
+        Raises:
+            UserError: the network is multi-coil.
+        """
+        if self.multicoil:
+            raise UserError(
+                "dc-cnn: expected a single-coil network, got multicoil = true, whose data consistency has no form in "
+                "real arithmetic yet; export its weights, --output NAME.safetensors"
+            )
+        return reconstruction_form(self, batch)

@@ -13,7 +13,8 @@ from i2ikd_mri.kernels.convolution import first_and_last, middle, spread
 from torch import nn
 
 from i2ikd import TapPairs, UserError
-from i2ikd_mri_recon.network import DCCNN, Cascade
+from i2ikd_mri_recon.cascade import Cascade
+from i2ikd_mri_recon.network import DCCNN
 from i2ikd_mri_recon.unet import UNet
 from i2ikd_mri_recon.varnet import VarNet
 

@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import i2ikd
-from i2ikd import Batch, testing
+from i2ikd import Batch, ExportRequest, testing
 from i2ikd.evaluation.profile import profile
+from i2ikd.export_form import form_of, stand_in
 from i2ikd.network import conditions_for
 
 Build = Callable[..., nn.Module]
@@ -146,7 +147,8 @@ def test_it_conforms_on_every_task(
 def test_the_exported_program_has_the_same_output(build: Build, drawn_once: None, number: int, tmp_path: Path) -> None:
     model, network, options = NETWORKS[number]
     built, batch = build(model, network, in_channels=2, options=options).eval(), examples("mri-recon", mode="complex")
-    i2ikd.get("exporter", "torch-export")(built, batch, tmp_path / "network.pt2")
+    request = ExportRequest(built, form_of(built, batch), stand_in(batch, 2), fixed=True)
+    i2ikd.create("exporter", "torch-export").write(request, tmp_path / "network.pt2")
     program = torch.export.load(tmp_path / "network.pt2").module()
     with torch.no_grad():
         torch.testing.assert_close(program(batch.input), built(batch.input))

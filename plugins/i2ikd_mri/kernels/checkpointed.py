@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from i2ikd_mri.kernels.capture import is_captured
 from i2ikd_mri.kernels.convolution import has_hooks
 
 
@@ -14,8 +15,8 @@ def checkpointed(first: nn.Module, second: nn.Module, image: Tensor) -> Tensor:
 
     For a ``first`` of low cost and large output, such as a convolution from 1 to 32 channels: its features are not
     stored for the backward pass but recomputed from the image, with bit-identical values. Features are stored as usual
-    if a module of ``first`` has hooks, under autocast, on other devices, when compiled, and when ``second`` changes
-    them in place.
+    if a module of ``first`` has hooks, under autocast, on other devices, when compiled or traced, and when ``second``
+    changes them in place.
 
     Args:
         first: a function of its input and weights alone (no dropout, no batch statistics).
@@ -29,7 +30,7 @@ def checkpointed(first: nn.Module, second: nn.Module, image: Tensor) -> Tensor:
         not torch.is_grad_enabled()
         or image.device.type != "cpu"
         or torch.is_autocast_enabled("cpu")
-        or torch.compiler.is_compiling()
+        or is_captured()
         or any(has_hooks(module) for module in first.modules())
     )
     if plain:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from i2ikd_mri.kernels.capture import is_captured
+
 
 class ThinConvolution(nn.Conv2d):
     """``nn.Conv2d`` computed with matrix products on a CPU; parameters and state dict are those of ``nn.Conv2d``.
@@ -16,7 +18,7 @@ class ThinConvolution(nn.Conv2d):
     With one or two channels on one side, torch's CPU kernels take the time of many times the operations (figures in
     ``docs/performance.md``). Each slow pass is replaced by one matrix product of the kernel and k * k shifted copies of
     the thin image. Only the order of summation changes, so values agree to rounding. On other devices, in other
-    precisions and when compiled or exported, ``nn.Conv2d`` is used.
+    precisions and when compiled, traced, scripted or exported, ``nn.Conv2d`` is used.
 
     Requires an odd kernel, ``padding = kernel // 2``, and no stride, dilation or groups. The arguments are those of
     ``nn.Conv2d``.
@@ -34,12 +36,19 @@ class ThinConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``input`` [B, inputs, H, W] to [B, outputs, H, W]."""
+        if torch.jit.is_scripting():
+            return self._conv_forward(input, self.weight, self.bias)
+        return self._forward(input)
+
+    @torch.jit.unused
+    def _forward(self, input: Tensor) -> Tensor:
+        """Convolve with matrix products where that is faster."""
         weight = self.weight  # read once: a parametrised weight is computed at every access
         plain = (
             input.device.type != "cpu"
             or input.dtype != weight.dtype
             or torch.is_autocast_enabled("cpu")
-            or torch.compiler.is_compiling()
+            or is_captured()
         )
         if plain:
             return self._conv_forward(input, weight, self.bias)

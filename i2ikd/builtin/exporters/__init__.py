@@ -1,0 +1,1 @@
+"""Exporters of the core: ONNX, OpenVINO, torch.export and safetensors."""

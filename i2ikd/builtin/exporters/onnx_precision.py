@@ -1,0 +1,89 @@
+"""Precisions of an ONNX model: weights in half precision, and convolutions in int8."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from i2ikd.builtin.exporters.packages import require
+from i2ikd.errors import UserError
+
+
+def half_weights(model: Any) -> None:
+    """Store weights in half precision, in place; a cast to float32 follows each, so that arithmetic stays float32.
+
+    Args:
+        model: an ``onnx.ModelProto`` in fp32.
+    """
+    onnx = require("onnx", "onnx", "onnx")
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def quantised(model: Any, calibration: Sequence[dict[str, np.ndarray]], folder: Path) -> Any:
+    """Return a model with convolutions in int8: QDQ, one scale for each output channel, static ranges.
+
+    Args:
+        model: an ``onnx.ModelProto`` in fp32.
+        calibration: inputs that the ranges of activations (smallest and largest value) are determined from.
+        folder: for temporary files.
+
+    Raises:
+        UserError: onnxruntime is missing, or the model has no convolution.
+    """
+    onnx = require("onnx", "onnx", "onnx")
+    quantization = require("onnxruntime.quantization", "onnx", "onnx")
+    convolutions = ["Conv", "ConvTranspose"]
+    if not any(node.op_type in convolutions for node in model.graph.node):
+        raise UserError("--precision int8: expected a network with convolutions, got none")
+    with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder) as temporary, _quiet():
+        source, target = Path(temporary) / "fp32.onnx", Path(temporary) / "int8.onnx"
+        onnx.save(model, source)
+        quantization.quantize_static(
+            str(source),
+            str(target),
+            _reader(quantization, calibration),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            op_types_to_quantize=convolutions,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        return onnx.load(target)
+
+
+def _reader(quantization: Any, calibration: Sequence[dict[str, np.ndarray]]) -> Any:
+    """Return a reader of the calibration data in onnxruntime's interface."""
+    batches: Iterator[dict[str, np.ndarray]] = iter(calibration)
+
+    class Reader(quantization.CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(batches, None)
+
+    return Reader()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress onnxruntime's advice to simplify a model first, which the converter has done."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,1 @@
+"""Delivery of trained networks: export, verification in the runtime, and bundles."""
