@@ -146,7 +146,8 @@ class Slices(VolumeSlices[Slice]):
         stored: whether undersampled image and k-space of the files are read.
         memory: cache shared by all splits.
         name: prefix of the keys of this split in ``memory``.
-        empty: whether slices that are all zero are accepted, as they occur at the ends of a new volume.
+        empty: whether the data is new: slices may be all zero, as they occur at the ends of a volume, and may lack the
+            fully sampled image.
 
     Raises:
         UserError: a volume has k-space of several coils.
@@ -181,6 +182,12 @@ class Slices(VolumeSlices[Slice]):
             raise UserError(
                 f"{where}: expected a fully sampled image or an undersampled k-space, "
                 f"got {', '.join(sorted(fields)) or 'no field'}"
+            )
+        if image is None and not self._empty:
+            raise UserError(
+                f"{where}: expected a fully sampled image, which training and scores need, got undersampled k-space "
+                "alone; leave the file out of the splits (dataset options of folder: include, or splits = { test = [] } "
+                "with hold_out), and reconstruct it with i2ikd infer"
             )
         for name, field in (("kspace", kspace), ("undersampled", undersampled)):
             if field is not None and image is not None and field.shape != image.shape:

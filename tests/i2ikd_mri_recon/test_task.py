@@ -11,10 +11,11 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from i2ikd_mri.slices import Slices
 from i2ikd_mri_recon.task import MriRecon
 
 import i2ikd
-from i2ikd import Batch, UserError
+from i2ikd import Batch, BoundedCache, UserError
 
 SHAPE = (12, 10, 3)
 
@@ -312,7 +313,7 @@ def test_a_file_is_inferred_and_written_back(root: Path, tmp_path: Path) -> None
 
 
 def test_new_data_without_a_fully_sampled_image_uses_the_stored_kspace() -> None:
-    """Samples of a volume with k-space only have a target of zeros."""
+    """Samples of a new volume with k-space only have a target of zeros; a split refuses such a volume."""
     mask = torch.zeros(8, 1)
     mask[[0, 1, 5]] = 1
     kspace = (torch.randn(8, 6, dtype=torch.complex64) * mask).numpy()
@@ -335,7 +336,11 @@ def test_new_data_without_a_fully_sampled_image_uses_the_stored_kspace() -> None
 
     task = i2ikd.create("task", "mri-recon", dataset="phantom")
     task._source = Source()
-    sample = task.dataset("test")[0]
+    with pytest.raises(UserError, match=r"expected a fully sampled image, which training and scores need, got .*alone"):
+        _ = task.dataset("test")[0]
+    memory: BoundedCache[Any] = BoundedCache(0, policy="refuse")
+    slices = Slices([KSpaceOnly()], "real", False, memory, "file", empty=True)
+    sample = task.samples(slices, (), memory, "file")[0]
     np.testing.assert_allclose(sample.input[0], np.fft.ifft2(kspace, norm="ortho").real, atol=1e-6)
     assert not sample.target.any()
     assert torch.equal(sample.conditions["mask"][0], mask)
