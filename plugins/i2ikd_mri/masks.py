@@ -38,7 +38,7 @@ def support(kspace: Tensor) -> Tensor:
     """Derive the mask of a stored k-space from its samples other than 0.
 
     Args:
-        kspace: [H, W], complex.
+        kspace: [H, W], real or complex.
 
     Returns:
         float32 mask: [H, 1] or [1, W] if whole rows or columns are 0 and more than 90 % of the samples of the others

@@ -12,6 +12,7 @@ from i2ikd import UserError
 from i2ikd.errors import nearest
 from i2ikd.limits import require_memory
 from i2ikd_mri.phantom_anatomy import Anatomy
+from i2ikd_mri.phantom_coils import coil_kspace
 from i2ikd_mri.phantom_slice import draw_phase, draw_slice
 from i2ikd_mri.volumes import SPLITS, position
 
@@ -42,6 +43,8 @@ class PhantomDataset:
             subject.
         complex_valued: whether slices have a smooth phase (complex64) or are magnitudes (float32).
         seed: seed of all subjects, at least 0.
+        coils: number of receive coils. More than 1: slices are fully sampled k-space, zero frequency at n // 2, of
+            heads with phase, for the task ``mri-multicoil``.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class PhantomDataset:
         noise: Annotated[float, Field(ge=0, le=1)] = 0.01,
         complex_valued: bool = False,
         seed: Annotated[int, Field(ge=0)] = 0,
+        coils: PositiveInt = 1,
     ) -> None:
         subjects = train + val + test
         given = f"dataset 'phantom': {subjects} subjects, slices = {slices}, size = {list(size)}"
@@ -61,6 +65,7 @@ class PhantomDataset:
         require_memory(given, 16 * slices * size[0] * size[1] * max(subjects, 20), "slices")
         if subjects > _MOST_SUBJECTS:
             raise UserError(f"{given}: expected at most {_MOST_SUBJECTS:,} subjects; each is an object in memory")
+        self._coils = coils
         self._subjects = {"train": train, "val": val, "test": test}
         self._slices = slices
         self._size = size
@@ -89,6 +94,7 @@ class PhantomDataset:
                     self._size,
                     self._noise,
                     self._complex_valued,
+                    self._coils,
                 )
                 for number in range(self._subjects[split])
             ]
@@ -105,6 +111,7 @@ class PhantomDataset:
             "noise": self._noise,
             "complex_valued": self._complex_valued,
             "seed": self._seed,
+            **({"coils": self._coils} if self._coils > 1 else {}),
         }
 
     def test_identity(self) -> dict[str, object]:
@@ -122,6 +129,7 @@ class PhantomVolume:
         size: (height, width) in pixels.
         noise: standard deviation of the noise; see ``PhantomDataset``.
         complex_valued: whether slices are complex64 or float32.
+        coils: number of coils; more than 1: slices are k-space.
     """
 
     def __init__(
@@ -132,7 +140,9 @@ class PhantomVolume:
         size: tuple[int, int],
         noise: float,
         complex_valued: bool = False,
+        coils: int = 1,
     ) -> None:
+        self._coils = coils
         self.name = name
         self._seed = seed
         self._length = slices
@@ -147,6 +157,8 @@ class PhantomVolume:
     def __getitem__(self, index: int) -> Mapping[str, np.ndarray]:
         """Return ``image`` [H, W]: float32 in 0..1, or complex64 with magnitude in 0..1.
 
+        With several coils, return ``kspace`` [coils, H, W] complex64 of an image with magnitude in 0..1.
+
         Args:
             index: index of the slice.
 
@@ -156,10 +168,10 @@ class PhantomVolume:
         index = position(index, len(self))
         if self._images is None:
             self._images = self._draw()
-        return {"image": self._images[index]}
+        return {"image" if self._coils == 1 else "kspace": self._images[index]}
 
     def _draw(self) -> np.ndarray:
-        """Generate all slices [slices, H, W], read-only."""
+        """Generate all slices [slices, H, W], or k-space [slices, coils, H, W], read-only."""
         generator = np.random.default_rng(self._seed)
         anatomy = Anatomy.draw(generator)
         spacing = min(_SPACING, _SPAN / max(1, self._length - 1))
@@ -167,6 +179,11 @@ class PhantomVolume:
         heights += generator.uniform(-0.03, 0.03)
         images = np.stack([draw_slice(anatomy, float(z), self._size) for z in heights])
         images /= images.max()
+        if self._coils > 1:
+            phase = np.stack([draw_phase(anatomy, float(z), self._size) for z in heights])
+            kspace = coil_kspace(images * np.exp(1j * phase), self._coils, self._noise, generator)
+            kspace.setflags(write=False)
+            return kspace
         noise = self._noise * generator.standard_normal((2, *images.shape), dtype=np.float32)
         measured = images + noise[0] + np.complex64(1j) * noise[1]
         measured /= np.abs(measured).max()

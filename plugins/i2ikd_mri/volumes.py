@@ -264,7 +264,7 @@ class PreparedVolume:
             return values
         if "kspace" in fields:
             raise UserError(
-                f"volume {self.name!r} is {values.shape[0]}x{values.shape[1]} and its stored k-space cannot be "
+                f"volume {self.name!r} is {values.shape[-2]}x{values.shape[-1]} and its stored k-space cannot be "
                 f"resampled to {self._size[0]}x{self._size[1]}; remove size, or remove the reader option acceleration "
                 f"so that the k-space is simulated"
             )

@@ -145,7 +145,8 @@ class TestInit:
         from i2ikd.experiment.graph import RunGraph
 
         assert i2ikd("init", tmp_path / "mine.toml", "--task", task).code == 0
-        phantom = 'task.dataset={name="phantom", train=1, val=1, test=1, slices=2, size=[32, 32]}'
+        coils = 3 if task == "mri-multicoil" else 1
+        phantom = f'task.dataset={{name="phantom", train=1, val=1, test=1, slices=2, size=[32, 32], coils={coils}}}'
         experiment = read_experiment(tmp_path / "mine.toml", [phantom, "student.channels=2", "teacher.channels=2"])
         graph = RunGraph(ExperimentContext(experiment, default_registry(), tmp_path / "out"))
         check(graph, experiment.arms)

@@ -176,3 +176,19 @@ def test_the_number_of_test_subjects_is_part_of_the_scores_identity_alone() -> N
     few, many = PhantomDataset(test=2), PhantomDataset(test=3)
     assert few.identity() == many.identity() != PhantomDataset(test=2, val=5).identity()
     assert (few.test_identity(), many.test_identity()) == ({"test": 2}, {"test": 3})
+
+
+def test_several_coils_give_k_space_of_the_same_heads_with_noise_of_each_coil() -> None:
+    options = {"train": 1, "slices": 2, "size": (48, 40)}
+    clean, noisy = (PhantomDataset(**options, coils=4, noise=n).volumes("train")[0] for n in (0, 0.02))
+    kspace = clean[1]["kspace"]
+    assert kspace.shape == (4, 48, 40) and kspace.dtype == np.complex64 and clean[1].keys() == {"kspace"}
+    axes = (-2, -1)
+    images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes), norm="ortho"), axes)
+    head = PhantomDataset(**options, noise=0).volumes("train")[0][1]["image"]
+    np.testing.assert_allclose(np.linalg.norm(images, axis=0), head, atol=1e-5)
+    noise = noisy[1]["kspace"] - kspace
+    np.testing.assert_allclose(
+        np.cov(np.concatenate([noise.real, noise.imag]).reshape(8, -1)), 4e-4 * np.eye(8), atol=4e-5
+    )
+    assert "coils" not in PhantomDataset().identity() and PhantomDataset(coils=2).identity()["coils"] == 2
