@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,9 @@ def expected_digest(run: Path) -> str | None:
     Args:
         run: path of its folder, or of a link to it.
     """
-    if run.resolve().parent.name == "store":
-        place: str | None = run.resolve().name
-    else:
-        place = None
+    resolved = run.resolve()
+    in_store = resolved.parent.name == "store" and re.fullmatch("[0-9a-f]{16}", resolved.name)
+    place = resolved.name if in_store else None
     named = run.parent.resolve() / run.name  # a link, as it is named, in its resolved folder
     for out in named.parents:
         if (out / MARK).is_file():

@@ -109,6 +109,12 @@ def test_stdout_has_the_result_alone(
         assert text in captured.err
 
 
+def test_every_command_prints_its_result_by_the_function_that_has_stdout() -> None:
+    commands = Path(package.__file__).parent / "cli"
+    writers = [file.name for file in commands.glob("*.py") if "json.dumps" in file.read_text(encoding="utf-8")]
+    assert writers == ["result.py"], "use i2ikd.cli.result.print_json: stdout is redirected while --json is set"
+
+
 def test_settings_of_the_process_are_put_back(rude: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     before = np.geterr()
     rude.create("metric", "careless")
