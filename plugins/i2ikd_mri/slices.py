@@ -186,8 +186,8 @@ class Slices(VolumeSlices[Slice]):
         if image is None and not self._empty:
             raise UserError(
                 f"{where}: expected a fully sampled image, which training and scores need, got undersampled k-space "
-                "alone; leave the file out of the splits (dataset options of folder: include, or hold_out with "
-                "splits = { test = [] }), and reconstruct it with i2ikd infer"
+                "alone; leave the file out of the splits (options of folder: include, or splits = { test = [] } and "
+                "hold_out), and reconstruct it with i2ikd infer"
             )
         for name, field in (("kspace", kspace), ("undersampled", undersampled)):
             if field is not None and image is not None and field.shape != image.shape:
