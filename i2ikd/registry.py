@@ -272,9 +272,10 @@ class Registry:
         """Return an unregistered component; the working directory is on the path, as for ``python -m``."""
         target = target_of(name, where)
         if self._imports is not None and name not in self._imports:
+            stated = where if name in where else f"{where}: {name!r}"
             raise UserError(
-                f"{where}: {name!r} stands in a file that came with the run, and such a file only names registered "
-                "components; pass --experiment with an experiment of yours that names it, or --trust to run its code"
+                f"{stated} stands in a file that came with the run; pass --experiment with an experiment of yours that "
+                "names it, or --trust to run its code"
             )
         directory = str(Path.cwd())
         if directory not in sys.path:

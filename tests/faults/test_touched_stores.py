@@ -319,3 +319,16 @@ class TestCheckpoints:
         network = torch.nn.Linear(2, 2)
         torch.save(network.state_dict(), tmp_path / "plain.pt")
         load_weights(network, tmp_path / "plain.pt", None)
+
+
+def test_a_damaged_copy_of_given_weights_is_taken_again(comparison: Any) -> None:
+    given, out = comparison.run("teacher/seed0"), comparison.out.with_name("other")
+    command = ("train", comparison.file, "--out", out, "-o", f"teacher.weights='{given}'")
+    assert comparison.command(*command).code == 0
+    copy = (out / "teacher/seed0").resolve() / "weights.pt"
+    before = checkpoint.load(copy)["state"]
+    flip(copy)
+    result = comparison.command(*command)
+    assert result.code == 0 and "its copy of the given weights is damaged" in result.out
+    after = checkpoint.load(copy)["state"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
