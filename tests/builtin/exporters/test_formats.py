@@ -52,7 +52,9 @@ def test_onnx_and_openvino_agree_with_the_network(
                 else:
                     spread = float(reference.max() - reference.min())
                     rms = float(difference.square().mean().sqrt())
-                    assert 0 < rms < 0.02 * spread, (format_, shape, rms, spread)
+                    # NNCF quantises the inputs of convolutions, onnxruntime the outputs too
+                    limit = 0.006 if format_ == "openvino" else 0.02
+                    assert 0 < rms < limit * spread, (format_, shape, rms, spread)
 
 
 @pytest.mark.parametrize("name", ["dc-cnn-real-lines", "dc-cnn-complex-plane", "vdsr", "docs", "conditional", "single"])
