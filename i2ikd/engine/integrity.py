@@ -5,7 +5,7 @@ from __future__ import annotations
 from i2ikd.engine.checkpoint import load_weights, read_tensors
 from i2ikd.engine.checksums import difference
 from i2ikd.engine.run import RECORD, Run, write_run_record
-from i2ikd.engine.run_folder import RunFolder
+from i2ikd.engine.run_folder import ORIGIN, RunFolder
 from i2ikd.errors import UserError
 
 
@@ -41,7 +41,7 @@ def damaged_files(folder: RunFolder, digest: str) -> list[str]:
         if problem and name.endswith(".pt"):
             folder.verify(folder.path / name)  # raises
         if problem:
-            outcome = "is written anew" if name == RECORD else "is left out of figures"
+            outcome = "is written anew" if name in (RECORD, f"{ORIGIN}.json") else "is left out of figures"
             problems.append(f"{name} is damaged and {outcome}: {problem}")
     return problems
 

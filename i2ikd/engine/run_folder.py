@@ -16,6 +16,8 @@ from i2ikd.errors import UserError
 from i2ikd.files import read_json, read_model, refuse_linked_folder, write_atomically
 
 _MANIFEST = "manifest.json"
+ORIGIN = "origin"
+"""Name of the file with a run's experiment and its names, which a copy of the folder keeps."""
 _REMEDY = "put back the file that belongs there, or delete {folder} to train the run again"
 
 
@@ -148,6 +150,21 @@ class RunFolder:
         found = {name: file_record(self.path / name) for name in names}
         files = {name: record.model_dump() for name, record in {**found, **(records or {})}.items()}
         self.write_manifest(merged(before, {"specification": digest, "files": files}))
+
+    def state_file(self, name: str) -> None:
+        """State one more file in the manifest of a finished run; without an intact manifest nothing is stated.
+
+        Args:
+            name: of the file in the folder.
+
+        Raises:
+            UserError: see ``write``.
+        """
+        before = self.stated()
+        if before:
+            files = {**before, name: file_record(self.path / name)}
+            values = {key: record.model_dump() for key, record in files.items()}
+            self.write_manifest(merged(self.manifest(), {"files": values}))
 
     def stated(self) -> dict[str, FileRecord]:
         """Return the records of the manifest by name; empty without an intact one."""

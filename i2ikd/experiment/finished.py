@@ -13,7 +13,7 @@ from torch import nn
 from i2ikd.config import Experiment, apply_override, check_experiment, read_experiment
 from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.run import load_network
-from i2ikd.engine.run_folder import RunFolder
+from i2ikd.engine.run_folder import ORIGIN, RunFolder
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.folder import MARK, is_owned, read_owner
@@ -21,9 +21,6 @@ from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.networks import transformed
 from i2ikd.imported import stated_imports
 from i2ikd.registry import Registry, default_registry
-
-_ORIGIN = "origin"
-"""File of a run's folder with its experiment and its names, which a copy of the folder keeps."""
 
 
 def context_of(run: Path, experiment: Path | None, overrides: Sequence[str], trust: bool = False) -> ExperimentContext:
@@ -145,14 +142,16 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
     """
     if not (context.group.is_main and folder.finished):
         return
-    before = folder.read(_ORIGIN) or {}
+    try:
+        before = _origin(folder.path)
+    except UserError:  # damaged: it is written anew
+        before = {}
     rows = {"teacher", *(arm.name for arm in context.experiment.arms)}  # arms may have been renamed since
     names = sorted({name, *(known for known in before.get("names", []) if _row(known) in rows)})
     after = {"names": names, "experiment": context.experiment.model_dump(mode="json", exclude_unset=True)}
     if after != before:
-        folder.write(_ORIGIN, after)
-        if (stated := folder.digest) is not None:
-            folder.state_files(stated, [f"{_ORIGIN}.json"])
+        folder.write(ORIGIN, after)
+        folder.state_file(f"{ORIGIN}.json")
 
 
 def finished_network(registry: Registry, run: Path, experiment: Experiment) -> nn.Module:
@@ -211,9 +210,9 @@ def _row(name: str) -> str:
 
 def _origin(run: Path) -> dict[str, Any]:
     folder = RunFolder(run.resolve())
-    if (folder.path / f"{_ORIGIN}.json").is_file():
-        folder.verify(folder.path / f"{_ORIGIN}.json")
-    content = folder.read(_ORIGIN)
+    if (folder.path / f"{ORIGIN}.json").is_file():
+        folder.verify(folder.path / f"{ORIGIN}.json")
+    content = folder.read(ORIGIN)
     return content if isinstance(content, dict) else {}
 
 
