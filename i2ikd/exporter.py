@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +24,7 @@ class ExportRequest:
 
     Attributes:
         network: trained network in eval mode, called as ``network(input, **conditions)``.
-        form: the same network with real inputs.
+        make_form: returns the same network with real inputs, and raises a ``UserError`` where it has no such form.
         batch: two samples of random values with the shapes of the task's, for tracing; height and width differ unless
             the size is fixed.
         precision: one of the exporter's ``precisions``.
@@ -33,11 +34,20 @@ class ExportRequest:
     """
 
     network: nn.Module
-    form: ExportForm
+    make_form: Callable[[], ExportForm]
     batch: Batch
     precision: Precision = "fp32"
     fixed: bool = False
     calibration: Sequence[Batch] = ()
+
+    @cached_property
+    def form(self) -> ExportForm:
+        """The same network with real inputs, made on first use: formats that do not need it ask for none.
+
+        Raises:
+            UserError: the network has no such form.
+        """
+        return self.make_form()
 
 
 @dataclass(frozen=True)

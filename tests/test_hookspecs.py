@@ -342,7 +342,7 @@ def test_register_trackers(example: Example, tmp_path: Path) -> None:
 
 def test_register_exporters(example: Example, tmp_path: Path) -> None:
     network, batch = PlainCNN(depth=2, channels=3).eval(), Batch(torch.rand(2, 1, 6, 5), torch.zeros(2, 1, 6, 5))
-    request = ExportRequest(network, form_of(network, batch), stand_in(batch, 2))
+    request = ExportRequest(network, lambda: form_of(network, batch), stand_in(batch, 2))
     exporter = example("register_exporters").create("exporter", "npz")
     assert exporter.precisions == ("fp32",)
     exporter.write(request, tmp_path / "network.npz")

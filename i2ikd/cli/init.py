@@ -15,7 +15,7 @@ def packaged_experiment(task: str | None, key: str) -> tuple[str, str]:
     """Read the example experiment that is packaged with a task.
 
     Args:
-        task: registered name; the first task with such a file when ``None``.
+        task: registered name; ``None``: the first task that has a demo too, or else the first with such a file.
         key: entry of the task's metadata that names the file: ``template`` or ``demo``.
 
     Returns:
@@ -27,7 +27,7 @@ def packaged_experiment(task: str | None, key: str) -> tuple[str, str]:
     tasks = {c.name: c for c in default_registry().components("task") if key in c.metadata}
     if not tasks:
         raise UserError(f"no installed task provides a {key}; `i2ikd plugins` lists the plugins")
-    name = task or next(iter(tasks))
+    name = task or next((name for name, found in tasks.items() if "demo" in found.metadata), next(iter(tasks)))
     if name not in tasks:
         raise UserError(f"the task {name!r} provides no {key}; {nearest(name, tasks)}")
     package, _, file = tasks[name].metadata[key].partition(":")

@@ -138,7 +138,11 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
         return _report_unexpected(error, group)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # of a plugin or a library, SystemExit included
+    except SystemExit as error:
+        if "_I2IKD_COMPLETE" in os.environ:  # click's way to end a completion
+            return error.code if isinstance(error.code, int) else 0
+        return _report_unexpected(error, group)
+    except BaseException as error:  # of a plugin or a library
         return _report_unexpected(error, group)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ def _request(network: nn.Module, task: Task, batch: Batch, settings: ExportSetti
                 )
     return ExportRequest(
         network=network,
-        form=form_of(network, batch),
+        make_form=partial(form_of, network, batch),
         batch=stand_in(batch, 2, (height, width)),
         precision=settings.precision,
         fixed=settings.size is not None,

@@ -125,7 +125,8 @@ def _plan_folder(task: Task, suffixes: Sequence[str], source: Path, output: Path
         target = output / path.relative_to(source).with_name(name)
         if target in sources:
             raise UserError(
-                f"{sources[target]} and {path} have the same result {target}; rename one, or process them apart"
+                f"{path} has the result {target.name}, as {sources[target].relative_to(source)} has; rename one, or "
+                "process them apart"
             )
         sources[target] = path
         found.items.append(InferenceItem(path, target))

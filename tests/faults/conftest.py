@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,8 @@ class Comparison:
 DRAWN: dict[tuple[object, ...], Any] = {}
 
 
-@pytest.fixture(scope="session")
-def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """One comparison for all tests, which copy it."""
-    folder = tmp_path_factory.mktemp("finished")
-    file, out = folder / "tiny.toml", folder / "out"
-    file.write_text(TINY, encoding="utf-8")
+def draw_once(patch: pytest.MonkeyPatch) -> None:
+    """Draw each phantom once in the process, and no figure."""
     draw = PhantomVolume._draw
 
     def look_up(volume: PhantomVolume) -> Any:
@@ -85,16 +81,28 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pa
             DRAWN[key] = draw(volume)
         return DRAWN[key]
 
+    patch.setattr(PhantomVolume, "_draw", look_up)
+    patch.setattr("i2ikd.report.write.render_figures", lambda comparison, registry: [])
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One comparison for all tests, which copy it."""
+    folder = tmp_path_factory.mktemp("finished")
+    file, out = folder / "tiny.toml", folder / "out"
+    file.write_text(TINY, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PhantomVolume, "_draw", look_up)
-        patch.setattr("i2ikd.report.write.render_figures", lambda comparison, registry: [])
+        draw_once(patch)
         assert run_command(["compare", str(file), "--out", str(out)]) == 0
-        yield file, out
+    return file, out
 
 
 @pytest.fixture
-def comparison(finished_once: tuple[Path, Path], tmp_path: Path, i2ikd: Callable[..., Result]) -> Comparison:
+def comparison(
+    finished_once: tuple[Path, Path], tmp_path: Path, i2ikd: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> Comparison:
     """A copy of the finished comparison."""
+    draw_once(monkeypatch)
     file, out = finished_once
     shutil.copytree(out, tmp_path / "out", symlinks=True)
     return Comparison(file, tmp_path / "out", i2ikd)

@@ -147,7 +147,7 @@ def test_it_conforms_on_every_task(
 def test_the_exported_program_has_the_same_output(build: Build, drawn_once: None, number: int, tmp_path: Path) -> None:
     model, network, options = NETWORKS[number]
     built, batch = build(model, network, in_channels=2, options=options).eval(), examples("mri-recon", mode="complex")
-    request = ExportRequest(built, form_of(built, batch), stand_in(batch, 2), fixed=True)
+    request = ExportRequest(built, lambda: form_of(built, batch), stand_in(batch, 2), fixed=True)
     i2ikd.create("exporter", "torch-export").write(request, tmp_path / "network.pt2")
     program = torch.export.load(tmp_path / "network.pt2").module()
     with torch.no_grad():

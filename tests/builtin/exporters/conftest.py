@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ class Case:
         example = self.batches(2, 24, 20, seed=1)
         return ExportRequest(
             network=self.network,
-            form=form_of(self.network, example),
+            make_form=partial(form_of, self.network, example),
             batch=stand_in(example, 2, size or (24, 20)),
             precision=precision,  # type: ignore[arg-type]
             fixed=size is not None,
