@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from i2ikd.errors import UserError, shortened
+from i2ikd.files import refuse_special_file
 
 BASE = "base"
 """Top-level key of an experiment file: the path of the file that it inherits from."""
@@ -95,6 +96,7 @@ def _inherited(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
 def _parsed(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     """Parse one file; errors name the heir that refers to it."""
     heir = f", the base of {heirs[-1]}" if heirs else ""
+    refuse_special_file(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

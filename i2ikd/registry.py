@@ -273,8 +273,8 @@ class Registry:
         target = target_of(name, where)
         if self._imports is not None and name not in self._imports:
             raise UserError(
-                f"{where}: {name!r} stands in a file that came with the run, and such a file only names registered "
-                "components; pass --experiment with an experiment of yours that names it, or --trust to run its code"
+                f"{where}: {name!r} stands in a file that came with the run; pass --experiment with an experiment "
+                "of yours that names it, or --trust"
             )
         directory = str(Path.cwd())
         if directory not in sys.path:

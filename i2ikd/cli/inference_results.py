@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from i2ikd.cli.result import print_json
 from i2ikd.cli.volume_progress import VolumeProgress
 from i2ikd.errors import UserError
 from i2ikd.evaluation.infer import Inference, concerns_all
@@ -95,7 +95,7 @@ class InferenceResults:
             failed = [{"input": str(failure.source), "reason": failure.reason} for failure in self._failed]
             passed_over = [str(path) for path in self._plan.passed_over]
             document = {"written": self._written, "skipped": skipped, "failed": failed, "passed_over": passed_over}
-            click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+            print_json(document)
         if self._plan.is_folder:
             counts = f"{len(self._written)} written, {len(self._plan.skipped)} skipped, {len(self._failed)} failed"
             self._log(counts)

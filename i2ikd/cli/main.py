@@ -20,7 +20,7 @@ from i2ikd.registry import default_registry
 _DATA_PARALLEL = {"train", "distill"}
 """Commands that may run in several processes (torchrun)."""
 
-_USER_ERRNO = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+_USER_ERRNO = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 """Operating-system errors that a user can resolve; they are reported without traceback."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from i2ikd.config import Experiment, apply_override, check_experiment, read_experiment
+from i2ikd.engine.checksums import difference
 from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.run import load_network
 from i2ikd.engine.run_folder import RunFolder
@@ -145,14 +146,27 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
     """
     if not (context.group.is_main and folder.finished):
         return
-    before = folder.read(_ORIGIN) or {}
+    file = folder.path / f"{_ORIGIN}.json"
+    stated = folder.stated()
+    others = {name: record for name, record in stated.items() if name != file.name}
+    damaged = file.name in stated and difference(file, stated[file.name])
+    before = {} if damaged else _readable(folder)
     rows = {"teacher", *(arm.name for arm in context.experiment.arms)}  # arms may have been renamed since
     names = sorted({name, *(known for known in before.get("names", []) if _row(known) in rows)})
     after = {"names": names, "experiment": context.experiment.model_dump(mode="json", exclude_unset=True)}
     if after != before:
         folder.write(_ORIGIN, after)
-        if (stated := folder.digest) is not None:
-            folder.state_files(stated, [f"{_ORIGIN}.json"])
+    if (after != before or file.name not in stated) and folder.digest is not None:
+        folder.state_files(folder.digest, [file.name], others)
+
+
+def _readable(folder: RunFolder) -> dict[str, Any]:
+    """Return what a run states of its origin, empty where that cannot be read: it is then written anew."""
+    try:
+        found = folder.read(_ORIGIN)
+    except UserError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def finished_network(registry: Registry, run: Path, experiment: Experiment) -> nn.Module:

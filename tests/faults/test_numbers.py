@@ -50,7 +50,7 @@ def test_the_number_of_seeds_is_limited(comparison: Any) -> None:
     assert "expected at most 1,000, got 1000000000; each seed trains every arm" in message
 
 
-def test_arms_that_differ_in_case_are_refused_as_a_store_may_not_tell_them_apart(comparison: Any) -> None:
+def test_arms_that_differ_in_case_are_refused_as_some_file_systems_do_not_distinguish_them(comparison: Any) -> None:
     error = comparison.again("-o", "arms=[{name='KD'}, {name='kd'}]").error
     assert "the arms 'KD' and 'kd' differ in case only" in error
 
