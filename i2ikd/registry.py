@@ -272,8 +272,9 @@ class Registry:
         """Return an unregistered component; the working directory is on the path, as for ``python -m``."""
         target = target_of(name, where)
         if self._imports is not None and name not in self._imports:
+            shown = "it" if name in where else repr(name)
             raise UserError(
-                f"{where}: {name!r} stands in a file that came with the run; pass --experiment with an experiment "
+                f"{where}: {shown} stands in a file that came with the run; pass --experiment with an experiment "
                 "of yours that names it, or --trust"
             )
         directory = str(Path.cwd())

@@ -77,7 +77,7 @@ class TestWeights:
         edit_weights(comparison.run(RUN), model=MODEL, options={})
         arguments = commands(comparison)[command]
         message = comparison.command(*arguments).error
-        assert f"{MODEL!r} stands in a file that came with the run" in message and "weights.pt" in message
+        assert MODEL in message and "it stands in a file that came with the run" in message and "weights.pt" in message
         assert "--trust" in message and not imported()
 
     @pytest.mark.parametrize("target", ["os:system", "builtins:exit", "os:path", "shutil:rmtree"])
