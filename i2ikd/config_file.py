@@ -142,6 +142,36 @@ def apply_override(document: dict[str, Any], override: str) -> None:
         raise UserError(f"{_named(override)}: {'.'.join(path)} is a value, not a table")
 
 
+def refuse_unwritable_text(document: Any, where: str) -> None:
+    """Check that every text of a document can be stored as JSON: half of a surrogate pair is no character.
+
+    Args:
+        document: nested tables and lists. Values may be file names that are not UTF-8, as Python decodes them.
+        where: prefix of the message.
+
+    Raises:
+        UserError: a key or value is no such text.
+    """
+    rest = [document]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, Mapping):
+            for key in value:
+                _require_encodable(str(key), "strict", where)
+            rest += value.values()
+        elif isinstance(value, list | tuple):
+            rest += value
+        elif isinstance(value, str):
+            _require_encodable(value, "surrogateescape", where)
+
+
+def _require_encodable(text: str, errors: str, where: str) -> None:
+    try:
+        text.encode("utf-8", errors)
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: expected Unicode text, got {ascii(text)[:80]}") from None
+
+
 def _named(override: str) -> str:
     """Return how messages name an override."""
     return f"the override {shortened(override, 80)!r}"

@@ -6,13 +6,13 @@ import contextlib
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from i2ikd.errors import UserError
+from i2ikd.temporary_files import temporary_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -56,7 +56,7 @@ def replacing(path: str | Path, *, follow_link: bool = True) -> Iterator[BinaryI
     if final.exists() and not final.is_file() and not (final.is_symlink() and not follow_link):
         kind = "folder" if final.is_dir() else "device or pipe"
         raise UserError(f"cannot write {path}: expected a regular file, got a {kind}")
-    temporary = final.with_name(f".{final.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    temporary = temporary_path(final)
     try:
         with temporary.open("xb") as stream:
             yield stream
@@ -114,13 +114,14 @@ def write_atomically(path: str | Path, content: bytes | str, *, follow_link: boo
 
     Args:
         path: the file to write; its folder exists.
-        content: bytes, or text, which is encoded as UTF-8 with unchanged line ends.
+        content: bytes, or text, which is encoded as UTF-8 with unchanged line ends. Bytes of file names that are not
+            UTF-8 become escapes, which JSON reads back.
         follow_link: see ``replacing``.
 
     Raises:
         UserError: see ``replacing``.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with replacing(path, follow_link=follow_link) as stream:
         stream.write(data)
 
