@@ -1,7 +1,9 @@
-.PHONY: demo test test-lowest install format clean
+.PHONY: demo test test-lowest faults install format clean
 VENV ?= .venv
 LOWEST ?= .venv-lowest
 PYTHON ?= python3
+FAULT_INPUTS ?= 5000
+FAULT_CRASHES ?= 250
 BIN = $(VENV)/bin
 
 demo: $(VENV)/.installed
@@ -15,6 +17,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto -m "not numeric"
 	$(BIN)/python -m pytest --numprocesses auto -m numeric
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest --numprocesses auto -m numeric
+
+# The long profile of tests/faults; inputs that Hypothesis found to fail stay in .hypothesis/ and are tried first.
+faults: $(VENV)/.installed-dev
+	I2IKD_FAULT_INPUTS=$(FAULT_INPUTS) I2IKD_FAULT_CRASHES=$(FAULT_CRASHES) $(BIN)/python -m pytest -rP tests/faults
 
 # The tests in an environment of the lowest versions that pyproject.toml declares.
 test-lowest:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from i2ikd.config_file import apply_override as apply_override
-from i2ikd.config_file import read_document
+from i2ikd.config_file import read_document, refuse_unwritable_text
 from i2ikd.errors import UserError, nearest
 from i2ikd.limits import at_most
 from i2ikd.options import explain
@@ -313,6 +313,7 @@ def check_experiment(document: Mapping[str, Any], where: str) -> Experiment:
     Raises:
         UserError: the first invalid key, in one line.
     """
+    refuse_unwritable_text(document, where)
     try:
         return Experiment.model_validate(document)
     except ValidationError as error:
@@ -329,4 +330,4 @@ def digest(value: Any) -> str:
     True
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from i2ikd.errors import UserError, shortened
+from i2ikd.files import refuse_special_file
 
 BASE = "base"
 """Top-level key of an experiment file: the path of the file that it inherits from."""
@@ -95,6 +96,7 @@ def _inherited(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
 def _parsed(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     """Parse one file; errors name the heir that refers to it."""
     heir = f", the base of {heirs[-1]}" if heirs else ""
+    refuse_special_file(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -138,6 +140,36 @@ def apply_override(document: dict[str, Any], override: str) -> None:
         current[last] = value
     else:
         raise UserError(f"{_named(override)}: {'.'.join(path)} is a value, not a table")
+
+
+def refuse_unwritable_text(document: Any, where: str) -> None:
+    """Check that every text of a document can be stored as JSON: half of a surrogate pair is no character.
+
+    Args:
+        document: nested tables and lists. Values may be file names that are not UTF-8, as Python decodes them.
+        where: prefix of the message.
+
+    Raises:
+        UserError: a key or value is no such text.
+    """
+    rest = [document]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, Mapping):
+            for key in value:
+                _require_encodable(str(key), "strict", where)
+            rest += value.values()
+        elif isinstance(value, list | tuple):
+            rest += value
+        elif isinstance(value, str):
+            _require_encodable(value, "surrogateescape", where)
+
+
+def _require_encodable(text: str, errors: str, where: str) -> None:
+    try:
+        text.encode("utf-8", errors)
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: expected Unicode text, got {ascii(text)[:80]}") from None
 
 
 def _named(override: str) -> str:

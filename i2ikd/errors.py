@@ -23,6 +23,15 @@ class UserError(Exception):
         self.details = tuple(details)
 
 
+def printable(text: str) -> str:
+    """Return a text that can be encoded: bytes of a file name that are not UTF-8 become escapes.
+
+    >>> printable("caf" + chr(0xDCE9)) == "caf" + chr(92) + "udce9"
+    True
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 LONGEST_LINE = 300
 """Characters of an error on the command line."""
 MOST_DETAILS = 10

@@ -6,17 +6,27 @@ import contextlib
 import json
 import math
 import os
-import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from i2ikd.errors import UserError
+from i2ikd.temporary_files import temporary_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Model = TypeVar("Model", bound="BaseModel")
+
+
+_KINDS = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 
 
 @contextlib.contextmanager
@@ -46,7 +56,7 @@ def replacing(path: str | Path, *, follow_link: bool = True) -> Iterator[BinaryI
     if final.exists() and not final.is_file() and not (final.is_symlink() and not follow_link):
         kind = "folder" if final.is_dir() else "device or pipe"
         raise UserError(f"cannot write {path}: expected a regular file, got a {kind}")
-    temporary = final.with_name(f".{final.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    temporary = temporary_path(final)
     try:
         with temporary.open("xb") as stream:
             yield stream
@@ -61,18 +71,57 @@ def replacing(path: str | Path, *, follow_link: bool = True) -> Iterator[BinaryI
         raise
 
 
+def require_regular_file(path: Path) -> None:
+    """Check that a file can be opened for reading without waiting: no pipe, socket, device or folder.
+
+    Args:
+        path: the file; symbolic links are followed.
+
+    Raises:
+        UserError: it is none, does not exist, or cannot be read.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:  # a loop of links, a name that is too long or holds a null character
+        raise UserError(f"{path}: the file cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    refuse_special_file(path)
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: no permission to read the file; change its permissions")
+
+
+def refuse_special_file(path: Path) -> None:
+    """Check that what exists at a path is a regular file: reading a pipe, socket or device can wait without end.
+
+    Args:
+        path: the file, which may not exist; symbolic links are followed.
+
+    Raises:
+        UserError: it is a pipe, socket, device or folder.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "special file")
+        raise UserError(f"{path}: expected a regular file, got a {kind}; pass the file itself")
+
+
 def write_atomically(path: str | Path, content: bytes | str, *, follow_link: bool = True) -> None:
     """Write a file atomically.
 
     Args:
         path: the file to write; its folder exists.
-        content: bytes, or text, which is encoded as UTF-8 with unchanged line ends.
+        content: bytes, or text, which is encoded as UTF-8 with unchanged line ends. Bytes of file names that are not
+            UTF-8 become escapes, which JSON reads back.
         follow_link: see ``replacing``.
 
     Raises:
         UserError: see ``replacing``.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with replacing(path, follow_link=follow_link) as stream:
         stream.write(data)
 
@@ -103,6 +152,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         UserError: the file is missing, cannot be read, or is not valid JSON; the message contains file and line.
     """
+    refuse_special_file(Path(path))
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

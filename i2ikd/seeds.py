@@ -21,7 +21,7 @@ def derive(seed: int, *labels: object) -> int:
     False
     """
     text = "/".join(str(part) for part in (seed, *labels))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big") >> 1
 
 
 def seed_torch(seed: int, *labels: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 import traceback
@@ -14,13 +15,13 @@ import click
 from i2ikd.attribution import describe_error
 from i2ikd.cli.result import reserved_stdout
 from i2ikd.engine.processes import SINGLE_PROCESS, PeerFailed, ProcessGroup, joined_processes, require_single_process
-from i2ikd.errors import MOST_DETAILS, UserError, nearest, shortened
+from i2ikd.errors import MOST_DETAILS, UserError, nearest, printable, shortened
 from i2ikd.registry import default_registry
 
 _DATA_PARALLEL = {"train", "distill"}
 """Commands that may run in several processes (torchrun)."""
 
-_USER_ERRNO = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
+_USER_ERRNO = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 """Operating-system errors that a user can resolve; they are reported without traceback."""
 
 
@@ -99,6 +100,9 @@ def run(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1, 2 or 130, see ``main``.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     try:
         with joined_processes() as group:
             return _run(arguments, group)
@@ -160,5 +164,5 @@ def _report(error: UserError, group: ProcessGroup) -> int:
         if len(error.details) > MOST_DETAILS:
             lines[MOST_DETAILS + 1 :] = [f"  and {len(error.details) - MOST_DETAILS} more"]
         for line in lines:
-            click.echo(line.encode("utf-8", "backslashreplace").decode(), err=True)
+            click.echo(printable(line), err=True)
     return 2

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-from i2ikd.errors import UserError
+from i2ikd.errors import UserError, printable
 
 _reserved: list[TextIO] = []
 """The stream of the result while stdout is reserved."""
@@ -50,5 +50,4 @@ def print_json(value: Any) -> None:
     Args:
         value: JSON-able; bytes of file names that are not UTF-8 are written as escapes.
     """
-    text = json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-    click.echo(text, file=_reserved[-1] if _reserved else None)
+    click.echo(printable(json.dumps(value, indent=1, ensure_ascii=False)), file=_reserved[-1] if _reserved else None)

@@ -80,6 +80,7 @@ def open_session(
     from i2ikd.experiment.graph import RunGraph
     from i2ikd.experiment.tracking import HookCallback, tracked
     from i2ikd.registry import default_registry
+    from i2ikd.temporary_files import sweep
 
     console = Console(stderr=quiet_stdout, quiet=not group.is_main)
     refuse_foreign(out, experiment)
@@ -94,6 +95,7 @@ def open_session(
     with contextlib.ExitStack() as resources:
         if group.is_main:
             resources.enter_context(locked(out))
+            sweep(out)
             notes += claim(out, experiment)
         group.barrier()
         if group.is_main:

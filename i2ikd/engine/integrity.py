@@ -53,6 +53,7 @@ def repair(run: Run) -> None:
         UserError: the disk is full, or the folder is not writable.
     """
     folder, stated = run.folder, run.folder.stated()
+    folder.checkpoint.unlink(missing_ok=True)  # of a process that was killed right after it had written the weights
     if stated and not difference(folder.path / RECORD, stated.get(RECORD)):
         return
     write_run_record(run)

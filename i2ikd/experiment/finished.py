@@ -151,6 +151,7 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
     after = {"names": names, "experiment": context.experiment.model_dump(mode="json", exclude_unset=True)}
     if after != before:
         folder.write(ORIGIN, after)
+    if after != before or f"{ORIGIN}.json" not in folder.stated():
         folder.state_file(f"{ORIGIN}.json")
 
 

@@ -15,6 +15,7 @@ from i2ikd.engine.output_manifest import NAME as MANIFEST
 from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.errors import UserError
 from i2ikd.files import read_json, write_atomically
+from i2ikd.temporary_files import is_temporary
 
 MARK = "experiment.json"
 """File that identifies the experiment of a folder."""
@@ -39,10 +40,15 @@ def refuse_foreign(out: Path, experiment: Experiment) -> None:
             )
     elif out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; --out names a folder")
-    elif out.is_dir() and any(entry.name != ".lock" for entry in out.iterdir()):
+    elif out.is_dir() and any(not _is_passing(entry.name) for entry in out.iterdir()):
         raise UserError(
             f"{out}: expected a comparison or an empty folder, got other files; pass a new or empty --out folder"
         )
+
+
+def _is_passing(name: str) -> bool:
+    """Whether a file is of a start that ended before the experiment was stored: the lock, or a temporary file."""
+    return name == ".lock" or is_temporary(name)
 
 
 def _owner_name(out: Path) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 from i2ikd import UserError
 from i2ikd.files import write_atomically
+from i2ikd.temporary_files import sweep
 from i2ikd_mri.hash_progress import HashProgress
 
 CACHE_VARIABLE = "I2IKD_CACHE_DIR"
@@ -117,6 +118,7 @@ class _State:
         if self._new:
             with contextlib.suppress(OSError, UserError):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+                sweep(self._path.parent)
                 content = {"format": _FORMAT, "entries": {**self._read(), **self._new}}
                 write_atomically(self._path, json.dumps(content))
         self._new, self._saved = {}, time.monotonic()
@@ -151,7 +153,7 @@ def _stamp(files: Sequence[Path]) -> tuple[str, float]:
         status = _status(path)
         lines.append(f"{path.name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}")
         latest = max(latest, status.st_mtime, status.st_ctime)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest(), latest
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest(), latest
 
 
 def _status(path: Path) -> os.stat_result:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from i2ikd import FileSummary, PassedOver, Registry, UserError, Volume, default_registry
-from i2ikd.errors import nearest
+from i2ikd.errors import nearest, printable
 from i2ikd.natural_order import natural_key
 from i2ikd_mri.ambiguities import (
     refuse_common_stems,
@@ -226,7 +226,7 @@ class FolderDataset:
         ]
         digests = self._facts.digests([entry.content() for _, entry in entries])
         lines = [f"{split}\t{self._named(entry)[0]}\t{digest}\n" for (split, entry), digest in zip(entries, digests)]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _members(self, split: str) -> list[Entry]:
         if split not in SPLITS:
@@ -349,10 +349,10 @@ class FolderDataset:
 
     def _named(self, entry: Entry) -> tuple[str, str]:
         """Return name and subject of a volume."""
-        name, subject = entry.name, entry.subject(self._subject)
+        name, subject = printable(entry.name), printable(entry.subject(self._subject))
         if self._repeated_names == "distinct":
             folder = entry.path.relative_to(self.root).parts[0]
-            name, subject = f"{folder}/{name}", f"{folder}/{subject}"
+            name, subject = f"{printable(folder)}/{name}", f"{printable(folder)}/{subject}"
         return name, subject
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from i2ikd import UserError
 from i2ikd_mri.conventions import is_centred_at_other_position
+from i2ikd_mri.readers.opening import read_header
 
 PlaneShape = tuple[int, int]
 """(H, W) of a slice."""
@@ -274,10 +275,7 @@ class MaskFile(Mask):
     def _load(self) -> tuple[PlaneShape | None, Tensor]:
         """Return the shape of the file's plane (``None`` for lines) and the mask."""
         if self._read is None:
-            try:
-                values = np.load(self.path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise UserError(f"mask {self.path}: cannot be read as a .npy file: {error}") from error
+            values = read_header(self.path, self._stored, "the mask cannot be read as a .npy file")
             if not isinstance(values, np.ndarray) or values.ndim not in (1, 2) or values.size == 0:
                 shape = getattr(values, "shape", type(values).__name__)
                 raise UserError(f"mask {self.path}: expected an array [H, W] or [n], got {shape}")
@@ -288,6 +286,9 @@ class MaskFile(Mask):
             plane = None if values.ndim == 1 else (values.shape[0], values.shape[1])
             self._read = plane, self._lines(values.astype(np.float32))
         return self._read
+
+    def _stored(self) -> np.ndarray:
+        return np.array(np.lib.format.open_memmap(self.path, mode="r"))
 
     def _lines(self, values: np.ndarray) -> Tensor:
         """Reduce values [n], or [H, W] constant along one axis, to lines [H, 1] or [1, W]."""

@@ -60,7 +60,9 @@ def by_hash(subjects: Iterable[str]) -> list[str]:
     Args:
         subjects: names, which may repeat.
     """
-    return sorted(set(subjects), key=lambda name: (hashlib.sha256(name.encode()).hexdigest(), name))
+    return sorted(
+        set(subjects), key=lambda name: (hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest(), name)
+    )
 
 
 def hold_out(found: Mapping[str, list[Entry]], share: float, pattern: str | None, root: Path) -> dict[str, list[Entry]]:

@@ -194,8 +194,7 @@ class TestNames:
         assert written(tmp_path / "out") == ["sub-1/T1w.nii", *GOOD], "by default they differ"
         error = infer(folder, tmp_path / "other", "--suffix", ".h5").error
         assert error == (
-            f"{folder}/sub-1/T1w.nii.gz has the result T1w.h5, as sub-1/T1w.nii has; rename one, or process them "
-            "apart"
+            f"{folder}/sub-1/T1w.nii.gz has the result T1w.h5, as sub-1/T1w.nii has; rename one, or process them apart"
         )
         assert not (tmp_path / "other").exists()
 

@@ -153,7 +153,11 @@ def _source_digest(packages: set[str]) -> str | None:
             if source.stat().st_mtime > _LOADED:
                 return None
             relative = source.relative_to(path.parent).as_posix()
-            digester.update(f"{name} {relative} {hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode())
+            digester.update(
+                f"{name} {relative} {hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode(
+                    "utf-8", "surrogateescape"
+                )
+            )
     return digester.hexdigest()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.hdf5 import Hdf5File
+from i2ikd_mri.readers.opening import names_its_file
 from i2ikd_mri.readers.raw_kspace import image_of, is_rectangle, root_sum_of_squares
 from i2ikd_mri.volumes import checked_slice, position
 
@@ -50,6 +51,7 @@ class CalgaryCampinasReader:
         return CalgaryCampinasVolume(Path(path), self.coils == "rss")
 
 
+@names_its_file
 class CalgaryCampinasVolume:
     """Volume of one file of Calgary-Campinas.
 
@@ -86,10 +88,7 @@ class CalgaryCampinasVolume:
         """
         index = position(index, len(self))
         where = f"{self.path}, slice {index}"
-        try:
-            pairs = np.ascontiguousarray(self._stored()[index], np.float32)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{where}: cannot be read; the file is damaged or truncated") from error
+        pairs = np.ascontiguousarray(self._stored()[index], np.float32)
         kspace = np.moveaxis(pairs.view(np.complex64), -1, 0)
         measured = (kspace != 0).any(0)
         undersampled = measured.any() and not is_rectangle(measured)

@@ -12,6 +12,7 @@ from pydantic import Field
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
+from i2ikd_mri.readers.opening import names_its_file
 
 
 class ComplexHdf5Reader:
@@ -41,6 +42,7 @@ class ComplexHdf5Reader:
         return ComplexHdf5Volume(Path(path), self.key, self.axis)
 
 
+@names_its_file
 class ComplexHdf5Volume:
     """Volume of one HDF5 file of complex slices.
 
@@ -53,6 +55,7 @@ class ComplexHdf5Volume:
     def __init__(self, path: Path, key: str, axis: int = 0) -> None:
         self.name = without_suffix(path.name, SUFFIXES["complex-hdf5"])
         self.file = Hdf5File(path)
+        self.path = path
         self._axis = axis
         self._stack = Hdf5Stack(self.file, key, axis, kinds="c")
 

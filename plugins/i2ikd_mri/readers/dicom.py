@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.dicom_frames import Frame, frames_of, sorted_by_position
 from i2ikd_mri.readers.luminance import luminance
+from i2ikd_mri.readers.opening import is_folder, names_its_file, naming_file, read_header, require_plausible_size
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.volumes import checked_slice, position
+
+_SIZES = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")
 
 
 class DicomReader:
@@ -52,6 +56,7 @@ class DicomReader:
         return DicomVolume(Path(path), self.series)
 
 
+@names_its_file
 class DicomVolume:
     """Volume of one DICOM series.
 
@@ -64,7 +69,7 @@ class DicomVolume:
     """Slice axis of ``affine``."""
 
     def __init__(self, path: Path, series: str | None = None) -> None:
-        self.name = path.name if path.is_dir() else without_suffix(path.name, SUFFIXES["dicom"])
+        self.name = path.name if is_folder(path) else without_suffix(path.name, SUFFIXES["dicom"])
         self.path = path
         self._series = series
         self._frames: list[Frame] = []
@@ -84,10 +89,8 @@ class DicomVolume:
         """
         frame = self.sorted_frames()[position(index, len(self))]
         where = f"{frame.path}, frame {frame.number}"
-        try:
+        with naming_file(where, "cannot be decoded"):
             stored = _pydicom("pixels").pixel_array(self._source(frame.path), index=frame.number)
-        except Exception as error:  # decoders raise exceptions of many types
-            raise UserError(f"{where}: cannot be decoded: {' '.join(str(error).split())}") from error
         values = luminance(stored, alpha=False).astype(np.float64)
         if frame.inverted:
             values = frame.white - values
@@ -145,7 +148,7 @@ class DicomVolume:
         return self._frames
 
     def _files(self) -> list[Path]:
-        if not self.path.is_dir():
+        if not is_folder(self.path):
             return [self.path]
         visible = [path for path in sorted(self.path.iterdir()) if path.is_file() and not path.name.startswith(".")]
         pictures = [path for path in visible if path.name.lower().endswith(SUFFIXES["image"])]
@@ -156,19 +159,25 @@ class DicomVolume:
         return files
 
     def _read(self, path: Path) -> list[Frame]:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
-        try:
-            dataset = _pydicom().dcmread(path, stop_before_pixels=True)
-            frames = frames_of(dataset, path)
-            _refuse_undecodable(dataset, path)
-            if dataset.file_meta.TransferSyntaxUID.is_deflated:
-                self._deflated.add(path)
-            return frames
-        except UserError:
-            raise
-        except Exception as error:  # damaged files raise exceptions of many types
-            raise UserError(f"{path}: not a DICOM file, or damaged: {' '.join(str(error).split())}") from error
+        return read_header(path, lambda: self._parsed(path), "not a DICOM file, or damaged")
+
+    def _parsed(self, path: Path) -> list[Frame]:
+        dataset = _pydicom().dcmread(path, stop_before_pixels=True)
+        _refuse_implausible(dataset, path)
+        frames = frames_of(dataset, path)
+        _refuse_undecodable(dataset, path)
+        if dataset.file_meta.TransferSyntaxUID.is_deflated:
+            self._deflated.add(path)
+        return frames
+
+
+def _refuse_implausible(dataset: Any, path: Path) -> None:
+    """Check that a file can hold the frames that it declares, before they are listed."""
+    size = path.stat().st_size
+    values = math.prod(int(dataset.get(name) or 1) for name in _SIZES) * int(dataset.get("BitsAllocated") or 16)
+    require_plausible_size(str(path), values // 8, size)
+    if int(dataset.get("NumberOfFrames") or 1) > size:
+        raise UserError(f"{path}: it declares more frames than it has bytes; the file is damaged: copy it again")
 
 
 def _refuse_undecodable(dataset: Any, path: Path) -> None:

@@ -15,6 +15,7 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.axes import Axes
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
+from i2ikd_mri.readers.opening import names_its_file
 from i2ikd_mri.readers.raw_kspace import image_of
 from i2ikd_mri.volumes import checked_slice
 
@@ -93,6 +94,7 @@ class FastMriReader:
         return FastMriVolume(Path(path), self.source)
 
 
+@names_its_file
 class FastMriVolume:
     """Volume of one fastMRI file.
 
@@ -146,7 +148,7 @@ class FastMriVolume:
         header = self._parsed()
         stored[..., : max(header.first, 0)] = 0
         stored[..., header.stop :] = 0
-        if "mask" in self.file.opened():
+        if "mask" in self.file:
             return {"kspace": stored, "mask": self._mask(stored.shape[-1], header)}
         if stored.ndim == 3:
             return {"kspace": stored}
@@ -163,7 +165,7 @@ class FastMriVolume:
     def _slices(self) -> Hdf5Stack:
         if self._stack is None:
             if self._source == "reconstruction":
-                stored = [key for key in _RECONSTRUCTIONS if key in self.file.opened()]
+                stored = [key for key in _RECONSTRUCTIONS if key in self.file]
                 key = stored[0] if stored else _RECONSTRUCTIONS[0]
                 stack = Hdf5Stack(self.file, key, 0, kinds="biuf")
             else:

@@ -10,6 +10,8 @@ import numpy as np
 
 from i2ikd import UserError
 from i2ikd_mri.readers.axes import Axes
+from i2ikd_mri.readers.hdf5_links import require_regular_links, require_regular_storage
+from i2ikd_mri.readers.opening import naming_file, read_header, require_plausible_size
 from i2ikd_mri.readers.process_caches import DECODED, OPEN_FILES
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
@@ -28,6 +30,7 @@ class Hdf5File:
         self.path = path
         self.opens = 0
         self._process = 0
+        self._checked: set[str] = set()
 
     @property
     def is_open(self) -> bool:
@@ -60,16 +63,36 @@ class Hdf5File:
         Raises:
             UserError: the dataset does not exist; the message lists those that do.
         """
-        dataset = self.opened().get(key)
-        if not isinstance(dataset, h5py.Dataset):
-            raise UserError(f"{self.path}: no dataset {key!r}; it holds {self._holdings()}")
+        file = self.opened()
+        with naming_file(self.path):
+            require_regular_links(file, key)
+            dataset = file.get(key)
+            if not isinstance(dataset, h5py.Dataset):
+                raise UserError(f"{self.path}: no dataset {key!r}; it holds {self._holdings()}")
+            if key not in self._checked:
+                size = require_regular_storage(dataset)
+                require_plausible_size(f"{self.path}, dataset {key!r}", dataset.nbytes, size)
+                self._checked.add(key)
         return dataset
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether the file has an object.
+
+        Args:
+            key: its name.
+
+        Raises:
+            UserError: the file cannot be opened, or a link on the way to the object leads to no regular file.
+        """
+        file = self.opened()
+        with naming_file(self.path):
+            require_regular_links(file, key)
+            return key in file
+
     def _open(self) -> h5py.File:
-        if not self.path.is_file():
-            raise UserError(f"{self.path}: no such file")
-        if not os.access(self.path, os.R_OK):
-            raise UserError(f"{self.path}: no permission to read the file; change its permissions")
+        return read_header(self.path, self._open_regular, "the HDF5 file cannot be opened")
+
+    def _open_regular(self) -> h5py.File:
         try:
             return h5py.File(self.path, "r")
         except OSError as error:
@@ -78,21 +101,20 @@ class Hdf5File:
             if not h5py.is_hdf5(self.path):
                 remedy = "; save it in MATLAB with the option -v7.3" if self.path.suffix.lower() == ".mat" else ""
                 raise UserError(f"{self.path}: not an HDF5 file{remedy}") from error
-            reason = str(error).replace("\n", " ")
-            raise UserError(f"{self.path}: the HDF5 file cannot be opened: {reason}") from error
+            raise
 
     def _holdings(self) -> str:
         """List the first 12 datasets, for a message."""
         names: list[str] = []
         try:
             self.opened().visititems(lambda n, item: names.append(n) if isinstance(item, h5py.Dataset) else None)
-        except (OSError, RuntimeError):
+        except Exception:  # HDF5 raises exceptions of many types
             return "nothing that can be listed; the file is damaged"
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         return ", ".join(repr(name) for name in sorted(names)[:12]) + more or "no dataset"
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "opens": 0, "_process": 0}
+        return {**self.__dict__, "opens": 0, "_process": 0, "_checked": set()}
 
 
 class Hdf5Stack:
@@ -218,10 +240,8 @@ class Hdf5Stack:
         return tuple(selection)
 
     def _read(self, selection: tuple[int | slice, ...]) -> np.ndarray:
-        try:
+        with naming_file(self.where):
             values = np.asarray(self.file.dataset(self.key)[selection])
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{self.where}: cannot be read; the file is damaged or truncated") from error
         if values.dtype.names is None:
             return values
         real, imaginary = (values[name] for name in values.dtype.names)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 
 from i2ikd import UserError
@@ -16,8 +17,11 @@ from i2ikd.source import Volume
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.luminance import luminance
+from i2ikd_mri.readers.opening import is_folder, names_its_file, naming_file, read_header, require_plausible_size
 from i2ikd_mri.readers.tiff import TiffOptions, TiffVolume
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 STACKED = (".png", ".tif", ".tiff")
 """Suffixes of files that are slices of one volume when they are in a subfolder."""
@@ -61,7 +65,7 @@ class ImageReader:
                 of a folder differ in size.
         """
         path = Path(path)
-        if path.is_dir():
+        if is_folder(path):
             return FolderVolume(path, self._tiff)
         if path.suffix.lower() == ".npy":
             return NumpyVolume(path, self.axis)
@@ -72,6 +76,7 @@ class ImageReader:
         raise UserError(f"{path}: expected a suffix of {' '.join(self.suffixes)}")
 
 
+@names_its_file
 class PngVolume:
     """Volume of one PNG file, which is one slice.
 
@@ -96,18 +101,14 @@ class PngVolume:
             UserError: the file is missing, damaged or not numeric.
         """
         position(index, 1)
-        try:
-            depth, colour = self._format()
+        depth, colour = self._format()
+        with naming_file(self.path, "not a PNG file, or damaged"):
             if depth == 16 and colour != 0:
                 values, alpha = _deep_colours(self.path), colour in (4, 6)
             else:
                 with Image.open(self.path, formats=("PNG",)) as picture:
                     palette, alpha = picture.mode in ("P", "PA"), picture.mode in ("LA", "RGBA")
                     values = np.asarray(picture.convert("RGB") if palette else picture)
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path}: no such file") from error
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise UserError(f"{self.path}: not a PNG file, or damaged") from error
         return {"image": checked_slice(luminance(values, alpha), str(self.path))}
 
     @property
@@ -116,12 +117,17 @@ class PngVolume:
         return {16: 65535, 1: None}.get(self._format()[0], 255)
 
     def _format(self) -> tuple[int, int]:
-        """Return the bits of a channel and the colour type, bytes 24 and 25 of a PNG file."""
+        """Return the bits of a channel and the colour type, bytes 24 and 25 of a PNG file after width and height."""
+        head = read_header(self.path, self._head, "not a PNG file, or damaged")
+        if len(head) < 26 or not head.startswith(_PNG):
+            raise UserError(f"{self.path}: not a PNG file, or damaged")
+        width, height, depth, colour = struct.unpack_from(">IIBB", head, 16)
+        require_plausible_size(str(self.path), width * height * depth // 8, self.path.stat().st_size)
+        return depth, colour
+
+    def _head(self) -> bytes:
         with self.path.open("rb") as file:
-            head = file.read(26)
-        if len(head) < 26:
-            raise ValueError("the file has no PNG header")
-        return head[24], head[25]
+            return file.read(26)
 
 
 def _deep_colours(path: Path) -> np.ndarray:
@@ -133,12 +139,10 @@ def _deep_colours(path: Path) -> np.ndarray:
             f"{path}: a PNG file with colours or transparency of 16 bits needs imagecodecs; pip install 'i2ikd[tiff]', "
             "or convert it to 16 bits of grey"
         ) from error
-    try:
-        return np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
+@names_its_file
 class NumpyVolume:
     """Volume of one NumPy file [H, W] or of three axes, memory-mapped and read slice by slice.
 
@@ -174,12 +178,11 @@ class NumpyVolume:
 
     def _mapped(self) -> np.ndarray:
         if self._stack is None:
-            try:
-                stack = np.lib.format.open_memmap(self.path, mode="r")
-            except FileNotFoundError as error:
-                raise UserError(f"{self.path}: no such file") from error
-            except (OSError, ValueError, SyntaxError) as error:
-                raise UserError(f"{self.path}: not a readable NumPy array of numbers: {_line(error)}") from error
+            stack = read_header(
+                self.path,
+                lambda: np.lib.format.open_memmap(self.path, mode="r"),
+                "not a readable NumPy array of numbers",
+            )
             check_numeric(stack.dtype, str(self.path))
             if stack.ndim not in (2, 3) or 0 in stack.shape:
                 raise UserError(f"{self.path}: expected an array [H, W] or [slices, H, W], got the shape {stack.shape}")
@@ -190,6 +193,7 @@ class NumpyVolume:
         return {**self.__dict__, "_stack": None}
 
 
+@names_its_file
 class FolderVolume:
     """Volume of one folder, whose PNG and TIFF files are slices of one size.
 
@@ -252,8 +256,3 @@ def _only_slice(path: Path, tiff: TiffOptions | None) -> np.ndarray:
     if len(volume) != 1:
         raise UserError(f"{path}: expected 1 slice, as each file of its folder is one slice, got {len(volume)}")
     return volume[0]["image"]
-
-
-def _line(error: Exception) -> str:
-    """Return the message of an exception in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,7 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.acquisitions import Acquisitions, Encoding
 from i2ikd_mri.readers.hdf5 import Hdf5File
+from i2ikd_mri.readers.opening import names_its_file, naming_file, read_header
 from i2ikd_mri.readers.prewhitening import bandwidth_factor, whitening_matrix
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.readers.raw_kspace import central, image_of, root_sum_of_squares, without_oversampling
@@ -79,6 +80,7 @@ class IsmrmrdReader:
         return IsmrmrdVolume(Path(path), self)
 
 
+@names_its_file
 class IsmrmrdVolume:
     """Volume of one ISMRMRD file.
 
@@ -217,10 +219,8 @@ class IsmrmrdVolume:
         """Return acquisitions; neighbours in the file are one read."""
         stored = self._package("file").Acquisitions(self.file.dataset(f"{self._options.dataset}/data"))
         runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
-        try:
+        with naming_file(self.path, "acquisitions cannot be read; the file is damaged or truncated"):
             return [acquisition for run in runs for acquisition in stored[int(run[0]) : int(run[-1]) + 1]]
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{self.path}: acquisitions cannot be read; the file is damaged or truncated") from error
 
     @cached_property
     def _header(self) -> Any:
@@ -229,14 +229,8 @@ class IsmrmrdVolume:
         text = self.file.dataset(f"{group}/xml")[0]
         if data.dtype.names is None or "head" not in data.dtype.names:
             raise UserError(f"{self.path}: expected acquisitions in {group}/data, got the type {data.dtype}")
-        try:
-            return self._package("xsd").CreateFromDocument(text)
-        except UserError:
-            raise
-        except Exception as error:  # parsers of XML raise exceptions of many types
-            raise UserError(
-                f"{self.path}: the ISMRMRD header cannot be read: {' '.join(str(error).split())}"
-            ) from error
+        parse = self._package("xsd").CreateFromDocument
+        return read_header(self.path, lambda: parse(text), "the ISMRMRD header cannot be read")
 
     @cached_property
     def _encoding(self) -> Encoding:

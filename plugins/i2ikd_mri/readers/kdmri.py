@@ -13,6 +13,7 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.axes import Side, other_axis
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
+from i2ikd_mri.readers.opening import names_its_file
 
 
 class KdMriReader:
@@ -48,6 +49,7 @@ class KdMriReader:
         return KdMriVolume(Path(path), self.acceleration, self.axis)
 
 
+@names_its_file
 class KdMriVolume:
     """Volume of one KD-MRI file.
 
@@ -60,6 +62,7 @@ class KdMriVolume:
     def __init__(self, path: Path, acceleration: int | None = None, axis: int = 2) -> None:
         self.name = without_suffix(path.name, SUFFIXES["kdmri-hdf5"])
         self.file = Hdf5File(path)
+        self.path = path
         self._axis = axis
         self._stacks = {"image": Hdf5Stack(self.file, "volfs", axis, kinds="biuf")}
         if acceleration is not None:
@@ -90,7 +93,7 @@ class KdMriVolume:
     def _check_shapes(self) -> None:
         if self._checked:
             return
-        if len(self._stacks) > 1 and "volfs" not in self.file.opened():
+        if len(self._stacks) > 1 and "volfs" not in self.file:
             del self._stacks["image"]
         first = next(iter(self._stacks.values()))
         for stack in self._stacks.values():

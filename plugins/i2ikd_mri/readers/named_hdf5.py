@@ -11,6 +11,7 @@ from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.axes import EXAMPLE, Axes, Side
 from i2ikd_mri.readers.hdf5 import Hdf5File, Hdf5Stack
+from i2ikd_mri.readers.opening import names_its_file
 
 
 class NamedHdf5Reader:
@@ -60,6 +61,7 @@ class NamedHdf5Reader:
         return NamedHdf5Volume(Path(path), self.keys, self.axes)
 
 
+@names_its_file
 class NamedHdf5Volume:
     """Volume of one HDF5 file.
 
@@ -72,6 +74,7 @@ class NamedHdf5Volume:
     def __init__(self, path: Path, keys: Mapping[str, str], axes: Axes | None) -> None:
         self.name = without_suffix(path.name, SUFFIXES["hdf5"])
         self.file = Hdf5File(path)
+        self.path = path
         self._stated = axes is not None
         self._axes = order = axes or Axes(("height", "width"))
         self._stacks = {
@@ -93,7 +96,7 @@ class NamedHdf5Volume:
     def _drop_absent_image(self) -> None:
         """New data has k-space and no image."""
         image = self._stacks.get("image")
-        if image is not None and "kspace" in self._stacks and image.key not in self.file.opened():
+        if image is not None and "kspace" in self._stacks and image.key not in self.file:
             del self._stacks["image"]
 
     def __len__(self) -> int:

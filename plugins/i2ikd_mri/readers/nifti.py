@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
-import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,29 +11,23 @@ from typing import Annotated, Any, Literal
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.parrec import PARRECError
 from pydantic import Field
 
 from i2ikd import UserError
-from i2ikd_mri.readers import SUFFIXES, without_suffix
+from i2ikd.files import require_regular_file
+from i2ikd_mri.readers import SUFFIXES, companions, without_suffix
 from i2ikd_mri.readers.axes import Side, other_axis
+from i2ikd_mri.readers.opening import (
+    names_its_file,
+    read_header,
+    require_plausible_size,
+)
 from i2ikd_mri.readers.process_caches import DECODED
-from i2ikd_mri.readers.whole_gzip import require_whole
+from i2ikd_mri.readers.whole_gzip import decompressed, require_plausible_start
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    KeyError,
-    ImageFileError,
-    PARRECError,
-    nibabel.spatialimages.HeaderDataError,
-)
 _DIRECTIONS: dict[str, tuple[str, str, str]] = {
     "axial": ("P", "L", "S"),
     "coronal": ("I", "L", "P"),
@@ -93,6 +85,7 @@ class NiftiReader:
         return NiftiVolume(Path(path), self.axis, self.frame, self.plane)
 
 
+@names_its_file
 class NiftiVolume:
     """Volume of one file.
 
@@ -187,12 +180,7 @@ class NiftiVolume:
             UserError: the file is missing, damaged or invalid.
         """
         index = position(index, len(self))
-        try:
-            values = self._read(index)
-        except _UNREADABLE as error:
-            raise UserError(
-                f"{self.path}, slice {index}: it cannot be read; the file is damaged or truncated"
-            ) from error
+        values = self._read(index)
         return {"image": checked_slice(values, f"{self.path}, slice {index}")}
 
     def _read(self, index: int) -> np.ndarray:
@@ -220,12 +208,9 @@ class NiftiVolume:
         nibabel reads through a file object in blocks of some KiB, which takes a third longer, and copies the content.
         """
         if not self.path.name.lower().endswith(_GZIP) or not isinstance(proxy, nibabel.arrayproxy.ArrayProxy):
-            require_whole(self.path)
             return proxy
-        compressed, size = self.path.read_bytes(), proxy.offset + proxy.dtype.itemsize * math.prod(proxy.shape)
-        content = zlib.decompress(compressed, zlib.MAX_WBITS | 16, size + 1)
-        if len(content) < size:  # zlib reads the first of several members
-            content = gzip.decompress(compressed)
+        size = proxy.offset + proxy.dtype.itemsize * math.prod(proxy.shape)
+        content = decompressed(self.path, size)
         if (proxy.slope, proxy.inter) == (1, 0) and len(content) >= size:
             return np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order=proxy.order)
         spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
@@ -265,20 +250,27 @@ class NiftiVolume:
 
     def _opened(self) -> Any:
         if self._image is None:
-            if not self.path.is_file():
-                raise UserError(f"{self.path}: no such file")
-            try:
-                image = nibabel.load(self.path)
-            except _UNREADABLE as error:
-                raise UserError(f"{self.path}: not a NIfTI file, or damaged: {_line(error)}") from error
+            image = read_header(self.path, self._parsed, "not a NIfTI file, or damaged")
             self._check(image)
             self._image = image
         return self._image
 
+    def _parsed(self) -> Any:
+        """Read the header, of a compressed file after the place of its values is compared with the size of the file."""
+        files = (self.path, *companions(self.path))
+        for file in files:
+            require_regular_file(file)
+        if self.path.name.lower().endswith(_GZIP):
+            require_plausible_start(self.path)
+        return nibabel.load(self.path)
+
     def _check(self, image: Any) -> None:
         shape = image.shape
         check_numeric(np.dtype(image.get_data_dtype()), str(self.path))
-        if len(shape) < 2 or 0 in shape or sum(length > 1 for length in shape[3:]) > 1:
+        size = sum(file.stat().st_size for file in (self.path, *companions(self.path)))
+        if isinstance(image.dataobj, nibabel.arrayproxy.ArrayProxy):
+            require_plausible_size(str(self.path), math.prod(map(int, shape)) * image.dataobj.dtype.itemsize, size)
+        if len(shape) < 2 or min(shape) < 1 or sum(length > 1 for length in shape[3:]) > 1:
             raise UserError(
                 f"{self.path}: expected a filled image [x, y] or [x, y, z], or a series [x, y, z, t], got the shape "
                 f"{shape}"
@@ -294,8 +286,3 @@ class NiftiVolume:
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_image": None}
-
-
-def _line(error: Exception) -> str:
-    """Return the message of an exception in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -13,6 +13,7 @@ from pydantic import Field
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.hdf5 import Hdf5File
+from i2ikd_mri.readers.opening import names_its_file
 from i2ikd_mri.volumes import checked_slice, position
 
 _AXES = {
@@ -69,6 +70,7 @@ class SkmTeaReader:
         return SkmTeaVolume(Path(path), self)
 
 
+@names_its_file
 class SkmTeaVolume:
     """Volume of one file of SKM-TEA.
 
@@ -108,14 +110,11 @@ class SkmTeaVolume:
         """
         index, echo = position(index, len(self)), self._options.echo
         where = f"{self.path}, slice {index}"
-        try:
-            image = checked_slice(self._stored("target")[index, :, :, echo, 0], where)
-            if self._options.source == "target":
-                return {"image": image}
-            kspace = np.moveaxis(self._stored("kspace")[index, :, :, echo], -1, 0)
-            maps = np.moveaxis(self._stored("maps")[index, ..., 0], -1, 0)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{where}: cannot be read; the file is damaged or truncated") from error
+        image = checked_slice(self._stored("target")[index, :, :, echo, 0], where)
+        if self._options.source == "target":
+            return {"image": image}
+        kspace = np.moveaxis(self._stored("kspace")[index, :, :, echo], -1, 0)
+        maps = np.moveaxis(self._stored("maps")[index, ..., 0], -1, 0)
         fields = {"image": image, "maps": checked_slice(maps, where, coils=True)}
         if self._options.acceleration is not None:
             fields["mask"] = self._padded_mask(kspace.shape[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import tifffile
 from i2ikd import UserError
 from i2ikd_mri.readers import SUFFIXES, without_suffix
 from i2ikd_mri.readers.luminance import luminance
+from i2ikd_mri.readers.opening import names_its_file, naming_file, one_line, read_header, require_plausible_size
 from i2ikd_mri.readers.process_caches import DECODED, OPEN_FILES
 from i2ikd_mri.volumes import checked_slice, position
 
@@ -59,6 +61,7 @@ class _Layout:
         return tuple(chosen.get(axis, slice(None)) for axis in range(len(self.axes)))
 
 
+@names_its_file
 class TiffVolume:
     """Volume of one TIFF file.
 
@@ -92,14 +95,20 @@ class TiffVolume:
         index = position(index, len(self))
         layout = self._layout()
         series = self._opened().series[layout.series[index if layout.slices is None else 0]]
-        try:
-            values = self._values(series, layout, index)
-        except Exception as error:  # codecs of TIFF raise exceptions of many types
-            raise UserError(f"{self.path}, slice {index}: cannot be decoded: {_reason(error)}") from error
+        with naming_file(f"{self.path}, slice {index}", "cannot be decoded"):
+            values = self._decoded(series, layout, index)
         plane = [axis for axis in layout.axes if axis in _PLANE]
         values = values.transpose([plane.index(axis) for axis in _PLANE if axis in plane])
         where = f"{self.path}, slice {index}"
         return {"image": checked_slice(_interpreted(values, series.keyframe, where), where)}
+
+    def _decoded(self, series: Any, layout: _Layout, index: int) -> np.ndarray:
+        try:
+            return self._values(series, layout, index)
+        except Exception as error:
+            if "imagecodecs" not in str(error):
+                raise
+            raise UserError(f"{self.path}: {one_line(error)} (pip install 'i2ikd[tiff]')") from error
 
     def _values(self, series: Any, layout: _Layout, index: int) -> np.ndarray:
         """Read one slice: from the file where it is contiguous, by page, or from the decoded series."""
@@ -177,17 +186,23 @@ class TiffVolume:
             self._process = os.getpid()
         file: tifffile.TiffFile | None = OPEN_FILES.get(id(self))
         if file is None:
-            try:
-                file = tifffile.TiffFile(self.path)
-                if not file.series:
-                    raise UserError(f"{self.path}: the TIFF file has no image")
-            except FileNotFoundError as error:
-                raise UserError(f"{self.path}: no such file") from error
-            except UserError:
-                raise
-            except Exception as error:  # a damaged header raises struct.error, IndexError and others
-                raise UserError(f"{self.path}: not a TIFF file, or damaged: {_reason(error)}") from error
+            file = read_header(self.path, self._parsed, "not a TIFF file, or damaged")
             OPEN_FILES.put(id(self), file, size=0, owner=self)
+        return file
+
+    def _parsed(self) -> tifffile.TiffFile:
+        """Open the file and read its series."""
+        file = tifffile.TiffFile(self.path)
+        try:
+            if not file.series:
+                raise UserError(f"{self.path}: the TIFF file has no image")
+            for series in file.series:
+                bits = int(series.keyframe.bitspersample or 8)
+                declared = math.prod(series.shape) * bits // 8
+                require_plausible_size(str(self.path), declared, self.path.stat().st_size)
+        except BaseException:
+            file.close()
+            raise
         return file
 
     def __getstate__(self) -> dict[str, object]:
@@ -209,9 +224,3 @@ def _interpreted(values: np.ndarray, page: Any, where: str) -> np.ndarray:
     if photometric == "PALETTE" and page.colormap is not None:
         return luminance(np.moveaxis(np.asarray(page.colormap)[:, values], 0, -1), alpha=False)
     return luminance(values, alpha=values.ndim == 3 and values.shape[2] in (2, 4))
-
-
-def _reason(error: Exception) -> str:
-    """Return the message of an exception in one line, with a remedy for a missing codec."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{text} (pip install 'i2ikd[tiff]')" if "imagecodecs" in text else text

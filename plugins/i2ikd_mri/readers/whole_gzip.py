@@ -1,44 +1,72 @@
-"""Check of compressed files to their end: readers stop at the last voxel, before the checksum of the gzip format."""
+"""Compressed files, read to their end: readers stop at the last voxel, before the checksum of the gzip format."""
 
 from __future__ import annotations
 
-import gzip
+import io
+import struct
 import zlib
-from functools import lru_cache
 from pathlib import Path
 
 from i2ikd import UserError
+from i2ikd_mri.readers.opening import FREE_BYTES
 
-_CHUNK = 2**20
+_CHUNK = 2**16
+"""Bytes that are decompressed at once, to at most 64 MiB."""
+_FORMAT = zlib.MAX_WBITS | 16
+_STARTS = {348: ("f", 108), 540: ("q", 168)}
+"""Type and place of ``vox_offset`` by ``sizeof_hdr``, the first value of NIfTI-1 and NIfTI-2."""
 
 
-def require_whole(path: Path) -> None:
-    """Decompress a gzip file to its end, once per process, so that its CRC-32 and length are compared.
+def decompressed(path: Path, size: int) -> bytes:
+    """Decompress a gzip file to its end, so that its CRC-32 and length are compared.
+
+    Args:
+        path: of the file.
+        size: of the content that its header declares, in bytes.
+
+    Returns:
+        The content, which may be shorter, or up to 64 MiB longer.
+
+    Raises:
+        UserError: the file is truncated or damaged, or its content is longer.
+        OSError: the file cannot be read.
+    """
+    content, decoder = io.BytesIO(), zlib.decompressobj(_FORMAT)
+    with path.open("rb") as file:
+        try:
+            while data := file.read(_CHUNK):
+                while data:
+                    if decoder.eof:  # another member follows, or zeros as padding
+                        data = data.lstrip(b"\0")
+                        if not data:
+                            break
+                        decoder = zlib.decompressobj(_FORMAT)
+                    content.write(decoder.decompress(data))
+                    data = decoder.unused_data
+                    if content.tell() > size + FREE_BYTES:
+                        raise UserError(
+                            f"{path}: it holds more than the {size:,} bytes that its header declares; the file is "
+                            "damaged: copy it again"
+                        )
+        except zlib.error as error:
+            raise UserError(f"{path}: the file is damaged or truncated ({error}); copy it again") from error
+    if not decoder.eof:
+        raise UserError(f"{path}: the file is damaged or truncated (it ends within its data); copy it again")
+    return content.getvalue()
+
+
+def require_plausible_start(path: Path) -> None:
+    """Check where the values of a compressed NIfTI file start, as everything before is read with its header.
 
     Args:
         path: of the file; one of another format is accepted.
 
     Raises:
-        UserError: the file is truncated or damaged.
-        OSError: the file cannot be read.
+        UserError: the values start after more than 64 MiB.
     """
-    status = path.stat()
-    problem = _problem(path, status.st_size, status.st_mtime_ns)
-    if problem:
-        raise UserError(f"{path}: the file is damaged or truncated ({problem}); copy it again")
-
-
-@lru_cache(maxsize=4096)
-def _problem(path: Path, size: int, time: int) -> str:
-    """Return what is wrong with a file, empty for nothing; size and time are its state."""
     with path.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            return ""
-        file.seek(0)
-        try:
-            with gzip.GzipFile(fileobj=file) as stream:
-                while stream.read(_CHUNK):
-                    pass
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            return str(error) or type(error).__name__
-    return ""
+        head = zlib.decompressobj(_FORMAT).decompress(file.read(4096), 544)
+    for order in "<>" if len(head) >= 352 else "":
+        kind, place = _STARTS.get(struct.unpack_from(f"{order}i", head)[0], ("", 0))
+        if kind and not struct.unpack_from(order + kind, head, place)[0] <= FREE_BYTES:
+            raise UserError(f"{path}: its values start after more than 64 MiB; the file is damaged: copy it again")
