@@ -152,7 +152,8 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
     if after != before:
         folder.write(_ORIGIN, after)
         if (stated := folder.digest) is not None:
-            folder.state_files(stated, [f"{_ORIGIN}.json"])
+            others = {file: record for file, record in folder.stated().items() if file != f"{_ORIGIN}.json"}
+            folder.state_files(stated, [f"{_ORIGIN}.json"], others)
 
 
 def finished_network(registry: Registry, run: Path, experiment: Experiment) -> nn.Module:
