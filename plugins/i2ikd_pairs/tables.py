@@ -41,8 +41,8 @@ def list_csv(path: Path, sides: tuple[str, str], subject: str | None) -> Listing
         )
     if "subject" not in columns and subject is None and len({Path(row[sides[0]] or "").parent for row in rows}) > 1:
         raise UserError(
-            f"{path}: expected a column 'subject', as inputs are in several folders, got none; add it, or set subject = "
-            "'.+' if each pair is a subject"
+            f"{path}: expected a column 'subject', as inputs are in several folders, got none; add it, or set "
+            "subject = '.+' if each pair is a subject"
         )
     splits: dict[str, list[Pair]] = {}
     seen: set[str] = set()
