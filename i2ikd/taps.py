@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from i2ikd.errors import UserError
 from i2ikd.natural_order import natural_key
+from i2ikd.wrapping import unwrapped
 
 
 def _path_key(path: str) -> list[list[tuple[int, int, str]]]:
@@ -35,6 +36,7 @@ def expand(network: nn.Module, pattern: str, side: str = "network") -> list[str]
     >>> expand(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), "*")
     ['0', '1']
     """
+    network = unwrapped(network)
     paths = [name for name, _ in network.named_modules() if name]
     components = pattern.split(".")
     matches = [path for path in paths if _matches(path.split("."), components)]
@@ -146,8 +148,9 @@ class Taps:
     def __init__(self, network: nn.Module, paths: Iterable[str], side: str = "network") -> None:
         self._side = side
         self._captured: dict[str, list[Tensor]] = {}
+        self._versions: dict[str, list[int]] = {}
         self._handles: list[RemovableHandle] = []
-        modules = dict(network.named_modules())
+        modules = dict(unwrapped(network).named_modules())
         for path in dict.fromkeys(paths):
             module = path.removesuffix(INPUT)
             if module not in modules:
@@ -169,7 +172,7 @@ class Taps:
                     f"the tap {path!r} of the {self._side} ({type(module).__name__}): expected a tensor as the first "
                     f"positional argument, got {found}; tap another module"
                 )
-            self._captured.setdefault(path, []).append(inputs[0])
+            self._capture(path, inputs[0])
 
         return hook
 
@@ -182,9 +185,22 @@ class Taps:
                     f"the tap {path!r} of the {self._side} ({type(module).__name__}) returns a "
                     f"{type(output).__name__}, not a tensor; tap one of its submodules"
                 )
-            self._captured.setdefault(path, []).append(output)
+            self._capture(path, output)
 
         return hook
+
+    def _capture(self, path: str, feature: Tensor) -> None:
+        """Store a feature, with the number of times it was changed in place."""
+        self._captured.setdefault(path, []).append(feature)
+        self._versions.setdefault(path, []).append(_version(feature))
+
+    def _refuse_overwritten(self, path: str) -> None:
+        """Check that no later module has changed a feature in place."""
+        if any(_version(f) != version for f, version in zip(self._captured[path], self._versions[path])):
+            raise UserError(
+                f"the tap {path!r} of the {self._side} was overwritten in place by a later operation, such as "
+                "ReLU(inplace=True) or +=; tap the module that overwrites it, or set inplace=False there"
+            )
 
     def take(self, paths: Sequence[str]) -> list[Tensor]:
         """Return the outputs captured since ``clear``.
@@ -196,7 +212,7 @@ class Taps:
             Features in the order of the paths; a module that was called n times contributes n.
 
         Raises:
-            UserError: a tap whose module was not called.
+            UserError: a tap whose module was not called, or whose feature was overwritten in place.
         """
         features: list[Tensor] = []
         for path in paths:
@@ -205,12 +221,14 @@ class Taps:
                     f"the tap {path!r} of the {self._side} never fired: the module exists, but its forward "
                     "was not called (a network that calls a module's function directly bypasses it)"
                 )
+            self._refuse_overwritten(path)
             features += self._captured[path]
         return features
 
     def clear(self) -> None:
         """Drop the captured features."""
         self._captured.clear()
+        self._versions.clear()
 
     def close(self) -> None:
         """Remove the hooks and drop the captured features."""
@@ -226,3 +244,8 @@ class Taps:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _version(feature: Tensor) -> int:
+    """Return how often a tensor was changed in place; 0 for those of ``torch.inference_mode``, which do not count."""
+    return 0 if feature.is_inference() else feature._version

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from i2ikd.call_form import called_as, options_of
 from i2ikd.engine.checkpoint import load, load_state, read_tensors
 from i2ikd.engine.store import differences
 from i2ikd.errors import UserError
@@ -25,7 +26,8 @@ def build_network(registry: Registry, model: str, options: dict[str, Any], seed:
     Args:
         registry: contains the model.
         model: a registered name, or ``import:package.module:factory``.
-        options: keyword arguments of the factory, checked against its types.
+        options: keyword arguments of the factory, checked against its types; and ``call`` and ``output``, unless the
+            factory has them: see ``called_as``.
         seed: of the initial weights.
         where: prefix of error messages, such as ``teacher`` or ``student``.
 
@@ -33,12 +35,14 @@ def build_network(registry: Registry, model: str, options: dict[str, Any], seed:
         UserError: an unknown model, a wrong option, or a factory that fails or does not return a module.
     """
     seed_torch(seed, "network")
-    network = registry.create("model", model, options, where=f"{where} (model {model!r})")
+    place = f"{where} (model {model!r})"
+    own, form = options_of(registry.get("model", model, place).resolve(place), options, place)
+    network = registry.create("model", model, own, where=place)
     if not isinstance(network, nn.Module):
         raise UserError(
             f"{where}: expected the model {model!r} to return a torch.nn.Module, got {type(network).__name__}"
         )
-    return network
+    return called_as(network, form.get("call"), form.get("output"))
 
 
 def load_weights(
