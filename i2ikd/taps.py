@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from i2ikd.errors import UserError
 from i2ikd.natural_order import natural_key
+from i2ikd.tap_layout import Layout, split_layout
 from i2ikd.wrapping import unwrapped
 
 
@@ -124,10 +125,29 @@ INPUT = ":input"
 """Ending of a tap's path that captures the first positional argument of the module instead of its output."""
 
 
+def expand_taps(network: nn.Module, pattern: str, side: str = "network") -> list[str]:
+    """Return the taps of ``network`` that match ``pattern``: module paths, with the endings of the pattern.
+
+    Args:
+        network: the network.
+        pattern: a module path, which may contain ``*`` and end in ``:input`` and in a layout (``tap_layout``).
+        side: ``teacher`` or ``student``, for the message.
+
+    Raises:
+        UserError: no module matches.
+
+    >>> expand_taps(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), "*:input:nhwc")
+    ['0:input:nhwc', '1:input:nhwc']
+    """
+    module = split_layout(pattern)[0].removesuffix(INPUT)
+    return [path + pattern[len(module) :] for path in expand(network, module, side)]
+
+
 class Taps:
     """Captures outputs and inputs of modules by hooks, which ``close`` removes; a context manager.
 
-    A path that ends in ``:input`` (``cascades.2:input``) captures the module's first positional argument.
+    A path that ends in ``:input`` (``cascades.2:input``) captures the module's first positional argument. One that ends
+    in ``:nhwc``, ``:tokens`` or ``:tokens-1`` states the layout of the feature, which is converted to [B, C, H, W].
 
     Args:
         network: the network.
@@ -150,17 +170,29 @@ class Taps:
         self._captured: dict[str, list[Tensor]] = {}
         self._versions: dict[str, list[int]] = {}
         self._handles: list[RemovableHandle] = []
-        modules = dict(unwrapped(network).named_modules())
-        for path in dict.fromkeys(paths):
-            module = path.removesuffix(INPUT)
+        self._image: tuple[int, int] | None = None
+        inner = unwrapped(network)
+        modules = dict(inner.named_modules())
+        stated = list(dict.fromkeys(paths))
+        self._layouts = {path: layout for path in stated if (layout := split_layout(path)[1]) is not None}
+        if self._layouts:
+            self._handles.append(inner.register_forward_pre_hook(self._image_hook))
+        for path in stated:
+            whole = split_layout(path)[0]
+            module = whole.removesuffix(INPUT)
             if module not in modules:
                 self.close()
                 expand(network, module, side)
                 raise UserError(f"{path!r} is a pattern, not one tap of the {side}; expand it first")
-            if module != path:
+            if module != whole:
                 self._handles.append(modules[module].register_forward_pre_hook(self._input_hook(path)))
             else:
                 self._handles.append(modules[module].register_forward_hook(self._hook(path)))
+
+    def _image_hook(self, module: nn.Module, inputs: Any) -> None:
+        """Store the size of the network input, of which maps of tokens have the aspect ratio."""
+        if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
+            self._image = (inputs[0].shape[-2], inputs[0].shape[-1])
 
     def _input_hook(self, path: str) -> Any:
         """Return the forward pre-hook that captures the first positional argument of a module."""
@@ -190,7 +222,13 @@ class Taps:
         return hook
 
     def _capture(self, path: str, feature: Tensor) -> None:
-        """Store a feature, with the number of times it was changed in place."""
+        """Store a feature as [B, C, H, W], with the number of times it was changed in place."""
+        layout: Layout | None = self._layouts.get(path)
+        if layout is not None:
+            where = f"the tap {path!r} of the {self._side}"
+            if self._image is None:
+                raise UserError(f"{where}: expected the whole network to be called, got a call of a part of it")
+            feature = layout.to_channels_first(feature, self._image, where)
         self._captured.setdefault(path, []).append(feature)
         self._versions.setdefault(path, []).append(_version(feature))
 
@@ -202,11 +240,12 @@ class Taps:
                 "ReLU(inplace=True) or +=; tap the module that overwrites it, or set inplace=False there"
             )
 
-    def take(self, paths: Sequence[str]) -> list[Tensor]:
+    def take(self, paths: Sequence[str], overwritten: bool = False) -> list[Tensor]:
         """Return the outputs captured since ``clear``.
 
         Args:
             paths: of the taps.
+            overwritten: whether features that a later operation has overwritten in place are returned too.
 
         Returns:
             Features in the order of the paths; a module that was called n times contributes n.
@@ -221,7 +260,8 @@ class Taps:
                     f"the tap {path!r} of the {self._side} never fired: the module exists, but its forward "
                     "was not called (a network that calls a module's function directly bypasses it)"
                 )
-            self._refuse_overwritten(path)
+            if not overwritten:
+                self._refuse_overwritten(path)
             features += self._captured[path]
         return features
 
