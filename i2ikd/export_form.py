@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from i2ikd.errors import UserError
 from i2ikd.network import conditions_for, eval_mode
 from i2ikd.sample import Batch
+from i2ikd.wrapping import unwrapped
 
 AXES = {2: "height", 3: "width"}
 """Names of the axes of images that a file can leave free, beside the batch axis."""
@@ -47,6 +48,7 @@ def form_of(network: nn.Module, batch: Batch) -> ExportForm:
     Raises:
         UserError: an input is complex, or ``export_form`` returns no ``ExportForm``.
     """
+    network = unwrapped(network)
     own = getattr(network, "export_form", None)
     form = own(batch) if callable(own) else _default_form(network, batch)
     if not isinstance(form, ExportForm):

@@ -14,7 +14,8 @@ class Metric(ABC):
     The registered name contains scope and peak, e.g. ``psnr-volume-max``.
 
     Attributes:
-        scope: ``slice``: called with arrays [H, W]; ``volume``: called with arrays [S, H, W].
+        scope: ``slice``: called with arrays [H, W], or [C, H, W] if images have several channels; ``volume``: called
+            with arrays [S, H, W], in which each channel of a slice is a plane of its own.
         higher_is_better: direction of better scores.
         unit: physical unit; empty for a dimensionless score.
     """
@@ -28,7 +29,7 @@ class Metric(ABC):
         """Compute the score.
 
         Args:
-            prediction: float array, [H, W] or [S, H, W] according to ``scope``.
+            prediction: float array, of the shape that ``scope`` states.
             target: float array of the same shape; the only source of a peak or range.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from itertools import chain
@@ -17,17 +17,30 @@ from i2ikd.distiller import Features
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch
 from i2ikd.taps import Taps
+from i2ikd.wrapping import unwrapped
 
 
 def conditions_for(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Return those of the batch's conditions that ``forward`` takes; a plain one-argument network takes none.
 
+    Wrappers such as ``torch.compile`` take what the network inside takes.
+
     >>> batch = Batch(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), {"mask": torch.ones(1, 1, 2, 1)})
     >>> conditions_for(nn.Conv2d(1, 1, 1), batch)
     {}
     """
-    taken = _taken_by(type(network).forward)
-    return {name: value for name, value in batch.conditions.items() if taken is None or name in taken}
+    return conditions_taken(type(unwrapped(network)).forward, batch.conditions)
+
+
+def conditions_taken(forward: Callable[..., object], conditions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the conditions that a function takes by name.
+
+    Args:
+        forward: of a network.
+        conditions: by name.
+    """
+    taken = _taken_by(forward)
+    return {name: value for name, value in conditions.items() if taken is None or name in taken}
 
 
 @cache
@@ -62,14 +75,30 @@ def apply(network: nn.Module, batch: Batch) -> Tensor:
     """
     output = network(batch.input, **conditions_for(network, batch))
     if not isinstance(output, Tensor) or output.ndim != 4:
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"{type(network).__name__} must return an image [B, C, H, W], not {found}")
+        found = str(tuple(output.shape)) if isinstance(output, Tensor) else described(output)
+        remedy = "" if isinstance(output, Tensor) else "; set the option output to the key or index of the image"
+        raise UserError(f"{type(network).__name__} must return an image [B, C, H, W], not {found}{remedy}")
     if batch.has_targets and output.shape != batch.target.shape:
         raise UserError(
             f"{type(network).__name__} returns {tuple(output.shape)} for a target of {tuple(batch.target.shape)}; "
             "check the task's scale and the network's output channels"
         )
     return output
+
+
+def described(output: object) -> str:
+    """Return the type of a network's output, with the names or the number of its parts.
+
+    >>> described({"a": 1, "b": 2}), described((1, 2))
+    ("a dict with 'a', 'b'", 'a tuple of 2')
+    """
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} with {', '.join(map(repr, output))}"
+    if isinstance(output, tuple | list) and not hasattr(output, "_fields"):
+        return f"a {kind} of {len(output)}"
+    names = getattr(output, "_fields", None) or list(getattr(output, "__dict__", {}))
+    return f"a {kind}" + (f" with {', '.join(map(repr, names))}" if names else "")
 
 
 @contextmanager
@@ -91,6 +120,9 @@ Autocast = Callable[[], AbstractContextManager[object]]
 class Observed:
     """A network with taps; hooks are removed on ``close``.
 
+    With taps, the network inside ``torch.compile`` or ``DataParallel`` is called: compiled code skips hooks that are
+    set later, and replicas have features of their own.
+
     Args:
         network: called as ``network(input, **conditions)``.
         paths: modules to tap.
@@ -105,9 +137,9 @@ class Observed:
         side: str = "network",
         autocast: Autocast = nullcontext,
     ) -> None:
-        self.network = network
         self._side = side
         self._paths = list(paths)
+        self.network = unwrapped(network) if self._paths else network
         self._autocast = autocast
         self.taps = Taps(network, self._paths, side)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from i2ikd.errors import UserError
 from i2ikd.recipe import Pairs, TapPairs
-from i2ikd.taps import expand, expand_blocks, resolve_pairs
+from i2ikd.taps import expand, expand_blocks, expand_taps, resolve_pairs
 
 if TYPE_CHECKING:
     from i2ikd.registry import Registry
@@ -67,4 +67,5 @@ def registered_pairs(
 
 
 def _resolved(networks: tuple[nn.Module, nn.Module], pairs: TapPairs, tap_kind: str) -> list[tuple[str, str]]:
-    return resolve_pairs(*networks, pairs, expand_blocks if tap_kind == "blocks" else expand)
+    matching = {"blocks": expand_blocks, "layers": expand}.get(tap_kind, expand_taps)
+    return resolve_pairs(*networks, pairs, matching)

@@ -14,6 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from i2ikd.errors import UserError
 from i2ikd.natural_order import natural_key
+from i2ikd.tap_layout import Layout, split_layout
+from i2ikd.wrapping import unwrapped
 
 
 def _path_key(path: str) -> list[list[tuple[int, int, str]]]:
@@ -35,6 +37,7 @@ def expand(network: nn.Module, pattern: str, side: str = "network") -> list[str]
     >>> expand(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), "*")
     ['0', '1']
     """
+    network = unwrapped(network)
     paths = [name for name, _ in network.named_modules() if name]
     components = pattern.split(".")
     matches = [path for path in paths if _matches(path.split("."), components)]
@@ -122,10 +125,29 @@ INPUT = ":input"
 """Ending of a tap's path that captures the first positional argument of the module instead of its output."""
 
 
+def expand_taps(network: nn.Module, pattern: str, side: str = "network") -> list[str]:
+    """Return the taps of ``network`` that match ``pattern``: module paths, with the endings of the pattern.
+
+    Args:
+        network: the network.
+        pattern: a module path, which may contain ``*`` and end in ``:input`` and in a layout (``tap_layout``).
+        side: ``teacher`` or ``student``, for the message.
+
+    Raises:
+        UserError: no module matches.
+
+    >>> expand_taps(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), "*:input:nhwc")
+    ['0:input:nhwc', '1:input:nhwc']
+    """
+    module = split_layout(pattern)[0].removesuffix(INPUT)
+    return [path + pattern[len(module) :] for path in expand(network, module, side)]
+
+
 class Taps:
     """Captures outputs and inputs of modules by hooks, which ``close`` removes; a context manager.
 
-    A path that ends in ``:input`` (``cascades.2:input``) captures the module's first positional argument.
+    A path that ends in ``:input`` (``cascades.2:input``) captures the module's first positional argument. One that ends
+    in ``:nhwc``, ``:tokens`` or ``:tokens-1`` states the layout of the feature, which is converted to [B, C, H, W].
 
     Args:
         network: the network.
@@ -146,18 +168,31 @@ class Taps:
     def __init__(self, network: nn.Module, paths: Iterable[str], side: str = "network") -> None:
         self._side = side
         self._captured: dict[str, list[Tensor]] = {}
+        self._versions: dict[str, list[int]] = {}
         self._handles: list[RemovableHandle] = []
-        modules = dict(network.named_modules())
-        for path in dict.fromkeys(paths):
-            module = path.removesuffix(INPUT)
+        self._image: tuple[int, int] | None = None
+        inner = unwrapped(network)
+        modules = dict(inner.named_modules())
+        stated = list(dict.fromkeys(paths))
+        self._layouts = {path: layout for path in stated if (layout := split_layout(path)[1]) is not None}
+        if self._layouts:
+            self._handles.append(inner.register_forward_pre_hook(self._image_hook))
+        for path in stated:
+            whole = split_layout(path)[0]
+            module = whole.removesuffix(INPUT)
             if module not in modules:
                 self.close()
                 expand(network, module, side)
                 raise UserError(f"{path!r} is a pattern, not one tap of the {side}; expand it first")
-            if module != path:
+            if module != whole:
                 self._handles.append(modules[module].register_forward_pre_hook(self._input_hook(path)))
             else:
                 self._handles.append(modules[module].register_forward_hook(self._hook(path)))
+
+    def _image_hook(self, module: nn.Module, inputs: Any) -> None:
+        """Store the size of the network input, of which maps of tokens have the aspect ratio."""
+        if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
+            self._image = (inputs[0].shape[-2], inputs[0].shape[-1])
 
     def _input_hook(self, path: str) -> Any:
         """Return the forward pre-hook that captures the first positional argument of a module."""
@@ -169,7 +204,7 @@ class Taps:
                     f"the tap {path!r} of the {self._side} ({type(module).__name__}): expected a tensor as the first "
                     f"positional argument, got {found}; tap another module"
                 )
-            self._captured.setdefault(path, []).append(inputs[0])
+            self._capture(path, inputs[0])
 
         return hook
 
@@ -182,21 +217,41 @@ class Taps:
                     f"the tap {path!r} of the {self._side} ({type(module).__name__}) returns a "
                     f"{type(output).__name__}, not a tensor; tap one of its submodules"
                 )
-            self._captured.setdefault(path, []).append(output)
+            self._capture(path, output)
 
         return hook
 
-    def take(self, paths: Sequence[str]) -> list[Tensor]:
+    def _capture(self, path: str, feature: Tensor) -> None:
+        """Store a feature as [B, C, H, W], with the number of times it was changed in place."""
+        layout: Layout | None = self._layouts.get(path)
+        if layout is not None:
+            where = f"the tap {path!r} of the {self._side}"
+            if self._image is None:
+                raise UserError(f"{where}: expected the whole network to be called, got a call of a part of it")
+            feature = layout.to_channels_first(feature, self._image, where)
+        self._captured.setdefault(path, []).append(feature)
+        self._versions.setdefault(path, []).append(_version(feature))
+
+    def _refuse_overwritten(self, path: str) -> None:
+        """Check that no later module has changed a feature in place."""
+        if any(_version(f) != version for f, version in zip(self._captured[path], self._versions[path])):
+            raise UserError(
+                f"the tap {path!r} of the {self._side} was overwritten in place by a later operation, such as "
+                "ReLU(inplace=True) or +=; tap the module that overwrites it, or set inplace=False there"
+            )
+
+    def take(self, paths: Sequence[str], overwritten: bool = False) -> list[Tensor]:
         """Return the outputs captured since ``clear``.
 
         Args:
             paths: of the taps.
+            overwritten: whether features that a later operation has overwritten in place are returned too.
 
         Returns:
             Features in the order of the paths; a module that was called n times contributes n.
 
         Raises:
-            UserError: a tap whose module was not called.
+            UserError: a tap whose module was not called, or whose feature was overwritten in place.
         """
         features: list[Tensor] = []
         for path in paths:
@@ -205,12 +260,15 @@ class Taps:
                     f"the tap {path!r} of the {self._side} never fired: the module exists, but its forward "
                     "was not called (a network that calls a module's function directly bypasses it)"
                 )
+            if not overwritten:
+                self._refuse_overwritten(path)
             features += self._captured[path]
         return features
 
     def clear(self) -> None:
         """Drop the captured features."""
         self._captured.clear()
+        self._versions.clear()
 
     def close(self) -> None:
         """Remove the hooks and drop the captured features."""
@@ -226,3 +284,8 @@ class Taps:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _version(feature: Tensor) -> int:
+    """Return how often a tensor was changed in place; 0 for those of ``torch.inference_mode``, which do not count."""
+    return 0 if feature.is_inference() else feature._version

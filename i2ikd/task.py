@@ -129,7 +129,7 @@ class Task(ABC):
             image: [C, H, W].
 
         Returns:
-            [H, W], floating point.
+            [H, W], floating point; or [C, H, W], whose channels are scored together and, if three, shown as colours.
 
         Raises:
             UserError: more than one channel, unless the task overrides this method.

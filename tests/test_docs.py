@@ -157,7 +157,7 @@ def _merged(fragment: dict[str, Any]) -> dict[str, Any]:
     task = fragment.get("task", {})
     if "name" not in task:
         document["task"] = {**TEMPLATE["task"], **task}
-    elif task["name"] not in INVENTED:
+    elif task["name"] not in {*INVENTED, "pairs"}:
         document["task"] = {"dataset": TEMPLATE["task"]["dataset"], **task}
     return document
 

@@ -67,7 +67,7 @@ class TestApply:
         ("output", "message"),
         [
             (lambda x: x[:, 0], r"must return an image \[B, C, H, W\], not \(2, 6, 5\)"),
-            (lambda x: (x, x), r"must return an image \[B, C, H, W\], not tuple"),
+            (lambda x: (x, x), r"must return an image \[B, C, H, W\], not a tuple"),
             (lambda x: x[..., :4], r"returns \(2, 1, 6, 4\) for a target of \(2, 1, 6, 5\)"),
             (lambda x: x.repeat(1, 3, 1, 1), r"returns \(2, 3, 6, 5\) for a target of \(2, 1, 6, 5\)"),
         ],
@@ -184,3 +184,32 @@ def test_a_network_gets_the_conditions_that_it_names() -> None:
     conditions = {"mask": torch.tensor([1.0, 0.0, 1.0]).view(1, 1, 3, 1), "kspace": torch.zeros(1)}
     batch = Batch(torch.rand(1, 1, 3, 4), torch.zeros(1, 1, 3, 4), conditions)
     assert torch.equal(apply(Masked(), batch), batch.input * conditions["mask"])
+
+
+class TestWrappers:
+    """``torch.compile`` and ``DataParallel`` accept any arguments; what counts is the network inside."""
+
+    WRAPPERS = (nn.DataParallel, lambda network: torch.compile(network, backend="eager"))
+
+    @pytest.mark.parametrize("wrap", WRAPPERS)
+    def test_conditions_are_those_of_the_network_inside(self, network: Network, wrap: Any) -> None:
+        network.eval()
+        given = batch(gain=torch.tensor([2.0, 3.0]), other=torch.zeros(2))
+        assert torch.equal(apply(wrap(network), given), apply(network, given))
+        assert not torch.equal(apply(wrap(network), given), apply(wrap(network), batch()))
+
+    @pytest.mark.parametrize("wrap", WRAPPERS)
+    def test_taps_capture_features_of_every_pass(self, network: Network, wrap: Any) -> None:
+        with Student(wrap(network), ["convolution"]) as student:
+            for gain in (2.0, 3.0):
+                given = batch(gain=torch.full((2,), gain))
+                student(given)
+                assert torch.equal(student.features(["convolution"], None).taps[0], network.convolution(given.input))
+
+    @pytest.mark.parametrize("wrap", WRAPPERS)
+    def test_a_wrapped_student_is_trained_in_place(self, network: Network, wrap: Any) -> None:
+        before = network.convolution.weight.detach().clone()
+        student = wrap(network)
+        apply(student, batch(gain=torch.ones(2))).square().mean().backward()
+        torch.optim.SGD(student.parameters(), 0.1).step()
+        assert not torch.equal(before, network.convolution.weight)

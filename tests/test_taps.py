@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -219,3 +221,40 @@ class TestTaps:
 
 def hooks(network: nn.Module) -> int:
     return sum(len(module._forward_hooks) for module in network.modules())
+
+
+class TestOverwrittenFeatures:
+    """The next module changes the output of the tapped one in place."""
+
+    def test_is_refused_instead_of_read(self) -> None:
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True))
+        with Taps(network, ["0", "1"], "teacher") as taps, torch.no_grad():
+            network(torch.randn(1, 1, 6, 6))
+            with pytest.raises(UserError, match=r"the tap '0' of the teacher was overwritten in place.*inplace=False"):
+                taps.take(["0"])
+            assert (taps.take(["1"])[0] >= 0).all()
+
+    def test_is_refused_for_the_input_of_a_module(self) -> None:
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True))
+        with Taps(network, ["1:input"]) as taps:
+            network(torch.randn(1, 1, 6, 6))
+            with pytest.raises(UserError, match="overwritten in place"):
+                taps.take(["1:input"])
+
+    def test_a_second_pass_starts_anew(self) -> None:
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+        with Taps(network, ["0"]) as taps:
+            for _ in range(2):
+                taps.clear()
+                network(torch.randn(1, 1, 6, 6))
+                assert (taps.take(["0"])[0] < 0).any()
+
+
+class TestWrappers:
+    @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda network: torch.compile(network, backend="eager")])
+    def test_paths_are_those_of_the_network_inside(self, wrap: Any) -> None:
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+        assert expand(wrap(network), "*") == ["0", "1"]
+        with Taps(wrap(network), ["0"]) as taps:
+            output = network(torch.randn(1, 1, 6, 6))
+            assert torch.equal(taps.take(["0"])[0].relu(), output)

@@ -84,6 +84,7 @@ def register_metrics(register: Register) -> None:
             "SSIM of a volume, 7x7 uniform window; range: the target volume's maximum",
         ),
         ("ssim-slice-max", "SsimSliceMax", "SSIM of a slice; range: the target slice's maximum"),
+        ("ssim-slice-unit", "SsimSliceUnit", "SSIM of a slice of values in 0..1; range 1"),
         ("nmse-volume", "NmseVolume", "squared error over the target's energy, per volume"),
         ("nmse-slice", "NmseSlice", "squared error over the target's energy, per slice"),
         (

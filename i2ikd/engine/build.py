@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from i2ikd.call_form import called_as, options_of
 from i2ikd.engine.checkpoint import load, load_state, read_tensors
 from i2ikd.engine.store import differences
+from i2ikd.engine.weight_files import SAFETENSORS, read_safetensors, state_in, without_prefix
 from i2ikd.errors import UserError
 from i2ikd.imported import IMPORT
 from i2ikd.options import parameters
 from i2ikd.registry import Registry
 from i2ikd.seeds import seed_torch
+from i2ikd.wrapping import unwrapped
 
 
 def build_network(registry: Registry, model: str, options: dict[str, Any], seed: int, where: str) -> nn.Module:
@@ -25,7 +28,8 @@ def build_network(registry: Registry, model: str, options: dict[str, Any], seed:
     Args:
         registry: contains the model.
         model: a registered name, or ``import:package.module:factory``.
-        options: keyword arguments of the factory, checked against its types.
+        options: keyword arguments of the factory, checked against its types; and ``call`` and ``output``, unless the
+            factory has them: see ``called_as``.
         seed: of the initial weights.
         where: prefix of error messages, such as ``teacher`` or ``student``.
 
@@ -33,12 +37,14 @@ def build_network(registry: Registry, model: str, options: dict[str, Any], seed:
         UserError: an unknown model, a wrong option, or a factory that fails or does not return a module.
     """
     seed_torch(seed, "network")
-    network = registry.create("model", model, options, where=f"{where} (model {model!r})")
+    place = f"{where} (model {model!r})"
+    own, form = options_of(registry.get("model", model, place).resolve(place), options, place)
+    network = registry.create("model", model, own, where=place)
     if not isinstance(network, nn.Module):
         raise UserError(
             f"{where}: expected the model {model!r} to return a torch.nn.Module, got {type(network).__name__}"
         )
-    return network
+    return called_as(network, form.get("call"), form.get("output"))
 
 
 def load_weights(
@@ -48,7 +54,8 @@ def load_weights(
 
     Args:
         network: of the architecture that the weights belong to.
-        path: folder of a run, its ``weights.pt``, or a file with a plain state dict.
+        path: folder of a run, its ``weights.pt``, or a file of another program (``read_state``), whose names may have a
+            prefix such as ``module.``.
         built_from: registry, model and options of the network, compared with those that weights of a run state.
 
     Raises:
@@ -58,13 +65,14 @@ def load_weights(
     state = read_state(file)
     if built_from is not None:
         _refuse_another_network(file, *built_from)
-    load_state(network, state, str(file))
+    inner = unwrapped(network)
+    load_state(inner, without_prefix(state, inner.state_dict().keys(), file), str(file))
 
 
 def _refuse_another_network(file: Path, registry: Registry, model: str, options: Mapping[str, Any]) -> None:
     """Compare the model and the options that a run's weights state with those of a network, defaults included."""
-    content = read_tensors(file)
-    if "model" not in content or "options" not in content:
+    content = {} if file.suffix == SAFETENSORS else read_tensors(file)
+    if not isinstance(content, dict) or not {"model", "options", "digest"} <= content.keys():
         return
     defaults = {
         name: parameter.default
@@ -85,18 +93,19 @@ def _refuse_another_network(file: Path, registry: Registry, model: str, options:
 
 
 def read_state(file: Path) -> dict[str, Any]:
-    """Read a state dict from a checkpoint of i2ikd or from ``torch.save(network.state_dict())``.
+    """Read a state dict from a checkpoint of i2ikd or of another program; no code of the file is executed.
 
     Args:
-        file: the checkpoint.
+        file: a checkpoint of i2ikd, a safetensors file, or a file of ``torch.save`` with a state dict, or with one in
+            an entry such as ``state_dict`` (Lightning's checkpoints).
 
     Raises:
         UserError: a file that does not exist, cannot be read safely, or contains the checkpoint of an unfinished run.
     """
-    if file.is_file():
-        plain = read_tensors(file)
-        if isinstance(plain, dict) and plain and all(isinstance(value, Tensor) for value in plain.values()):
-            return plain
+    if file.is_file() and file.suffix == SAFETENSORS:
+        return read_safetensors(file)
+    if file.is_file() and (found := state_in(read_tensors(file), file)) is not None:
+        return found
     content = load(file)
     state = content.get("state")
     if not isinstance(state, dict):

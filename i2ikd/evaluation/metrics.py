@@ -1,5 +1,8 @@
 """The built-in metrics: PSNR, SSIM, NMSE, HFN and MAE; a metric's name states its scope and its peak.
 
+Channels of an image [C, H, W] count as planes: squared and absolute errors are means over all of their pixels, the
+SSIM is the mean over planes, the Laplacian is computed in each plane.
+
 The peak (data range) always comes from the target or is fixed, never from the prediction. Where a target has no
 signal (its maximum is not positive, or it has no edges) a ratio to it is undefined: such a score is NaN, and
 ``i2ikd.evaluation.records.per_volume`` leaves that slice out. A metric with a fixed range refuses targets outside it.
@@ -91,6 +94,16 @@ def _float64(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np
     return np.asarray(prediction, np.float64), np.asarray(target, np.float64)
 
 
+def _planes(image: np.ndarray) -> np.ndarray:
+    """Return an image [H, W] or [C, H, W] as planes [C, H, W]."""
+    return image.reshape(-1, *image.shape[-2:])
+
+
+def _laplacian(image: np.ndarray) -> np.ndarray:
+    """Return the five-point Laplacian of every plane, [C, H, W]."""
+    return np.stack([laplace(plane) for plane in _planes(image)])
+
+
 def _share(part: np.ndarray, whole: np.ndarray) -> float:
     """||part||^2 / ||whole||^2, NaN where the whole is zero."""
     energy = float(np.sum(whole**2))
@@ -147,7 +160,16 @@ class SsimSliceMax(Metric):
 
     def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
         """Judge [H, W] arrays; ``UserError`` for slices below 7x7."""
-        return ssim(prediction[None], target[None], float(target.max()))
+        return ssim(_planes(prediction), _planes(target), float(target.max()))
+
+
+class SsimSliceUnit(Metric):
+    """SSIM of a slice whose values lie in 0..1; the data range is 1."""
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float:
+        """Judge [H, W] or [C, H, W] arrays; ``UserError`` below 7x7 or outside of 0..1 (``refuse_outside``)."""
+        refuse_outside(target, 0.0, 1.0, "scale the images to 0..1, or take ssim-slice-max")
+        return ssim(_planes(prediction), _planes(target), 1.0)
 
 
 class NmseVolume(Metric):
@@ -197,8 +219,8 @@ class HfnSlice(Metric):
         else:
             low, high = self._range
             refuse_outside(target, low, high, "give hfn-slice the data_range of the images, or leave it out")
-        edges = laplace(target)
-        return _share(edges - laplace(np.clip(prediction, low, high)), edges)
+        edges = _laplacian(target)
+        return _share(edges - _laplacian(np.clip(prediction, low, high)), edges)
 
 
 class MaeSlice(Metric):

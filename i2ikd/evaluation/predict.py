@@ -103,7 +103,7 @@ def predict(
         run: computes outputs [B, C, H, W] by arm.
 
     Yields:
-        Images and targets of one volume [S, H, W], by arm.
+        Images and targets of one volume [S, H, W], or [S, C, H, W] with several channels, by arm.
 
     Raises:
         UserError: an empty split, a sample without a target, or slices of one volume that differ in shape.
@@ -130,7 +130,7 @@ def predict(
 def _stack(
     keys: Sequence[SampleKey], outputs: dict[str, list[np.ndarray]], targets: list[np.ndarray]
 ) -> dict[str, VolumeImages]:
-    """Stack the slices of one volume to [S, H, W]."""
+    """Stack the slices of one volume along a first axis."""
     subject, name, _ = keys[0]
     indices = [key.index for key in keys]
     shapes = {image.shape for image in targets}

@@ -51,12 +51,12 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class VolumeImages:
-    """Predictions and targets [S, H, W] of one volume.
+    """Predictions and targets of one volume.
 
     Attributes:
         name: of the volume.
-        predictions: [S, H, W].
-        targets: [S, H, W].
+        predictions: [S, H, W], or [S, C, H, W] with several channels.
+        targets: of the shape of the predictions.
         indices: of its slices; ``None``: 0, 1, ...
         subject: of the volume; ``None``: the volume's name.
     """
@@ -75,15 +75,18 @@ class _Call(NamedTuple):
     slice: int | None
 
     def score(self) -> float:
-        where = slice(None) if self.slice is None else self.slice
         try:
-            return float(self.metric(self.volume.predictions[where], self.volume.targets[where]))
+            return float(self.metric(self._part(self.volume.predictions), self._part(self.volume.targets)))
         except UserError as error:
             raise UserError(f"{self.name} of {self.volume.name}: {error}") from error
 
+    def _part(self, images: np.ndarray) -> np.ndarray:
+        """Return one slice, or all planes [S * C, H, W] of the volume."""
+        return images.reshape(-1, *images.shape[-2:]) if self.slice is None else images[self.slice]
+
 
 def score_volume(metrics: Mapping[str, Metric], predictions: np.ndarray, targets: np.ndarray) -> list[dict[str, float]]:
-    """Score one volume [S, H, W] on this thread; scores by metric name, slice by slice.
+    """Score one volume [S, H, W] or [S, C, H, W] on this thread; scores by metric name, slice by slice.
 
     Raises:
         UserError: arrays that do not fit each other or the metric, or values that are not finite.
@@ -128,9 +131,9 @@ def _cores() -> int:
 def _calls(volume: VolumeImages, metrics: Mapping[str, Metric]) -> list[_Call]:
     """Return the metric calls of a volume, in the order in which ``_rows`` reads the results."""
     predictions, targets = volume.predictions, volume.targets
-    if predictions.ndim != 3 or predictions.shape != targets.shape:
+    if predictions.ndim not in (3, 4) or predictions.shape != targets.shape:
         raise UserError(
-            f"{volume.name}: predictions and targets are stacks [S, H, W] of one shape, not "
+            f"{volume.name}: predictions and targets are stacks [S, H, W] or [S, C, H, W] of one shape, not "
             f"{predictions.shape} and {targets.shape}"
         )
     for role, images in (("prediction", predictions), ("target", targets)):

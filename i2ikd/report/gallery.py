@@ -1,4 +1,4 @@
-"""Image gallery of the page: grey images with a magnified inset and error maps on one scale, as PNG data URIs."""
+"""Image gallery of the page: images with a magnified inset and error maps on one scale, as PNG data URIs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _ZOOM = 0.25
 """Height and width of the inset's region as a fraction of the image's."""
 
 _COLOURS = "inferno"
+_COLOUR_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ class Region:
         """Crop an image to the region.
 
         Args:
-            image: [H, W], of ``shape``.
+            image: [..., H, W], of ``shape``.
 
         Returns:
-            [height, width], a view.
+            [..., height, width], a view.
         """
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+        return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Tile:
     Attributes:
         name: row of the table, or ``target``.
         score: formatted score of the whole volume with its unit; empty without one.
-        image: the grey image.
+        image: the image, grey or in colours.
         inset: the magnified region.
         error: the error map; empty for the target.
     """
@@ -147,7 +148,7 @@ def _only(picture: Picture, rows: Collection[str]) -> Picture:
 def _limit(pictures: Pictures, baselines: Collection[str]) -> float:
     """Return the upper end of the colour scale: the 99.5 % quantile of the networks' absolute errors."""
     errors = [
-        np.abs(image - picture.target).ravel()
+        _difference(image, picture.target).ravel()
         for picture in pictures
         for row, image in picture.images.items()
         if row not in baselines
@@ -157,7 +158,7 @@ def _limit(pictures: Pictures, baselines: Collection[str]) -> float:
 
 
 def _strip(picture: Picture, baselines: Collection[str], limit: float, decimals: int, unit: str) -> Strip:
-    """Render the images of one volume on one grey scale, from min(0, 0.1 %) to the 99.9 % quantile of the target."""
+    """Render the images of one volume on one scale, from min(0, 0.1 %) to the 99.9 % quantile of the target."""
     networks = {row: image for row, image in picture.images.items() if row not in baselines}
     region = _region(picture.target, list(networks.values()))
     low, high = (float(v) for v in np.quantile(picture.target, [0.001, 0.999]))
@@ -169,9 +170,12 @@ def _strip(picture: Picture, baselines: Collection[str], limit: float, decimals:
     for name, image in order:
         score = picture.scores.get(name)
         text = "" if score is None else f"{numbers.fixed(score, decimals)} {unit}".strip()
-        error = "" if image is picture.target else _error(_smaller(np.abs(image - picture.target)), limit)
-        tiles.append(Tile(name, text, _grey(_smaller(image), window), _grey(region.cut(image), window), error))
-    return Strip(f"{picture.label} volume: {_volume_title(picture)}, slice {picture.slice}", region, tiles)
+        error = "" if image is picture.target else _error(_smaller(_difference(image, picture.target)), limit)
+        tiles.append(Tile(name, text, _levels(_smaller(image), window), _levels(region.cut(image), window), error))
+    title = f"{picture.label} volume: {_volume_title(picture)}, slice {picture.slice}"
+    if picture.target.ndim == 3 and len(picture.target) != _COLOUR_CHANNELS:
+        title += f", mean of {len(picture.target)} channels"
+    return Strip(title, region, tiles)
 
 
 def _volume_title(picture: Picture) -> str:
@@ -181,9 +185,10 @@ def _volume_title(picture: Picture) -> str:
 
 def _region(target: np.ndarray, images: list[np.ndarray]) -> Region:
     """Return the window with the largest mean absolute error over the networks."""
-    rows, columns = target.shape
+    rows, columns = target.shape[-2:]
     height, width = max(1, round(rows * _ZOOM)), max(1, round(columns * _ZOOM))
-    error = np.mean([np.abs(image - target) for image in images], axis=0) if images else np.abs(target)
+    compared = images or [np.zeros_like(target)]
+    error = np.mean([_difference(image, target) for image in compared], axis=0)
     smooth = uniform_filter(error, size=(height, width), mode="constant")
     valid = smooth[height // 2 : rows - (height - 1) // 2, width // 2 : columns - (width - 1) // 2]
     top, left = np.unravel_index(int(np.argmax(valid)), valid.shape)
@@ -192,17 +197,25 @@ def _region(target: np.ndarray, images: list[np.ndarray]) -> Region:
 
 def _smaller(image: np.ndarray) -> np.ndarray:
     """Average whole blocks, so that the longer side has at most ``_LONGEST`` pixels."""
-    factor = -(-max(image.shape) // _LONGEST)
+    factor = -(-max(image.shape[-2:]) // _LONGEST)
     if factor == 1:
         return image
-    rows, columns = (side // factor * factor for side in image.shape)
-    blocks = image[:rows, :columns].reshape(rows // factor, factor, columns // factor, factor)
-    return blocks.mean(axis=(1, 3))
+    rows, columns = (side // factor * factor for side in image.shape[-2:])
+    blocks = image[..., :rows, :columns].reshape(*image.shape[:-2], rows // factor, factor, columns // factor, factor)
+    return blocks.mean(axis=(-3, -1))
 
 
-def _grey(image: np.ndarray, window: tuple[float, float]) -> str:
-    """Encode an image as 8-bit grey, with the window's limits as black and white."""
+def _difference(image: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the absolute error [H, W], the mean over channels if there are several."""
+    error = np.abs(image - target)
+    return error if error.ndim == 2 else error.mean(0)
+
+
+def _levels(image: np.ndarray, window: tuple[float, float]) -> str:
+    """Encode an image with the window as 0..255: three channels as colours, other numbers of channels as their mean."""
     low, high = window
+    if image.ndim == 3:
+        image = np.moveaxis(image, 0, -1) if len(image) == _COLOUR_CHANNELS else image.mean(0)
     levels = np.clip((image - low) / (high - low), 0, 1)
     return _png(Image.fromarray(np.round(255 * levels).astype(np.uint8), mode=None))
 

@@ -40,8 +40,8 @@ class Picture:
         subject: subject of the volume.
         volume: name of the volume.
         slice: index of the slice in the volume.
-        target: target image [H, W].
-        images: output images [H, W] by row of the table: baselines, teacher, arms.
+        target: target image [H, W], or [C, H, W] with several channels.
+        images: output images of the target's shape by row of the table: baselines, teacher, arms.
         scores: first metric of the whole volume by row, of the same seed; rows without a score are missing.
     """
 

@@ -140,7 +140,9 @@ def _check_evaluation(task: Task, batch: Batch) -> None:
             f"{name}.baseline {row!r} is {list(images.shape)}, the target {list(batch.target.shape)}"
         )
     image = task.to_display(batch.target[0])
-    assert isinstance(image, np.ndarray) and image.ndim == 2, f"{name}.to_display returns no 2-D array"
+    assert isinstance(image, np.ndarray) and image.ndim in (2, 3), (
+        f"{name}.to_display returns no array [H, W] or [C, H, W]"
+    )
     assert np.issubdtype(image.dtype, np.floating) and np.isfinite(image).all(), (
         f"{name}.to_display returns values that are not finite floating point"
     )

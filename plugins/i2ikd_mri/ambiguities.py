@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from i2ikd import UserError
+from i2ikd.subjects import refuse_parts_of_subjects
 from i2ikd_mri.readers import SUFFIXES
 from i2ikd_mri.splits import Entry
 
@@ -16,14 +17,6 @@ _SAME_FORMAT = {".hdf5": ".h5", ".nii.gz": ".nii", ".tiff": ".tif"}
 _CONTRAST = re.compile(r"t[12][a-z]*|t2star[a-z]*|pd[a-z]*|flair|dwi|adc|swi|bold|asl|fa|md", re.IGNORECASE)
 _REPETITION = re.compile(r"(T[12])0\d")
 """Contrast and repetition in the names of M4Raw, such as T201."""
-_PARTS = re.compile(
-    r"(?P<stem>.*?[a-zA-Z0-9])(?P<separator>[_\-. ]+)(?P<word>[a-zA-Z]*)(?P<joint>[_\-]?)(?P<number>\d+)$"
-)
-_PARTS_OF_A_SUBJECT = {
-    "slice", "slc", "sl", "frame", "fr", "phase", "echo", "ses", "session", "visit", "run", "img", "image", "z", "t",
-    "time", "scan",
-}  # fmt: skip
-_SUBJECT_WORDS = {"sub", "subj", "subject", "patient", "pat", "case", "id", "p", "s"}
 
 
 def refuse_equal_names(entries: Sequence[Entry], folder: Path) -> None:
@@ -121,22 +114,7 @@ def refuse_common_stems(splits: Mapping[str, Sequence[Entry]], root: Path) -> No
     Raises:
         UserError: two subjects have a common stem.
     """
-    first: dict[tuple[str, str], str] = {}
-    for subject in dict.fromkeys(entry.subject(None) for entries in splits.values() for entry in entries):
-        parts = _PARTS.fullmatch(subject)
-        if parts is None or parts["word"].lower() in _SUBJECT_WORDS:
-            continue
-        if not re.search(r"\d", parts["stem"]) and parts["word"].lower() not in _PARTS_OF_A_SUBJECT:
-            continue
-        other = first.setdefault((parts["stem"], parts["word"].lower()), subject)
-        if other != subject:
-            expression = rf"([^/]+){re.escape(parts['separator'])}{parts['word']}{parts['joint']}\d+"
-            expression = expression.replace("\\-", "-").replace("\\ ", " ")
-            raise UserError(
-                f"{root}: expected one name for each subject, got {other!r} and {subject!r}, which seem to be parts of "
-                f"{parts['stem']!r}; parts of a subject belong to one split: set subject = '{expression}', or "
-                "subject = '[^/]+' if each is a subject"
-            )
+    refuse_parts_of_subjects((entry.subject(None) for entries in splits.values() for entry in entries), root)
 
 
 def refuse_same_files(splits: Mapping[str, Sequence[Entry]], root: Path) -> None:

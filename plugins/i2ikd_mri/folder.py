@@ -14,7 +14,9 @@ from pydantic import Field, PositiveInt
 
 from i2ikd import FileSummary, PassedOver, Registry, UserError, Volume, default_registry
 from i2ikd.errors import nearest, printable
+from i2ikd.file_facts import FileFacts
 from i2ikd.natural_order import natural_key
+from i2ikd.split_names import holds_labels, refuse_hidden_splits, split_folders
 from i2ikd_mri.ambiguities import (
     refuse_common_stems,
     refuse_equal_names,
@@ -22,12 +24,10 @@ from i2ikd_mri.ambiguities import (
     refuse_several_formats,
     refuse_several_images,
 )
-from i2ikd_mri.file_facts import FileFacts
 from i2ikd_mri.intensities import Intensities
 from i2ikd_mri.listing import ALL_FILES, LABELS, NO_SUFFIX, Listing, list_files
 from i2ikd_mri.reader_choice import ReaderChoice
 from i2ikd_mri.readers import candidates, stem
-from i2ikd_mri.split_names import holds_labels, refuse_hidden_splits, split_folders
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
 from i2ikd_mri.stacks import SelectedStack, in_order, is_picture, is_series, is_stack, refuse_part_of_series
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split

@@ -10,7 +10,7 @@ from fnmatch import translate
 from pathlib import Path
 
 from i2ikd import UserError
-from i2ikd_mri.split_names import holds_labels
+from i2ikd.split_names import holds_labels
 
 ALL_FILES = "**/*"
 """Pattern of all files at any depth."""

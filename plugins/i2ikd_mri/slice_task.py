@@ -23,6 +23,7 @@ from i2ikd import (
     VolumeSource,
     default_registry,
 )
+from i2ikd.split_names import holds_labels
 from i2ikd_mri.augmentations import AUGMENTATIONS
 from i2ikd_mri.inventory import inventory_of
 from i2ikd_mri.output_formats import refuse_output, result_name
@@ -30,7 +31,6 @@ from i2ikd_mri.references import named
 from i2ikd_mri.single_file import is_volume, open_file, write_volume
 from i2ikd_mri.slice_samples import WithoutTargets
 from i2ikd_mri.slices import Slices, VolumeSlices
-from i2ikd_mri.split_names import holds_labels
 from i2ikd_mri.volumes import SPLITS
 
 UNLABELLED = "unlabelled"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from i2ikd import UserError
+from i2ikd.subjects import by_hash, divide_subjects, share_of
 from i2ikd_mri.readers import companions
 from i2ikd_mri.volumes import SPLITS
 
@@ -54,17 +54,6 @@ class Entry:
         return parts[0] if parts else self.name
 
 
-def by_hash(subjects: Iterable[str]) -> list[str]:
-    """Return the distinct subjects in a pseudo-random order that depends only on their names (SHA-256).
-
-    Args:
-        subjects: names, which may repeat.
-    """
-    return sorted(
-        set(subjects), key=lambda name: (hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest(), name)
-    )
-
-
 def hold_out(found: Mapping[str, list[Entry]], share: float, pattern: str | None, root: Path) -> dict[str, list[Entry]]:
     """Fill each split without a folder with a share of the subjects of the preceding split.
 
@@ -89,7 +78,7 @@ def hold_out(found: Mapping[str, list[Entry]], share: float, pattern: str | None
                     f"{root}: expected at least 2 subjects in {donor!r} to hold out a part for {split!r}, got "
                     f"{len(order)}; add subjects, or a folder for {split!r}"
                 )
-            held = set(order[: _count(share, len(order), len(order) - 1)])
+            held = set(order[: share_of(share, len(order), len(order) - 1)])
             splits[split] = [e for e in splits[donor] if e.subject(pattern) in held]
             splits[donor] = [e for e in splits[donor] if e.subject(pattern) not in held]
     return splits
@@ -113,25 +102,9 @@ def divide(
     Raises:
         UserError: the fractions do not sum to 1, or there are fewer subjects than splits.
     """
-    if abs(sum(fractions) - 1) > 1e-6 or min(fractions) < 0 or not fractions[0]:
-        raise UserError(f"fractions: expected shares of train, val and test that sum to 1, got {list(fractions)}")
-    order = by_hash(entry.subject(pattern) for entry in entries)
-    parts_needed = sum(share > 0 for share in fractions)
-    if len(order) < parts_needed:
-        raise UserError(
-            f"{root}: {len(order)} subject(s) without split folders are too few to divide into {parts_needed} splits; "
-            f"add folders {', '.join(SPLITS)}, or add subjects"
-        )
-    test = _count(fractions[2], len(order), len(order) - parts_needed + 1)
-    val = _count(fractions[1], len(order), len(order) - test - 1)
-    parts = {"test": set(order[:test]), "val": set(order[test : test + val]), "train": set(order[test + val :])}
+    parts = divide_subjects((entry.subject(pattern) for entry in entries), fractions, root)
     splits = {split: [e for e in entries if e.subject(pattern) in parts[split]] for split in SPLITS}
     return {split: members for split, members in splits.items() if members}
-
-
-def _count(share: float, total: int, most: int) -> int:
-    """Return the number of subjects of a share, 1..most, or 0 for a share of 0."""
-    return min(most, max(1, round(share * total))) if share else 0
 
 
 def refuse_straddling(splits: Mapping[str, Sequence[Entry]], pattern: str | None, root: Path) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from i2ikd import UserError
 from i2ikd.source import Volume
+from i2ikd.split_names import SPLITS as SPLITS
+from i2ikd.split_names import Split as Split
 from i2ikd_mri.conventions import refuse_implausible_axes, refuse_kspace
 from i2ikd_mri.intensities import Intensities
 from i2ikd_mri.readers.process_caches import DECODED
 from i2ikd_mri.resample import resample_slice
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 UNSCALED = ("mask", "maps")
 """Fields without the unit of the image: they are neither scaled nor resampled."""
 

@@ -149,7 +149,7 @@ def _versions(blocks: Sequence[Block]) -> Iterator[dict[str, list[tuple[Tensor, 
 
 
 def _taken(network: Student | Teacher, path: str, block: Block, where: str) -> tuple[Tensor, Tensor]:
-    inputs, outputs = (network.features([tap], None).taps for tap in (f"{path}:input", path))
+    inputs, outputs = (network.taps.take([tap], overwritten=True) for tap in (f"{path}:input", path))
     if len(outputs) != 1:
         raise UserError(f"{where}: expected the block {block.path!r} to run once in a pass, got {len(outputs)} times")
     return inputs[0], outputs[0]

@@ -6,15 +6,18 @@ import time
 
 import numpy as np
 import pytest
+from skimage.filters import laplace
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import i2ikd
 from i2ikd.errors import UserError
 from i2ikd.evaluation import metrics
+from i2ikd.evaluation.records import score_volume
 from i2ikd.metric import Metric
 
 ALL = [
     metrics.PsnrVolumeMax, metrics.PsnrSliceMax, metrics.PsnrSliceUnit, metrics.SsimVolumeMax, metrics.SsimSliceMax,
-    metrics.NmseVolume, metrics.NmseSlice, metrics.HfnSlice, metrics.MaeSlice,
+    metrics.SsimSliceUnit,     metrics.NmseVolume, metrics.NmseSlice, metrics.HfnSlice, metrics.MaeSlice,
 ]  # fmt: skip
 
 
@@ -157,7 +160,7 @@ def test_a_perfect_prediction_is_better_than_any_other(kind: type[Metric], volum
     assert (perfect > real) is kind.higher_is_better
 
 
-RELATIVE = [kind for kind in ALL if kind not in (metrics.MaeSlice, metrics.PsnrSliceUnit)]
+RELATIVE = [kind for kind in ALL if kind not in (metrics.MaeSlice, metrics.PsnrSliceUnit, metrics.SsimSliceUnit)]
 
 
 @pytest.mark.parametrize("kind", RELATIVE)
@@ -190,3 +193,42 @@ def test_ssim_of_a_slice_of_256_takes_less_than_30_ms() -> None:
         metric(prediction, target)
         took.append((time.perf_counter() - start) / 4)
     assert min(took) < 0.03
+
+
+class TestColours:
+    """Channels of an image count as planes: scikit-image's definitions for colour images."""
+
+    @pytest.fixture
+    def pair(self) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng(3)
+        target = random.random((3, 12, 17))
+        return np.clip(target + 0.1 * random.standard_normal(target.shape), 0, 1), target
+
+    def test_psnr_is_of_all_channels_together(self, pair: tuple[np.ndarray, np.ndarray]) -> None:
+        prediction, target = pair
+        expected = peak_signal_noise_ratio(np.moveaxis(target, 0, -1), np.moveaxis(prediction, 0, -1), data_range=1)
+        assert score("psnr-slice-unit", *pair) == pytest.approx(expected, rel=1e-12)
+
+    def test_ssim_is_the_mean_over_channels(self, pair: tuple[np.ndarray, np.ndarray]) -> None:
+        prediction, target = pair
+        expected = structural_similarity(
+            np.moveaxis(target, 0, -1), np.moveaxis(prediction, 0, -1), channel_axis=-1, data_range=1
+        )
+        assert score("ssim-slice-unit", *pair) == pytest.approx(expected, rel=1e-12)
+
+    def test_hfn_has_no_differences_between_channels(self, pair: tuple[np.ndarray, np.ndarray]) -> None:
+        prediction, target = pair
+        edges, errors = (np.stack([laplace(p) for p in image]) for image in (target, target - prediction))
+        assert score("hfn-slice", *pair) == pytest.approx((errors**2).sum() / (edges**2).sum(), rel=1e-9)
+
+    def test_a_volume_has_the_channels_of_its_slices_as_planes(self, pair: tuple[np.ndarray, np.ndarray]) -> None:
+        prediction, target = (np.stack([image, image[::-1]]) for image in pair)
+        chosen = {name: i2ikd.create("metric", name) for name in ("psnr-volume-max", "ssim-volume-max")}
+        first, second = score_volume(chosen, prediction, target)
+        assert first == second
+        assert first["psnr-volume-max"] == pytest.approx(score("psnr-slice-max", *pair), rel=1e-12)
+        assert first["ssim-volume-max"] == pytest.approx(score("ssim-slice-max", *pair), rel=1e-12)
+
+
+def score(name: str, prediction: np.ndarray, target: np.ndarray) -> float:
+    return float(i2ikd.create("metric", name)(prediction, target))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from i2ikd_mri.folder import FolderDataset
-from i2ikd_mri.split_names import split_of
 
 from i2ikd import UserError
+from i2ikd.split_names import split_of
 
 
 def fill(root: Path, folders: Mapping[str, list[str]]) -> Path:

@@ -219,3 +219,23 @@ def test_large_images_are_block_averaged_but_not_their_insets() -> None:
     small = decoded(strip.tiles[0].image)
     assert small.size == (184, 320) and set(np.unique(np.asarray(small))) == {128}
     assert decoded(strip.tiles[0].inset).size == (92, 160)
+
+
+def test_three_channels_are_colours_and_errors_are_their_mean() -> None:
+    target = np.zeros((3, 16, 16), np.float32)
+    target[0], target[1, :8] = 1.0, 0.5
+    picture = Picture("only", "a", "a", 0, target, {"arm": target + 0.3}, {})
+    strip = gallery([picture], (), ("arm",), 2, "dB").strips[0]
+    shown = decoded(strip.tiles[0].image)
+    assert shown.mode == "RGB"
+    assert shown.getpixel((0, 0)) == (255, 128, 0) and shown.getpixel((0, 15)) == (255, 0, 0)
+    assert decoded(strip.tiles[1].error).size == (16, 16)
+    assert "channels" not in strip.title
+
+
+def test_other_numbers_of_channels_are_shown_as_their_mean_with_a_statement() -> None:
+    target = np.random.default_rng(0).random((5, 16, 16), np.float32)
+    picture = Picture("only", "a", "a", 0, target, {"arm": target}, {})
+    strip = gallery([picture], (), ("arm",), 2, "dB").strips[0]
+    assert decoded(strip.tiles[0].image).mode == "L"
+    assert strip.title.endswith("mean of 5 channels")

@@ -14,11 +14,12 @@ from torch import Tensor
 from i2ikd.builtin.objectives.active_term import ActiveTerm
 from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
 from i2ikd.errors import UserError
-from i2ikd.network import Student, Teacher, eval_mode
+from i2ikd.network import Observed, Student, Teacher, eval_mode
 from i2ikd.objective import Loss, Objective, ObjectiveContext, TeacherOutputs, TeacherRequest
 from i2ikd.recipe import Term
 from i2ikd.registry import Registry
 from i2ikd.sample import Batch
+from i2ikd.tap_layout import refuse_other_layout, split_layout
 
 _CALIBRATION_BATCHES = 4
 _PREPARATION_BATCHES = 32
@@ -136,8 +137,8 @@ class WeightedTerms(Objective):
             teacher(context.example)
             student(context.example)
             for term in self.terms:
-                left = [tuple(f.shape[1:]) for f in teacher.taps.take(term.teacher_paths)]
-                right = [tuple(f.shape[1:]) for f in student.taps.take(term.student_paths)]
+                left = _shapes(teacher, term.teacher_paths, "teacher", context.example)
+                right = _shapes(student, term.student_paths, "student", context.example)
                 if len(left) != len(right):
                     raise UserError(
                         f"the taps of the term {term.name!r} run {len(left)} times in the teacher and {len(right)} "
@@ -263,6 +264,22 @@ class WeightedTerms(Objective):
         if self._student is not None:
             self._student.close()
             self._student = None
+
+
+def _shapes(network: Observed, paths: Sequence[str], side: str, example: Batch) -> list[tuple[int, ...]]:
+    """Return the shapes [C, H, W] of the features of a dry run.
+
+    Raises:
+        UserError: a feature has another layout, which its path does not state.
+    """
+    image = (example.input.shape[-2], example.input.shape[-1])
+    shapes = []
+    for path in paths:
+        for feature in network.taps.take([path]):
+            if split_layout(path)[1] is None:
+                refuse_other_layout(tuple(feature.shape), image, f"the tap {path!r} of the {side}")
+            shapes.append(tuple(feature.shape[1:]))
+    return shapes
 
 
 @dataclass

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
-from i2ikd import UserError
+from i2ikd.errors import UserError
 from i2ikd.natural_order import natural_key
-from i2ikd_mri.volumes import SPLITS, Split
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 _SPLIT_WORDS: Mapping[Split, re.Pattern[str]] = {
     "train": re.compile(r"(train|training|tr|trn)(set|data|images)?"),

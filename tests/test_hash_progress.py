@@ -6,9 +6,10 @@ import io
 from pathlib import Path
 
 import pytest
-from i2ikd_mri import hash_progress
-from i2ikd_mri.file_facts import FileFacts
-from i2ikd_mri.hash_progress import HashProgress
+
+from i2ikd import hash_progress
+from i2ikd.file_facts import FileFacts
+from i2ikd.hash_progress import HashProgress
 
 
 class Clock:
@@ -64,6 +65,6 @@ def test_files_that_are_known_do_not_count(
     (first,) = facts.digests([files[:1]])
     assert capsys.readouterr().err == ""
     totals: list[int] = []
-    monkeypatch.setattr("i2ikd_mri.file_facts.HashProgress", lambda total: totals.append(total) or HashProgress(total))
+    monkeypatch.setattr("i2ikd.file_facts.HashProgress", lambda total: totals.append(total) or HashProgress(total))
     assert facts.digests([[file] for file in files])[0] == first
     assert totals == [2 * 2**20]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from i2ikd_mri.file_facts import FileFacts
 from i2ikd_mri.folder import FolderDataset
 from i2ikd_mri.readers.image import NumpyVolume
 from i2ikd_mri.slices import Slices
 from i2ikd_mri.volumes import SliceChoice
 
 from i2ikd import BoundedCache, UserError
+from i2ikd.file_facts import FileFacts
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ class TestFacts:
         def refuse(*_: object) -> None:
             raise AssertionError("the file is read")
 
-        monkeypatch.setattr("i2ikd_mri.file_facts._of_bytes", refuse)
+        monkeypatch.setattr("i2ikd.file_facts._of_bytes", refuse)
         assert FileFacts(file.parent).digests([[file]])[0] == digest
 
     def test_a_change_of_equal_size_and_equal_modification_time_is_noticed(self, file: Path) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from i2ikd import UserError
+from i2ikd.errors import UserError
 from i2ikd.files import write_atomically
+from i2ikd.hash_progress import HashProgress
 from i2ikd.temporary_files import sweep
-from i2ikd_mri.hash_progress import HashProgress
 
 CACHE_VARIABLE = "I2IKD_CACHE_DIR"
 """Environment variable: folder of the cache; by default ``i2ikd`` in the user's cache folder."""
