@@ -15,6 +15,11 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from i2ikd.cli.main import run
+from i2ikd.config import read_experiment
+from i2ikd.experiment.checks import check
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.registry import default_registry
 
 EXPERIMENT = """
 name = "photos"
@@ -108,3 +113,6 @@ def test_the_template_is_an_experiment(tmp_path: Path, photos: Path, call: Any) 
     code, out, err = call("data", path, "-o", f"task.root={photos}", "-o", "task.patch=[8,8]")
     assert code == 0, err
     assert "12 slices; 8 x 8 (patches); RGB" in out
+    small = [f"task.root={photos}", "task.patch=[8,8]", "student.channels=2", "teacher.channels=2"]
+    experiment = read_experiment(path, small)
+    check(RunGraph(ExperimentContext(experiment, default_registry(), tmp_path / "out")), experiment.arms)
