@@ -117,6 +117,8 @@ class TestShow:
             "cascades.0.layers.0",
             "cascades.0.layers.1",
         ]
+        called = ("-o", "call=['kspace']", "-o", "output=1")
+        assert i2ikd("show", "model", "dc-cnn", "--taps", *called).out.splitlines() == lines
         assert "-o cascades=1: expected --taps" in i2ikd("show", "model", "dc-cnn", "-o", "cascades=1").error
         assert "--taps: expected a model, got recipe 'kd-mri'" in i2ikd("show", "recipe", "kd-mri", "--taps").error
 

@@ -91,6 +91,41 @@ def test_compare_and_infer_colours(experiment: Path, photos: Path, tmp_path: Pat
     assert np.abs(result.astype(float) - deep).mean() < 65535 / 4, "values are in the units of the input"
 
 
+def test_inputs_without_target_teach_a_student(experiment: Path, photos: Path, tmp_path: Path, call: Any) -> None:
+    (photos / "target" / "Train" / "train1.png").unlink()
+    arms = 'arms=[{name="student"},{name="more",recipe="unlabelled-imitation"}]'
+    words = ("distill", experiment, "--arm", "more", "--out", tmp_path / "out", "-o", arms)
+    code, _, err = call(*words, "-o", "task.unlabelled=true")
+    assert code == 0, err
+    code, _, err = call(*words)
+    assert code == 2 and "set unlabelled = true" in err
+
+
+def test_targets_may_be_larger_than_inputs(tmp_path: Path, flat: Callable[..., Path], call: Any) -> None:
+    root = flat("a", "b", "c", "d")
+    for path in (root / "input").iterdir():
+        with Image.open(path) as image:
+            small = image.resize((8, 6))
+        small.save(path)
+    enlarging = 'model="upsampling-cnn", factor=2, depth=2, channels=4'
+    path = tmp_path / "large.toml"
+    path.write_text(
+        EXPERIMENT.format(root=root.as_posix())
+        .replace("channels = 3, patch = [8, 8]", "scale = 2, patch = [4, 4]")
+        .replace('model = "plain-cnn", depth = 3, channels = 6', enlarging)
+        .replace('model = "plain-cnn", depth = 2, channels = 4', enlarging)
+        .replace("pairs = [[", "# ")
+    )
+    code, out, err = call("compare", path, "--out", tmp_path / "out", "--arms", "student", "--json")
+    assert code == 0, err
+    assert {row["arm"] for row in json.loads(out)["rows"]} == {"bicubic", "teacher", "student"}
+    student = tmp_path / "out" / "students" / "student" / "seed0"
+    code, _, err = call("infer", student, "--input", root / "input" / "a.png", "--output", tmp_path / "a.png")
+    assert code == 0, err
+    with Image.open(tmp_path / "a.png") as image:
+        assert (image.mode, image.size) == ("L", (16, 12))
+
+
 def test_data_prints_colours_and_patches(experiment: Path, call: Any) -> None:
     code, out, err = call("data", experiment)
     assert code == 0, err
