@@ -33,7 +33,10 @@ def command(kind: str, name: str, taps: bool, options: tuple[str, ...], as_json:
         stated: dict[str, Any] = {}
         for override in options:
             apply_override(stated, override)
-        network: Any = component.create(stated, f"model {name!r}", default_registry())
+        from i2ikd.call_form import options_of
+
+        own, _ = options_of(component.resolve(), stated, f"model {name!r}")
+        network: Any = component.create(own, f"model {name!r}", default_registry())
         for path, module in network.named_modules():
             if path:
                 click.echo(f"{path}  {type(module).__name__}")

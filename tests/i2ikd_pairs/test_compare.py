@@ -15,6 +15,11 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from i2ikd.cli.main import run
+from i2ikd.config import read_experiment
+from i2ikd.experiment.checks import check
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.registry import default_registry
 
 EXPERIMENT = """
 name = "photos"
@@ -86,6 +91,41 @@ def test_compare_and_infer_colours(experiment: Path, photos: Path, tmp_path: Pat
     assert np.abs(result.astype(float) - deep).mean() < 65535 / 4, "values are in the units of the input"
 
 
+def test_inputs_without_target_teach_a_student(experiment: Path, photos: Path, tmp_path: Path, call: Any) -> None:
+    (photos / "target" / "Train" / "train1.png").unlink()
+    arms = 'arms=[{name="student"},{name="more",recipe="unlabelled-imitation"}]'
+    words = ("distill", experiment, "--arm", "more", "--out", tmp_path / "out", "-o", arms)
+    code, _, err = call(*words, "-o", "task.unlabelled=true")
+    assert code == 0, err
+    code, _, err = call(*words)
+    assert code == 2 and "set unlabelled = true" in err
+
+
+def test_targets_may_be_larger_than_inputs(tmp_path: Path, flat: Callable[..., Path], call: Any) -> None:
+    root = flat("a", "b", "c", "d")
+    for path in (root / "input").iterdir():
+        with Image.open(path) as image:
+            small = image.resize((8, 6))
+        small.save(path)
+    enlarging = 'model="upsampling-cnn", factor=2, depth=2, channels=4'
+    path = tmp_path / "large.toml"
+    path.write_text(
+        EXPERIMENT.format(root=root.as_posix())
+        .replace("channels = 3, patch = [8, 8]", "scale = 2, patch = [4, 4]")
+        .replace('model = "plain-cnn", depth = 3, channels = 6', enlarging)
+        .replace('model = "plain-cnn", depth = 2, channels = 4', enlarging)
+        .replace("pairs = [[", "# ")
+    )
+    code, out, err = call("compare", path, "--out", tmp_path / "out", "--arms", "student", "--json")
+    assert code == 0, err
+    assert {row["arm"] for row in json.loads(out)["rows"]} == {"bicubic", "teacher", "student"}
+    student = tmp_path / "out" / "students" / "student" / "seed0"
+    code, _, err = call("infer", student, "--input", root / "input" / "a.png", "--output", tmp_path / "a.png")
+    assert code == 0, err
+    with Image.open(tmp_path / "a.png") as image:
+        assert (image.mode, image.size) == ("L", (16, 12))
+
+
 def test_data_prints_colours_and_patches(experiment: Path, call: Any) -> None:
     code, out, err = call("data", experiment)
     assert code == 0, err
@@ -108,3 +148,6 @@ def test_the_template_is_an_experiment(tmp_path: Path, photos: Path, call: Any) 
     code, out, err = call("data", path, "-o", f"task.root={photos}", "-o", "task.patch=[8,8]")
     assert code == 0, err
     assert "12 slices; 8 x 8 (patches); RGB" in out
+    small = [f"task.root={photos}", "task.patch=[8,8]", "student.channels=2", "teacher.channels=2"]
+    experiment = read_experiment(path, small)
+    check(RunGraph(ExperimentContext(experiment, default_registry(), tmp_path / "out")), experiment.arms)
