@@ -42,7 +42,7 @@ class ExportRequest:
 
     @cached_property
     def form(self) -> ExportForm:
-        """The same network with real inputs, made on first use: formats that do not need it ask for none.
+        """The same network with real inputs, made on first use, because some formats need none.
 
         Raises:
             UserError: the network has no such form.
