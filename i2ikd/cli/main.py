@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from i2ikd.attribution import describe_error
+from i2ikd.cli.ending import STOPPED, ended_by_signals
 from i2ikd.cli.result import reserved_stdout
 from i2ikd.engine.processes import SINGLE_PROCESS, PeerFailed, ProcessGroup, joined_processes, require_single_process
 from i2ikd.errors import MOST_DETAILS, UserError, nearest, printable, shortened
@@ -20,6 +21,9 @@ from i2ikd.registry import default_registry
 
 _DATA_PARALLEL = {"train", "distill"}
 """Commands that may run in several processes (torchrun)."""
+
+_COMPLETION = "_I2IKD_COMPLETE"
+"""Environment variable of shell completion, after which click exits by itself."""
 
 _USER_ERRNO = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 """Operating-system errors that a user can resolve; they are reported without traceback."""
@@ -88,7 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: command-line arguments; ``sys.argv[1:]`` when ``None``.
     """
-    sys.exit(run(arguments))
+    with ended_by_signals():
+        sys.exit(run(arguments))
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -129,7 +134,7 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
     except click.Abort:
         if group.first_to_fail():
             click.echo("i2ikd: stopped", err=True)
-        return 130
+        return STOPPED
     except click.ClickException as error:
         return _report(UserError(error.format_message()), group)
     except BrokenPipeError:
@@ -143,8 +148,8 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
     except KeyboardInterrupt:
         raise
     except SystemExit as error:
-        if "_I2IKD_COMPLETE" in os.environ:  # click's way to end a completion
-            return error.code if isinstance(error.code, int) else 0
+        if _COMPLETION in os.environ and isinstance(error.code, int):
+            return error.code
         return _report_unexpected(error, group)
     except BaseException as error:  # of a plugin or a library
         return _report_unexpected(error, group)

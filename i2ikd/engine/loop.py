@@ -15,13 +15,14 @@ from i2ikd.seeds import seed_torch
 
 
 class Interrupted(Exception):  # noqa: N818 (no error)
-    """Raised after Ctrl-C or SIGTERM, when checkpoints are saved; the same command resumes from them."""
+    """Raised after Ctrl-C, SIGTERM or SIGHUP, when checkpoints are saved; the same command resumes from them."""
 
 
 class StopRequest:
-    """Context manager that turns Ctrl-C and SIGTERM into a flag, which the loop checks between complete steps.
+    """Context manager that turns Ctrl-C, SIGTERM and SIGHUP into a flag, which the loop checks between complete steps.
 
-    A second signal raises ``KeyboardInterrupt`` at once, unless ``patient``.
+    A signal that is ignored (``nohup``) stays ignored. A second signal raises ``KeyboardInterrupt`` at once, unless
+    ``patient``.
 
     Args:
         patient: for one of several processes: handle every signal like the first, also while the process ends after an
@@ -32,7 +33,7 @@ class StopRequest:
         requested: whether a signal has arrived.
     """
 
-    _signals = (signal.SIGINT, signal.SIGTERM)
+    _signals = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
     def __init__(self, patient: bool = False) -> None:
         self.requested = False
@@ -41,7 +42,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._request) for number in self._signals}
+            heeded = [number for number in self._signals if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._request) for number in heeded}
         return self
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -81,7 +83,7 @@ def train(
         save_seconds: minimum time between two checkpoints, in seconds.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM, after the checkpoints were saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP, after the checkpoints were saved.
         UserError: a loss that is not finite, or wrong shapes or taps.
     """
     steps = shared.batches.steps
