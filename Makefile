@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev
 
 # The long profile of tests/faults; inputs that Hypothesis found to fail stay in .hypothesis/ and are tried first.
 faults: $(VENV)/.installed-dev
-	I2IKD_FAULT_INPUTS=$(FAULT_INPUTS) I2IKD_FAULT_CRASHES=$(FAULT_CRASHES) $(BIN)/python -m pytest -rP tests/faults
+	I2IKD_FAULT_INPUTS=$(FAULT_INPUTS) I2IKD_FAULT_CRASHES=$(FAULT_CRASHES) $(BIN)/python -m pytest tests/faults
 
 # The tests in an environment of the lowest versions that pyproject.toml declares.
 test-lowest:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from i2ikd.errors import UserError, shortened
+from i2ikd.errors import UserError, named, shortened
 from i2ikd.files import refuse_special_file
 
 BASE = "base"
@@ -96,7 +96,8 @@ def _inherited(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
 def _parsed(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     """Parse one file; errors name the heir that refers to it."""
     heir = f", the base of {heirs[-1]}" if heirs else ""
-    refuse_special_file(path)
+    with named(f"cannot read the experiment {path}{heir}"):
+        refuse_special_file(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

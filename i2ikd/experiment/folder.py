@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 from i2ikd.config import Experiment
 from i2ikd.engine.output_manifest import NAME as MANIFEST
 from i2ikd.engine.output_manifest import OutputManifest
+from i2ikd.engine.teacher_cache import locks
 from i2ikd.errors import UserError
 from i2ikd.files import read_json, write_atomically
 from i2ikd.temporary_files import is_temporary
@@ -149,21 +151,43 @@ def _stored(out: Path) -> dict[str, Any]:
 def locked(out: Path) -> Iterator[None]:
     """Lock an output folder for this process; the operating system releases the lock when the process ends.
 
+    Both ``.lock`` and the folder itself are locked, where its file system locks folders: others are then excluded also
+    after ``.lock`` was removed.
+
     Args:
         out: the folder, which is created.
 
     Raises:
-        UserError: another process has locked the folder.
+        UserError: another process has locked the folder, or its file system has no locks.
     """
     _make(out)
     if (out / ".lock").is_symlink():  # opening it would empty the file that it leads to
         raise UserError(f"{out / '.lock'} is a symbolic link, and nothing is written through it; delete the link")
     lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"another i2ikd works in {out}; wait for it, or pass another --out folder") from None
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            lock.acquire(timeout=0)
+            held.callback(lock.release)
+            free = _lock_folder(out, held)
+        except Timeout:
+            free = False
+        except (OSError, NotImplementedError) as error:
+            raise UserError(
+                f"{out} cannot be locked ({getattr(error, 'strerror', None) or error}), so that two processes could "
+                "write to it; pass an --out folder on another file system"
+            ) from None
+        if not free:
+            raise UserError(f"another i2ikd works in {out}; wait for it, or pass another --out folder")
         yield
-    finally:
-        lock.release()
+
+
+def _lock_folder(out: Path, held: contextlib.ExitStack) -> bool:
+    """Lock the folder itself; return whether no other process has. NFS and Windows do not lock folders."""
+    if not locks.are_supported():
+        return True
+    descriptor = os.open(out, os.O_RDONLY)
+    held.callback(os.close, descriptor)
+    try:
+        return locks.try_exclusive(descriptor)
+    except OSError:
+        return True

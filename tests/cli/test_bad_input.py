@@ -142,7 +142,7 @@ class TestCommandLine:
             (["compare", "x.toml", "--out", "o", "--sedes", "3"], "No such option"),
             (["compare", "x.toml", "--out", "o", "--seeds", "many"], "'many' is not a valid integer"),
             (["compare", "x.toml", "--out", "o"], "cannot read the experiment x.toml: No such file"),
-            (["compare", ".", "--out", "o"], "cannot read the experiment .: Is a directory"),
+            (["compare", ".", "--out", "o"], "expected a regular file, got a folder"),
             (["list", "modles"], "unknown kind 'modles'; did you mean 'models'?"),
             (["show", "distiller", "atention"], "unknown distiller 'atention'; did you mean 'attention'?"),
             (["init", "x.toml", "--task", "mri-recom"], "'mri-recom' provides no template; did you mean 'mri-recon'?"),

@@ -14,6 +14,15 @@ from i2ikd_mri.phantom import PhantomVolume
 
 from i2ikd.cli.main import run as run_command
 from tests.conftest import TINY
+from tests.faults.damage import CRASHES, INPUTS, TRIED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the long profile tried; every fault is a failed test."""
+    if INPUTS or CRASHES:
+        tried = ", ".join(f"{count:,} {kind}" for kind, count in TRIED.items())
+        failed = len(terminalreporter.stats.get("failed", []))
+        terminalreporter.write_line(f"tried: {tried}; failed tests: {failed}")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 from hypothesis import strategies as st
 
@@ -13,6 +14,9 @@ CRASHES = int(os.environ.get("I2IKD_FAULT_CRASHES", "0"))
 
 _SPECIAL = [b"\0", b"\xff", b"\xff\xff", b"\x7f\xff", b"\xff\x7f", b"\0\0\0\x80", b"\xff" * 4, b"\xff" * 8, b"\0" * 64]
 _Edit = tuple[str, float, bytes]
+
+TRIED = Counter[str]()
+"""What was tried in this process, for the summary of the long profile; each kind of fault is a failed test."""
 
 
 def share(parts: int, short: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.damage import CRASHES
+from tests.faults.damage import CRASHES, TRIED
 
 EXPERIMENT = """
 name = "small"
@@ -33,6 +33,6 @@ def test_a_killed_comparison_goes_on_with_the_same_numbers(tmp_path: Path) -> No
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
-    print(f"crash points: {found['points']} of {found['operations']} operations")
+    TRIED["crash points"] += found["points"]
     assert found["points"] == min(points, found["operations"])
     assert found["problems"] == {}

@@ -21,7 +21,7 @@ from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.registry import default_registry
 from tests.conftest import TINY
-from tests.faults.damage import damaged, share
+from tests.faults.damage import TRIED, damaged, share
 
 SECONDS = 5.0
 OPTIONAL = """
@@ -101,6 +101,7 @@ def changed(changes: list[tuple[tuple[Any, ...], Any]]) -> dict[str, Any]:
 
 
 def accepted_or_refused(read: Any, folder: Path) -> None:
+    TRIED["experiments"] += 1
     start = time.process_time()
     try:
         experiment: Experiment = read()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from i2ikd_mri.readers import opening
 
 from i2ikd import Reader, UserError
-from tests.faults.damage import any_bytes, share
+from tests.faults.damage import TRIED, any_bytes, share
 from tests.faults.reader_files import READER_FILES
 
 SECONDS, MEGABYTES = 2.0, 500
@@ -40,6 +40,7 @@ def test_any_bytes_give_an_image_or_one_line(name: str, tmp_path: Path) -> None:
     @settings(max_examples=share(2 * len(READER_FILES), 12), deadline=None, suppress_health_check=list(HealthCheck))
     @given(any_bytes(content))
     def check(damaged: bytes) -> None:
+        TRIED["files"] += 1
         path.unlink(missing_ok=True)
         path.write_bytes(damaged)
         _outcome(source.reader, path)
