@@ -19,6 +19,7 @@ from torch import Tensor
 
 from i2ikd.builtin.exporters.onnx_file import arrays, delivered, onnx_model
 from i2ikd.builtin.exporters.packages import require
+from i2ikd.builtin.exporters.signal_stack import signal_stack_kept
 from i2ikd.errors import UserError
 from i2ikd.exporter import Delivered, Exporter, ExportRequest, Precision
 
@@ -38,6 +39,7 @@ class OpenVino(Exporter):
 
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
 
+    @signal_stack_kept()
     def write(self, request: ExportRequest, path: Path) -> None:
         """Write the model; see ``Exporter.write``."""
         openvino = require("openvino", "openvino", "openvino")
@@ -49,6 +51,7 @@ class OpenVino(Exporter):
                 model.reshape({port.get_any_name(): [1, *list(port.partial_shape)[1:]] for port in model.inputs})
         openvino.save_model(model, str(path), compress_to_fp16=request.precision == "fp16")
 
+    @signal_stack_kept()
     def load(self, request: ExportRequest, path: Path) -> Delivered:
         """Compile the model for the CPU; see ``Exporter.load``."""
         openvino = require("openvino", "openvino", "openvino")
