@@ -18,9 +18,9 @@ class _Stack(ctypes.Structure):
 def signal_stack_kept() -> Iterator[None]:
     """Put the alternate signal stack of this thread back at the end of a block (Linux).
 
-    OpenVINO's CPU plugin sets one of its own (``sigaltstack``) when it is created and frees it when it is destroyed,
-    without putting back the former. Each later signal, Ctrl-C for one, would then end the process with a segmentation
-    fault.
+    OpenVINO's CPU plugin sets one of its own (``sigaltstack``) when it is created. When it is destroyed, it frees its
+    stack and puts back the former, which may be the freed one of a plugin that was created before. Each later signal,
+    Ctrl-C for one, would then end the process with a segmentation fault.
     """
     if sys.platform != "linux":
         yield

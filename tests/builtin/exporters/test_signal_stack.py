@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from pathlib import Path
 
@@ -30,5 +31,10 @@ def test_the_stack_of_signal_handlers_is_the_former_one(tmp_path: Path) -> None:
     request = ExportRequest(network, lambda: form_of(network, batch), batch)
     before = stack()
     OpenVino().write(request, tmp_path / "a.xml")
-    OpenVino().load(request, tmp_path / "a.xml")(batch)
+    first, second = (OpenVino().load(request, tmp_path / "a.xml") for _ in range(2))
+    first(batch), second(batch)
+    del first  # in the order of creation, so that the second would put back the freed stack of the first
+    gc.collect()
+    del second
+    gc.collect()
     assert stack() == before
