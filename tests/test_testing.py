@@ -214,7 +214,7 @@ def test_a_right_task_passes() -> None:
         (variant(Denoise, identity=lambda self: {"root": object()})(), "cannot be written as JSON"),
         (variant(Denoise, loss=lambda self, a, b: -F.l1_loss(a, b))(), "not least where the output is the target"),
         (variant(Denoise, baseline=lambda self, b: {"half": b.input[..., ::2]})(), "baseline 'half' is"),
-        (variant(Denoise, to_display=lambda self, image: image.numpy())(), "no 2-D array"),
+        (variant(Denoise, to_display=lambda self, image: image[None].numpy())(), r"no array \[H, W\] or \[C, H, W\]"),
         (variant(Denoise, augmentations={"flip", "shift"}, make=lambda self, s, v: Noise(s))(), "must set varies"),
         (
             variant(Denoise, dataset=lambda self, split, augmentations=(): Noise(split, bool(augmentations)))(),

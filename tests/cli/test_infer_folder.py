@@ -58,7 +58,7 @@ class TestFailures:
         assert written(tmp_path / "out") == GOOD
         broken = folder / "sub-2" / "T1w.nii.gz"
         first, last = answer.err.splitlines()
-        assert first.startswith(f"failed: {broken}: slice 0: it cannot be read; the file is damaged")
+        assert first.startswith(f"failed: {broken}: the file is damaged or truncated")
         assert last.startswith("i2ikd: error: 1 of 3 volumes failed, listed above")
         lines = answer.out.splitlines()
         assert lines[0] == "3 volumes to compute"
@@ -75,7 +75,7 @@ class TestFailures:
             name: [Path(row["input"]).parent.name for row in document[name]] for name in document if name[0] != "p"
         }
         assert inputs == {"written": ["sub-10"], "skipped": ["sub-1"], "failed": ["sub-2"]}
-        assert document["failed"][0]["reason"].startswith("slice 0: it cannot be read")
+        assert document["failed"][0]["reason"].startswith("the file is damaged or truncated")
         assert document["passed_over"] == [str(folder / "notes.txt")]
         (row,) = document["written"]
         assert (row["slices"], row["size"]) == (2, [12, 16])

@@ -84,5 +84,6 @@ def _memory(reset: bool = False) -> float:
 
 def test_the_peak_of_memory_is_measured() -> None:
     before = _memory(reset=True)
-    assert np.ones(60_000_000 // 8).any()
+    allocated = np.ones(400_000_000 // 8)  # more than what the process may have freed and not given back
+    assert allocated.any()
     assert _memory() == 0 or _memory() - before > 50

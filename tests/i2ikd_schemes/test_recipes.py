@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -177,7 +178,9 @@ class TestWhatRecommendedLeavesOut:
         (line,) = left_out(graph, graph.context.experiment.arms)
         assert "leaves out: block grafting: " in line and "equally many cascades, got 3 and 2" in line
 
-    def test_in_python_it_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_in_python_it_is_logged(self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+        caplog.set_level(logging.WARNING, logger="i2ikd")  # whatever other libraries have set in this process
+        monkeypatch.setattr(logging.getLogger("i2ikd"), "disabled", False)
         networks = [i2ikd.create("model", "plain-cnn", depth=depth, channels=3) for depth in (4, 3)]
         before = {name: tensor.clone() for name, tensor in networks[1].state_dict().items()}
         data = [(torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8))]
