@@ -22,9 +22,6 @@ from i2ikd.registry import default_registry
 _DATA_PARALLEL = {"train", "distill"}
 """Commands that may run in several processes (torchrun)."""
 
-_COMPLETION = "_I2IKD_COMPLETE"
-"""Environment variable of shell completion, after which click exits by itself."""
-
 _USER_ERRNO = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 """Operating-system errors that a user can resolve; they are reported without traceback."""
 
@@ -148,11 +145,20 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
     except KeyboardInterrupt:
         raise
     except SystemExit as error:
-        if _COMPLETION in os.environ and isinstance(error.code, int):
+        if _is_of_click(error) and isinstance(error.code, int):  # after a completion, or a closed pipe
+            group.first_to_fail()
             return error.code
         return _report_unexpected(error, group)
     except BaseException as error:  # of a plugin or a library
         return _report_unexpected(error, group)
+
+
+def _is_of_click(error: BaseException) -> bool:
+    """Whether click itself raised an exception, not a command."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == "click.core"
 
 
 def _report_unexpected(error: BaseException, group: ProcessGroup) -> int:

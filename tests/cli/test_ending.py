@@ -61,3 +61,15 @@ def test_handlers_are_put_back_unless_the_process_ends() -> None:
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.code == 130
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_closed_pipe_ends_without_a_message() -> None:
+    program = "import sys\nfrom i2ikd.cli.main import main\nmain(['list', 'distillers'])\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    message = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=200), message) == (1, "")
