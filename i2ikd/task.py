@@ -33,6 +33,15 @@ class SampleDataset(Dataset[Sample], ABC):
         """Keys of all samples, in order; slices of one volume are adjacent."""
 
     @property
+    def shapes(self) -> Sequence[str] | None:
+        """Description of the shapes of every sample (``320 x 320, 8 coils``), in order; ``None``: all are equal.
+
+        Samples of equal description must have input, target and conditions of equal shapes. A training batch has
+        samples of one description.
+        """
+        return None
+
+    @property
     def simulated(self) -> Sequence[str]:
         """What of the samples is simulated instead of read, one statement each; by default nothing.
 

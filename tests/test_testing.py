@@ -196,8 +196,16 @@ def secretly_varying(self: Noise, index: int, seed: int | None) -> Sample:
     return Sample(sample.input + (seed or 0), sample.target, {}, sample.key)
 
 
+def growing(self: Noise, index: int, seed: int | None) -> Sample:
+    image = torch.rand(1, 10, 8 + index, generator=torch.Generator().manual_seed(index))
+    if self.varies and seed is not None and seed % 2:
+        image = image.flip(-1)
+    return Sample(image + 0.1, image, {"level": torch.tensor(0.1)}, self.keys[index])
+
+
 def test_a_right_task_passes() -> None:
     check_task(Denoise())
+    check_task(task_on(sample=growing, shapes=[f"10 x {8 + index}" for index in range(4)]))
 
 
 @pytest.mark.parametrize(
@@ -210,6 +218,8 @@ def test_a_right_task_passes() -> None:
         (task_on(keys=[SampleKey("s", "a", 0), SampleKey("s", "a", 0)]), "occurs twice"),
         (task_on(keys=[SampleKey("s", "a", 0), SampleKey("s", "a", 1)]), "the subject 's' is also in 'train'"),
         (task_on(keys=[]), "has no samples"),
+        (task_on(sample=growing, shapes=["10 x 8"] * 4), "samples whose shapes are '10 x 8' differ in shape"),
+        (task_on(shapes=["10 x 8"] * 3), "4 samples but 3 shapes"),
         (variant(Denoise, identity=lambda self: {"root": "/data/brain"})(), "contains a path"),
         (variant(Denoise, identity=lambda self: {"root": object()})(), "cannot be written as JSON"),
         (variant(Denoise, loss=lambda self, a, b: -F.l1_loss(a, b))(), "not least where the output is the target"),

@@ -62,7 +62,8 @@ class SampleBatches:
     """Shuffled batches of a task's samples.
 
     An incomplete last batch is dropped unless it is the only one, so that every batch has the same size; which samples
-    are dropped changes from epoch to epoch.
+    are dropped changes from epoch to epoch. Samples of different ``shapes`` are in separate batches, whose order is
+    that of their first samples.
 
     Args:
         dataset: the training samples.
@@ -72,7 +73,7 @@ class SampleBatches:
         pin: whether batches are put into page-locked memory, for faster copies to a CUDA device.
 
     Raises:
-        UserError: a dataset without samples.
+        UserError: a dataset without samples, or with fewer samples of one shape than a batch has.
     """
 
     def __init__(self, dataset: SampleDataset, batch: int, seed: int, workers: int = 0, pin: bool = False) -> None:
@@ -82,7 +83,8 @@ class SampleBatches:
         if count == 0:
             raise UserError("the training split has no slices")
         self.size = min(batch, count)
-        self.steps = count // self.size
+        self._groups, sizes = _groups(dataset, self.size)
+        self.steps = int((sizes // self.size).sum())
         self.stable = not dataset.varies
         self._plan: list[list[tuple[int, int | None]]] = []
         self._loader: Iterable[Batch] = DataLoader(
@@ -106,7 +108,7 @@ class SampleBatches:
         share = self.size // parts
         columns = slice(rank * share, (rank + 1) * share)
         order = np.random.default_rng(derive(self._seed, "order", number)).permutation(len(self._dataset))
-        chosen = order[: self.steps * self.size].reshape(self.steps, self.size)
+        chosen = self._batches(order)
         self._plan[:] = [
             [(int(i), self._augmentation_seed(number, int(i))) for i in row[columns]] for row in chosen[skip:]
         ]
@@ -116,9 +118,39 @@ class SampleBatches:
         """Return batches of every sample once, in order, without augmentation."""
         return ordered(self._dataset, self.size)
 
+    def _batches(self, order: np.ndarray) -> np.ndarray:
+        """Return the samples of every batch [steps, size] from the samples in an order."""
+        groups = self._groups[order]
+        batches, starts = [], []
+        for group in range(int(self._groups.max()) + 1):
+            of_group = np.flatnonzero(groups == group)
+            places = of_group[: of_group.size // self.size * self.size].reshape(-1, self.size)
+            batches.append(order[places])
+            starts.append(places[:, 0])
+        return np.concatenate(batches)[np.argsort(np.concatenate(starts))]
+
     def _augmentation_seed(self, epoch: int, index: int) -> int | None:
         """Return the seed of a sample's augmentation in an epoch; ``None``: the dataset has no augmentation."""
         return None if self.stable else derive(self._seed, "view", epoch, index)
+
+
+def _groups(dataset: SampleDataset, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the group of equal shapes of every sample [n], and the samples of every group.
+
+    Raises:
+        UserError: a group is smaller than a batch, so that its samples would never be trained on.
+    """
+    shapes = dataset.shapes
+    if shapes is None:
+        return np.zeros(len(dataset), int), np.array([len(dataset)])
+    names, groups, sizes = np.unique(np.array(shapes, object).astype(str), return_inverse=True, return_counts=True)
+    if sizes.min() < size:
+        few = int(sizes.argmin())
+        raise UserError(
+            f"training.batch: expected at most {sizes[few]}, the number of training slices of {names[few]}, because a "
+            f"batch has slices of one shape, got {size}; set a smaller batch, or give the dataset one size"
+        )
+    return groups, sizes
 
 
 class _Plan:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from i2ikd.engine.batches import SampleBatches
 from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.sample import Sample, refuse_unsound
-
-_BATCHED = ("train", "val")
-"""Splits whose slices share batches of ``training.batch``."""
 
 
 def check_data(context: ExperimentContext) -> None:
@@ -23,12 +21,8 @@ def check_data(context: ExperimentContext) -> None:
     """
     kinds: dict[str, str] = {}
     for split in context.inventory.splits:
-        if split.split in _BATCHED and context.training.batch > 1 and len(split.sizes) > 1:
-            sizes = ", ".join(f"{size} ({count})" for size, count in split.sizes.items())
-            raise UserError(
-                f"slices of unequal shape in one batch: the split {split.split!r} has volumes of {sizes}; give the "
-                f"dataset one size, or train with batch = 1"
-            )
+        if split.split == "train" and context.training.batch > 1 and len(split.sizes) > 1:
+            _check_batches(context, split.sizes)
         for kind in split.types:
             kinds.setdefault(kind, split.split)
     if len(kinds) > 1:
@@ -44,6 +38,18 @@ def check_data(context: ExperimentContext) -> None:
                     f"the split {other!r}: expected {name} as in {first!r}, {left}, got {right}; use data of one kind "
                     "in all splits"
                 )
+
+
+def _check_batches(context: ExperimentContext, sizes: Mapping[str, int]) -> None:
+    """Check that slices of unequal size can be divided into batches of one size, before the shuffle joins them."""
+    dataset = context.dataset("train")
+    if dataset.shapes is None:
+        found = ", ".join(f"{size} ({count})" for size, count in sizes.items())
+        raise UserError(
+            f"slices of unequal shape in one batch: the split 'train' has volumes of {found}; give the dataset one "
+            "size, or train with batch = 1"
+        )
+    SampleBatches(dataset, context.training.batch, seed=0)
 
 
 def _form(sample: Sample) -> Mapping[str, str]:

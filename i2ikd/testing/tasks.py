@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from i2ikd.errors import UserError
-from i2ikd.sample import Batch, Sample, SampleKey
+from i2ikd.sample import Batch, Sample, SampleKey, fits
 from i2ikd.task import SampleDataset, Task
 
 
@@ -36,6 +36,7 @@ def check_task(task: Task, *, splits: Sequence[str] = ("train", "val", "test"), 
         place = f"{name}, split {split!r}"
         _check_keys(dataset, place)
         _check_samples(dataset, place, samples)
+        _check_shapes(dataset, place, samples)
         for subject in {key.subject for key in dataset.keys}:
             assert subject not in owners, f"{place}: the subject {subject!r} is also in {owners[subject]!r}"
             owners[subject] = split
@@ -90,6 +91,19 @@ def _check_samples(dataset: SampleDataset, place: str, samples: int) -> None:
             seeded = dataset.sample(index, 7)
             _same(sample, seeded, f"{place}: sample {index} depends on the augmentation seed; set varies = True")
         assert torch.equal(state, torch.get_rng_state()), f"{place}: a sample uses torch's global random state"
+
+
+def _check_shapes(dataset: SampleDataset, place: str, samples: int) -> None:
+    """Check that the first samples of each stated shape have equal shapes."""
+    stated = dataset.shapes
+    if stated is None:
+        return
+    assert len(stated) == len(dataset), f"{place}: {len(dataset)} samples but {len(stated)} shapes"
+    first: dict[str, Sample] = {}
+    for index in range(min(samples, len(dataset))):
+        sample = dataset[index]
+        reference = first.setdefault(stated[index], sample)
+        assert fits([reference], sample), f"{place}: samples whose shapes are {stated[index]!r} differ in shape"
 
 
 def _check_sample(sample: Sample, place: str) -> None:

@@ -67,20 +67,26 @@ class Intensities:
             used: whether the dataset uses the slice; otherwise it is included in ``largest`` only.
             number: of the slice in the stored volume.
         """
-        if used:
-            self._add_properties(fields, number)
         image = fields.get("image")
-        if (value := _largest(fields)) is not None:
+        extremes = None if image is None or image.dtype.kind == "c" else (float(image.min()), float(image.max()))
+        if (value := _largest(fields, extremes)) is not None:
             self.largest = max(self.largest or 0.0, value)
-        if used and image is not None and image.dtype.kind != "c":
-            self.low, self.high = min(self.low, float(image.min())), max(self.high, float(image.max()))
+        if used:
+            self._add_properties(fields, number, extremes)
 
-    def _add_properties(self, fields: Mapping[str, np.ndarray], number: int) -> None:
-        signals = [fields[name] for name in ("image", "kspace") if name in fields]
-        if any(not values.any() for values in signals):
-            self.empty.append(number)
+    def _add_properties(
+        self, fields: Mapping[str, np.ndarray], number: int, extremes: tuple[float, float] | None
+    ) -> None:
         image = fields.get("image")
-        if image is not None and self.images < _COMPARED and image.any():
+        signals = [fields[name] for name in ("image", "kspace") if name in fields]
+        without = [
+            not values.any() if extremes is None or values is not image else extremes == (0, 0) for values in signals
+        ]
+        if any(without):
+            self.empty.append(number)
+        if extremes is not None:
+            self.low, self.high = min(self.low, extremes[0]), max(self.high, extremes[1])
+        if image is not None and self.images < _COMPARED and not without[0]:
             self.images += 1
             self.resembling += resembles_kspace(image)
         for values in signals[:1]:
@@ -116,11 +122,13 @@ class Intensities:
             )
 
 
-def _largest(fields: Mapping[str, np.ndarray]) -> float | None:
-    """Return the value of a slice that a volume is scaled by."""
+def _largest(fields: Mapping[str, np.ndarray], extremes: tuple[float, float] | None) -> float | None:
+    """Return the value of a slice that a volume is scaled by; ``extremes`` are those of a real image."""
     kspace = fields.get("kspace")
     if kspace is not None and kspace.ndim == 3:
         return central_brightness(kspace)
+    if extremes is not None:
+        return max(map(abs, extremes))
     magnitude = fields.get("image", fields.get("undersampled"))
     if magnitude is None and kspace is not None:
         # the magnitude does not depend on where the zero frequency is

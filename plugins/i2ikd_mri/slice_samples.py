@@ -37,6 +37,11 @@ class VolumeSamples(SampleDataset, Generic[OneSlice]):
         return self._slices.keys
 
     @property
+    def shapes(self) -> Sequence[str] | None:
+        """Description of the shape of every sample's slice; see ``VolumeSlices.shapes``."""
+        return self._slices.shapes
+
+    @property
     def simulated(self) -> Sequence[str]:
         """The resampling of images, and what is simulated from the first one."""
         if not len(self):
@@ -168,6 +173,11 @@ class WithoutTargets(SampleDataset):
     def keys(self) -> Sequence[SampleKey]:
         """Keys of the samples."""
         return self._samples.keys
+
+    @property
+    def shapes(self) -> Sequence[str] | None:
+        """Shapes of the samples."""
+        return self._samples.shapes
 
     def sample(self, index: int, seed: int | None) -> Sample:
         """Return a sample whose target is ``None``."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from i2ikd import BoundedCache, SampleKey, UserError, Volume
+from i2ikd_mri.nifti_output import stored_volume
 from i2ikd_mri.volumes import PreparedVolume
 
 
@@ -104,6 +105,22 @@ class VolumeSlices(ABC, Generic[OneSlice]):
         found = (size for volume in self._volumes for size in getattr(volume, "resampled_from", ()))
         return list(dict.fromkeys(found))
 
+    @property
+    def shapes(self) -> Sequence[str] | None:
+        """Description of the shape of every slice, from which that of its tensors follows; ``None``: all are equal.
+
+        Raises:
+            UserError: a volume is unreadable, or has no positive value.
+        """
+        sizes = [list(getattr(volume, "size_after", ())) for volume in self._volumes]
+        if not all(sizes):
+            return None
+        described = [_described(of_volume[0], volume) for of_volume, volume in zip(sizes, self._volumes)]
+        return [
+            described[number] if len(sizes[number]) == 1 else _described(self[index].shape, self._volumes[number])
+            for index, (number, _) in enumerate(self._places)
+        ]
+
     @abstractmethod
     def read(self, volume: Volume, index: int, where: str) -> OneSlice:
         """Read and check one slice.
@@ -135,6 +152,17 @@ class VolumeSlices(ABC, Generic[OneSlice]):
             size = sum(tensor.numel() * tensor.element_size() for tensor in cached.tensors)
             self._memory.put((self._name, "slice", index), cached, size)
         return cached
+
+
+def _described(size: tuple[int, int], volume: Volume) -> str:
+    """Return size, number of coils and size to reconstruct of a slice."""
+    stored = stored_volume(volume)
+    coils, cropped = getattr(stored, "coils", 1), getattr(stored, "reconstruction_size", None)
+    return (
+        f"{size[0]} x {size[1]}"
+        + f", {coils} coils" * (coils > 1)
+        + ("" if cropped is None else f", to reconstruct {cropped[0]} x {cropped[1]}")
+    )
 
 
 class Slices(VolumeSlices[Slice]):

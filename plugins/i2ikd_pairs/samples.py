@@ -63,6 +63,7 @@ class PairSamples(SampleDataset):
         self._augmentations, self._memory = frozenset(augmentations), memory
         self._places: list[tuple[int, int]] = []
         self._keys: list[SampleKey] = []
+        self._shapes: list[str] = []
         moves = False
         for number, (pair, form) in enumerate(zip(pairs, forms)):
             height, width = self._size(form, pair)
@@ -70,6 +71,7 @@ class PairSamples(SampleDataset):
             for place in range(form.slices * crop.count):
                 self._places.append((number, place // crop.count))
                 self._keys.append(SampleKey(pair.subject, pair.name, place))
+                self._shapes.append(f"{height} x {width}")
         self.varies = bool(self._augmentations) or (crop.random and moves)
 
     def _size(self, form: Form, pair: Pair) -> tuple[int, int]:
@@ -91,6 +93,11 @@ class PairSamples(SampleDataset):
     def keys(self) -> Sequence[SampleKey]:
         """Keys; the index is that of the slice, or counts the patches of all slices."""
         return self._keys
+
+    @property
+    def shapes(self) -> Sequence[str]:
+        """Size of every sample's input."""
+        return self._shapes
 
     def sample(self, index: int, seed: int | None) -> Sample:
         """Return a sample; see ``SampleDataset.sample``."""

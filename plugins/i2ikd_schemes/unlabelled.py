@@ -82,6 +82,8 @@ class UnlabelledImitation(Objective):
                     f"{where}: expected unlabelled subjects that are in no other split, got {shared[0]!r}, which is in "
                     f"{split!r} too; remove it, or set repeated_names = 'distinct' if it is another subject"
                 )
+        if len(sizes := sorted(set(self._samples.shapes or ()))) > 1:
+            raise UserError(f"{where}: expected unlabelled samples of one size, got {', '.join(sizes)}; set size")
         shape, expected = self._samples[0].input.shape, context.example.input.shape[1:]
         if shape != expected:
             raise UserError(

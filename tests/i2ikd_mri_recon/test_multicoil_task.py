@@ -15,6 +15,7 @@ from i2ikd_mri_recon.multicoil.task import MriMulticoil
 
 import i2ikd
 from i2ikd import Batch, UserError
+from i2ikd.engine.batches import SampleBatches
 from i2ikd.inventory import Inventory
 from i2ikd.testing import check_task
 
@@ -284,3 +285,12 @@ def test_wrong_options_and_data_are_refused(root: Path) -> None:
         task_of(root, centered=False).dataset("test")[0]
     with pytest.raises(UserError, match=r"phantom-test-000, slice 0: expected multi-coil k-space .* got image"):
         i2ikd.create("task", "mri-multicoil", dataset="phantom").dataset("test")[0]
+
+
+def test_a_batch_has_slices_of_one_size_and_number_of_coils(files: SimpleNamespace, tmp_path: Path) -> None:
+    forms = ((4, SIZE), (6, SIZE), (4, (24, 40)))
+    for number, (coils, size) in enumerate(forms):
+        files.fastmri_file(tmp_path / "multicoil_train" / f"{number}.h5", files.heads(number, 3, size), coils)
+    batches = SampleBatches(task_of(tmp_path).dataset("train"), batch=2, seed=0)
+    found = {tuple(batch.conditions["kspace"].shape) for batch in batches.epoch(0)}
+    assert found == {(2, coils, *size) for coils, size in forms}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import i2ikd_schemes.unlabelled
+import numpy as np
 import pytest
 import torch
 from i2ikd_mri_recon.network import DCCNN
@@ -136,6 +138,17 @@ class TestInAnExperiment:
     ) -> None:
         graph = laboratory.graph(setting, arms=list(self.ARMS))
         with pytest.raises(UserError, match=message):
+            check(graph, graph.context.experiment.arms)
+        assert optimiser_steps.count == 0
+
+    def test_samples_of_several_sizes_are_refused_before_training(
+        self, laboratory: Any, tmp_path: Path, optimiser_steps: Any
+    ) -> None:
+        for width in (32, 24):
+            np.save(tmp_path / f"{width}.npy", np.random.default_rng(width).random((2, 32, width), np.float32))
+        data = f"task.unlabelled={{name='folder', root='{tmp_path}', fractions=[1.0, 0.0, 0.0]}}"
+        graph = laboratory.graph(data, arms=list(self.ARMS))
+        with pytest.raises(UserError, match="expected unlabelled samples of one size, got 32 x 24, 32 x 32; set size"):
             check(graph, graph.context.experiment.arms)
         assert optimiser_steps.count == 0
 
