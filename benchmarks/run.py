@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks import groups_other, groups_training
+from benchmarks import groups_other, groups_rivals, groups_training
 from benchmarks.measure import Plan
 from benchmarks.setting import Setting
 from benchmarks.table import Row, print_table
@@ -20,6 +20,8 @@ from benchmarks.worker import Worker
 GROUPS: Mapping[str, Callable[[Plan], list[Row]]] = {
     "output": groups_training.output_stage,
     "attention": groups_training.attention_stage,
+    "rivals": groups_rivals.rivals,
+    "grid": groups_rivals.grid,
     "inference": groups_other.inference,
     "growth": groups_training.growth,
     "arms": groups_other.arms,
@@ -29,7 +31,7 @@ GROUPS: Mapping[str, Callable[[Plan], list[Row]]] = {
 }
 _WIDTH = 190
 """Width of a table that is written to a file, without line breaks."""
-_ON_CUDA = ("output", "attention", "inference")
+_ON_CUDA = ("output", "attention", "rivals", "grid", "inference")
 
 
 @click.command()
@@ -43,6 +45,13 @@ _ON_CUDA = ("output", "attention", "inference")
     "--bf16/--no-bf16", default=None, help="Measure rows in bfloat16; default: if it is faster on this machine."
 )
 @click.option("--only", multiple=True, type=click.Choice(list(GROUPS)), help="Only these groups (repeatable).")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where networks are measured; auto: on the CPU, then on a GPU if there is one.",
+)
 @click.option("--cascades", default=5, show_default=True, help="Cascades of both networks.")
 @click.option("--channels", default=32, show_default=True, help="Channels of both networks.")
 @click.option(
@@ -57,11 +66,12 @@ def main(
     quick: bool,
     bf16: bool | None,
     only: tuple[str, ...],
+    device: str,
     cascades: int,
     channels: int,
     file: Path | None,
 ) -> None:
-    """Measure i2ikd against the plain loop and against this machine, and print a table of ratios.
+    """Measure i2ikd against plain and expert loops, other libraries and this machine; print a table of ratios.
 
     Run it on an idle machine. Every variant has its own process. Only one works at a time, in turns, so that other load
     affects all of them.
@@ -74,7 +84,10 @@ def main(
     console, rows = Console(), list[Row]()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    for name, plans in _work(plan, only or tuple(GROUPS), description["cuda"] is not None):
+    cuda = description["cuda"] is not None
+    if device == "cuda" and not cuda:
+        raise click.UsageError("--device cuda: expected a GPU that torch can use, got none; use --device cpu")
+    for name, plans in _work(plan, only or tuple(GROUPS), device != "cuda", cuda and device != "cpu"):
         console.print(f"measuring {name} on {plans.base.device}", highlight=False)
         rows += GROUPS[name](plans)
     print_table(rows, description, console)
@@ -93,10 +106,11 @@ def machine(base: Setting) -> dict[str, Any]:
         worker.close()
 
 
-def _work(plan: Plan, names: tuple[str, ...], cuda: bool) -> list[tuple[str, Plan]]:
-    """List the groups; those about networks a second time for a GPU if available."""
+def _work(plan: Plan, names: tuple[str, ...], cpu: bool, cuda: bool) -> list[tuple[str, Plan]]:
+    """List the groups to measure on the CPU, and those about networks on a GPU."""
     on_gpu = replace(plan, base=replace(plan.base, device="cuda"))
-    return [(name, plan) for name in names] + [(name, on_gpu) for name in names if cuda and name in _ON_CUDA]
+    groups = [(name, plan) for name in names if cpu]
+    return groups + [(name, on_gpu) for name in names if cuda and name in _ON_CUDA]
 
 
 if __name__ == "__main__":

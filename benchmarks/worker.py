@@ -19,6 +19,10 @@ from benchmarks.turn import Finished, PipeTurn, Turn
 VARIANTS = {
     "plain": "benchmarks.plain_loop:run",
     "engine": "benchmarks.engine_loop:run",
+    "expert": "benchmarks.rivals.run:expert",
+    "lightning": "benchmarks.rivals.run:lightning",
+    "torchdistill": "benchmarks.rivals.run:torchdistill",
+    "model-optimizer": "benchmarks.rivals.run:model_optimizer",
     "arms": "benchmarks.engine_loop:run_arms",
     "convolution": "benchmarks.limit:convolution",
     "convolution-forward": "benchmarks.limit:convolution_forward",

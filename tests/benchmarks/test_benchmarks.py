@@ -241,11 +241,13 @@ class Threaded:
 
 
 def test_one_command_measures_and_prints_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Covers all groups except ``start``, whose commands take seconds."""
+    """Covers all groups except ``start``, whose commands take seconds, and those of ``test_rivals``."""
     monkeypatch.setattr(command, "Worker", Threaded)
     monkeypatch.setattr("benchmarks.limit._GEMM", 32)
     monkeypatch.setattr("i2ikd.engine.precision._faster", lambda device: "fp32")
-    groups = [argument for name in command.GROUPS if name != "start" for argument in ("--only", name)]
+    groups = [
+        argument for name in command.GROUPS if name not in ("start", "rivals", "grid") for argument in ("--only", name)
+    ]
     sizes = ["--size", "64", "--batch", "2", "--cascades", "1", "--channels", "4", "--rounds", "1", "--quick"]
     file = tmp_path / "table.json"
     result = CliRunner().invoke(command.main, [*groups, *sizes, "--json", str(file)], catch_exceptions=False)
