@@ -10,7 +10,7 @@ folder=${2:-gpu-results}
 mkdir -p "$folder"
 export I2IKD_TEST_DEVICE=$device PYTHONPATH="$PWD:$PWD/plugins${PYTHONPATH:+:$PYTHONPATH}"
 
-python=${PYTHON:-python3}
+python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 if ! "$python" -c "import torch, i2ikd, pytest" 2> /dev/null; then
   "$python" -m venv --system-site-packages .venv-gpu
   python=.venv-gpu/bin/python

@@ -54,7 +54,7 @@ def test_a_rival_has_the_losses_of_the_plain_loop(name: str, stage: Any) -> None
     np.testing.assert_allclose(losses(name, setting), plain, rtol=1e-5)
 
 
-def test_an_expert_trains_in_bfloat16_if_the_setting_says_so() -> None:
+def test_an_expert_trains_in_bfloat16_where_that_is_set() -> None:
     setting = replace(SMALL, precision="bf16")
     rounded, exact = losses("expert", setting), losses("expert", SMALL)
     assert rounded != exact
