@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from mathematics import FORMULAS
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -210,7 +211,7 @@ def methods(argument: str, text: str) -> str:
     parts = []
     for component in components("distiller"):
         first, *rest = documentation(component.resolve())[0]
-        lines = [f"### {component.name}", prose(first), f"```text\n{component.metadata.get('formula', '')}\n```"]
+        lines = [f"### {component.name}", prose(first), f"```math\n{FORMULAS[component.name]}\n```"]
         if "paper" in component.metadata and not any(part.startswith(("Paper:", "Papers:")) for part in rest):
             lines.append(f"**Paper:** {prose(component.metadata['paper'])}")
         lines += [_labelled(part) for part in rest]

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "hooks"]
 TEMPLATE = tomllib.loads(resources.files("i2ikd_mri_recon").joinpath("template.toml").read_text("utf-8"))
+REPOSITORY = "https://example.org/owner/name"
 INVENTED = {"blurred-hint", "inpainting", "edge-error-slice", "progressive-imitation", "rounded"}
 """Names of the components that the guides define."""
 
@@ -60,14 +61,14 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    for needed in ("mkdocs", "material", "mkdocstrings_handlers"):
+    for needed in ("mkdocs", "material", "mkdocstrings_handlers", "latex2mathml"):
         if util.find_spec(needed) is None:
             pytest.skip(f"the site is built with {needed}, which is not installed")
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1", "I2IKD_REPOSITORY": REPOSITORY},
         capture_output=True,
         text=True,
         timeout=240,
@@ -86,6 +87,30 @@ class TestSite:
         assert [name for name, text in site.pages.items() if loading.search(text)] == []
         styles = "".join(sheet.read_text("utf-8") for sheet in site.folder.rglob("*.css"))
         assert re.search(r"url\(['\"]?https?://", styles) is None
+
+    def test_searches_pages_that_are_opened_as_files(self, site: Site) -> None:
+        index = (site.folder / "search/search_index.js").read_text("utf-8")
+        assert "channel-similarity" in index
+        worker = re.search(r'<script src="([./]*assets/iframe-worker.js)"', site.pages["hooks/index.html"])
+        assert worker and (site.folder / "hooks" / worker[1]).resolve() == site.folder / "assets/iframe-worker.js"
+        assert (site.folder / "assets/iframe-worker.js").is_file()
+
+    def test_links_papers_sources_and_the_source_of_each_page(self, site: Site) -> None:
+        papers = re.findall(r"arXiv:\d{4}\.\d{4,5}", re.sub(r"<(pre|code|a)\b.*?</\1>", "", site.pages["methods.html"]))
+        assert papers == [] and site.pages["methods.html"].count('href="https://arxiv.org/abs/') >= 25
+        for name, text in site.pages.items():
+            edited = re.findall(r'href="([^"]+)" title="Edit this page"', text)
+            source = name.removesuffix(".html") + ".md"
+            assert edited == ([] if name == "404.html" else [f"{REPOSITORY}/edit/main/docs/{source}"])
+            assert (DOCS / source).is_file() or name == "404.html"
+
+    def test_renders_formulas_without_a_script(self, site: Site) -> None:
+        methods = site.pages["methods.html"]
+        names = [c.name for c in default_registry().components("distiller") if c.plugin.distribution == "i2ikd"]
+        for name in names:
+            entry = methods.partition(f'<h3 id="{name}">')[2].partition("<h3 ")[0]
+            assert entry.count("<math") == 1 and "\\" not in entry.partition("<math")[2].partition("</math>")[0]
+        assert "<math" in site.pages["physics.html"] and "<math" in site.pages["compare-honestly.html"]
 
     def test_has_a_page_for_every_source(self, site: Site) -> None:
         sources = {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in DOCS.rglob("*.md")}

@@ -35,13 +35,22 @@ def packaged_experiment(task: str | None, key: str) -> tuple[str, str]:
 
 
 @click.command("init")
-@click.argument("file", type=click.Path(path_type=Path), default="experiment.toml")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--task", metavar="NAME", help="Task of the experiment; see `i2ikd list tasks`.")
+@click.option(
+    "--example", metavar="NAME", help="Experiment of examples/experiments, with the files that it inherits from."
+)
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def command(file: Path, task: str | None, force: bool) -> None:
-    """Write a commented example experiment to FILE (default: experiment.toml)."""
+def command(file: Path | None, task: str | None, example: str | None, force: bool) -> None:
+    """Write a commented experiment to FILE (default: experiment.toml, or NAME.toml of an example)."""
+    if example is not None:
+        if task is not None:
+            raise UserError("init: expected --task or --example, got both; an example states its task")
+        _copy_example(example, file or Path(f"{example}.toml"), force)
+        return
     from i2ikd.files import write_atomically
 
+    file = file or Path("experiment.toml")
     name, text = packaged_experiment(task, "template")
     if file.exists() and not force:
         raise UserError(f"{file} exists already; overwrite it with --force, or choose another file")
@@ -49,3 +58,14 @@ def command(file: Path, task: str | None, force: bool) -> None:
         raise UserError(f"the folder {file.parent} does not exist; create it first")
     write_atomically(file, text)
     click.echo(f"{file}: experiment for {name}. Set its data folder, then run: i2ikd compare {file} --out runs/first")
+
+
+def _copy_example(name: str, file: Path, force: bool) -> None:
+    """Write a packaged experiment with its bases, and print the next command."""
+    from i2ikd.cli.examples import write_example
+
+    if not file.parent.is_dir():
+        raise UserError(f"the folder {file.parent} does not exist; create it first")
+    _, *bases = write_example(name, file, force)
+    inherited = f", inherits from {', '.join(base.name for base in bases)}" if bases else ""
+    click.echo(f"{file}: example {name}{inherited}. Run: i2ikd compare {file} --out runs/{name}")

@@ -11,12 +11,25 @@ from matplotlib.figure import Figure
 
 from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison
-from i2ikd.report.style import GRID, INK, logarithmic_loss, marker_styles, put_legend, sheet
+from i2ikd.report.style import (
+    COLOURS,
+    GRID,
+    INK,
+    arm_tags,
+    logarithmic_loss,
+    marker_styles,
+    put_arm_legend,
+    put_legend,
+    sheet,
+    tag,
+)
 
-_COLUMNS = 3
+_MANY = 12
+"""Number of panels above which a row has four instead of three."""
+
 _VALIDATION = "validation"
-_TERM_COLOURS = {_VALIDATION: INK, "target": "#0077bb", "imitation": "#009988"}
-_OTHER_COLOURS = ("#ee7733", "#cc3311", "#ee3377", "#33bbee")
+_TERM_COLOURS = {_VALIDATION: INK, "target": COLOURS[0], "imitation": COLOURS[2]}
+_OTHER_COLOURS = tuple(colour for colour in COLOURS if colour not in _TERM_COLOURS.values())
 
 History = list[dict[str, Any]]
 Curve = tuple[list[float], list[float]]
@@ -38,9 +51,10 @@ def training_losses(comparison: Comparison) -> Figure:
         UserError: ``comparison.histories`` is empty.
     """
     arms = _histories(comparison)
-    columns = min(_COLUMNS, len(arms))
+    columns = min(4 if len(arms) > _MANY else 3, len(arms))
     height = -(-len(arms) // columns)
-    figure, panels = sheet(3.6 * columns, 2.4 * height, height, columns)
+    figure, panels = sheet(3.6 * columns, 2.7 * height, height, columns)
+    tags = arm_tags(comparison)
     for panel, (arm, histories) in zip(panels, arms.items()):
         curves = _curves(histories)
         others = [term for term in curves if term not in _TERM_COLOURS]
@@ -54,15 +68,24 @@ def training_losses(comparison: Comparison) -> Figure:
                 label=term,
                 **_marker(epochs),
             )
-        logarithmic_loss(panel, [value for _, values in curves.values() for value in values], headroom=0.55)
-        panel.set_title(arm, loc="left", fontweight="bold")
+        logarithmic_loss(panel, [value for _, values in curves.values() for value in values])
         _mark_stages(panel, _longest(histories))
-        put_legend(panel, loc="upper right")
+        _head(panel, arm, len(curves))
+        tag(panel, tags.get(arm))
     for panel in panels[len(arms) :]:
         panel.set_visible(False)
     for panel in panels[max(0, len(arms) - columns) : len(arms)]:
         panel.set_xlabel("epoch")
     return figure
+
+
+def _head(panel: Axes, arm: str, curves: int) -> None:
+    """Write the arm's name and the legend above the panel, where no curve is."""
+    columns = min(curves, 3)
+    rows = -(-curves // columns)
+    panel.set_title(arm, loc="left", fontsize=10, fontweight="bold", color=INK, pad=6 + 12 * rows)
+    compact = {"borderpad": 0, "borderaxespad": 0.3, "handlelength": 1.2, "handletextpad": 0.4, "columnspacing": 1.0}
+    put_legend(panel, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8, labelspacing=0.2, **compact)
 
 
 def _marker(epochs: Sequence[float]) -> dict[str, Any]:
@@ -86,29 +109,23 @@ def validation_losses(comparison: Comparison) -> Figure:
     if not arms:
         raise UserError("no validation loss to draw: the training histories contain none")
     figure, (axes,) = sheet(6.4, 4.4)
-    styles = marker_styles(comparison)
+    styles, tags = marker_styles(comparison), arm_tags(comparison)
     all_values: list[float] = []
     for arm, histories in arms.items():
         style = styles[arm]
         for history in histories if len(histories) > 1 else ():
             epochs, values = _curves([history]).get(_VALIDATION, ([], []))
-            axes.plot(epochs, values, color=style.colour, linewidth=0.6, alpha=0.35)
+            tag(axes.plot(epochs, values, color=style.colour, linewidth=0.6, alpha=0.35), tags.get(arm))
         epochs, values = _curves(histories)[_VALIDATION]
         all_values += values
-        axes.plot(
-            epochs,
-            values,
-            color=style.colour,
-            linewidth=1.5,
-            marker=style.marker,
-            markersize=4,
-            markevery=max(1, len(epochs) // 6),
-            label=arm,
+        drawn = axes.plot(
+            epochs, values, linewidth=1.5, markersize=4, markevery=max(1, len(epochs) // 6), **style.points
         )
+        tag(drawn, tags.get(arm))
     logarithmic_loss(axes, all_values)
     axes.set_xlabel("epoch, all stages")
     axes.set_ylabel("validation loss")
-    put_legend(figure, loc="outside right upper")
+    put_arm_legend(figure, comparison, list(arms))
     return figure
 
 

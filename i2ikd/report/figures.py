@@ -13,10 +13,13 @@ from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.report import numbers
 from i2ikd.report.legend import describe_metric, reference_arms
-from i2ikd.report.style import INK, marker_styles, put_legend, sheet
+from i2ikd.report.style import INK, arm_tags, marker_styles, put_arm_legend, sheet, tag
 
 _WIDE_RANGE = 30
 """Ratio of the largest to the smallest cost above which the axis is logarithmic."""
+
+_CROWDED = 4
+"""Number of arms of one cost above which their intervals, at one x, are faint."""
 
 
 def quality_against_parameters(comparison: Comparison) -> Figure:
@@ -52,7 +55,7 @@ def quality_against_latency(comparison: Comparison) -> Figure:
 
 
 def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label: str) -> Figure:
-    """Plot the first metric of all rows against a cost."""
+    """Plot the first metric of all rows against a cost, each at its own cost: rows of one cost share one x."""
     first = next(iter(comparison.columns))
     rows = [row for row in comparison.rows if cost(row) and math.isfinite(row.metrics[first].mean)]
     if not rows:
@@ -60,49 +63,36 @@ def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label:
     figure, (axes,) = sheet(6.4, 4.4)
     costs = {row.arm: float(cost(row) or 0) for row in rows}
     logarithmic = max(costs.values()) > _WIDE_RANGE * min(costs.values())
-    positions = _side_by_side(costs, logarithmic)
-    styles = marker_styles(comparison)
+    styles, tags = marker_styles(comparison), arm_tags(comparison)
     for row in rows:
         estimate, style = row.metrics[first], styles[row.arm]
         ends = [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
-        axes.errorbar(
-            [positions[row.arm]],
+        crowded = list(costs.values()).count(costs[row.arm]) > _CROWDED
+        drawn = axes.errorbar(
+            [costs[row.arm]],
             [estimate.mean],
             yerr=ends if math.isfinite(estimate.low) else None,
-            fmt=style.marker,
             markersize=11 if row.kind == "teacher" else 6,
-            color=style.colour,
+            linestyle="none",
             elinewidth=1.3,
-            capsize=2.5,
-            label=row.arm,
+            capsize=0 if crowded else 2.5,
+            **style.points,
         )
+        for interval in drawn[2] if crowded else ():
+            interval.set_alpha(0.25)
+        tag(drawn, tags.get(row.arm))
     if logarithmic:
         axes.set_xscale("log")
         axes.grid(False, which="minor")
     else:
-        axes.set_xlim(left=0, right=1.12 * max(positions.values()))
+        axes.set_xlim(left=0, right=1.12 * max(costs.values()))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: numbers.count(round(value)) if value >= 1000 else f"{value:g}")
     )
     axes.set_xlabel(label)
     axes.set_ylabel(_label(comparison, first))
-    put_legend(figure, loc="outside right upper")
+    put_arm_legend(figure, comparison, [row.arm for row in rows])
     return figure
-
-
-def _side_by_side(costs: dict[str, float], logarithmic: bool) -> dict[str, float]:
-    """Return x positions; arms of equal cost are offset, so that their intervals do not overlap."""
-    largest, least = max(costs.values()), min(costs.values())
-    groups: dict[float, list[str]] = {}
-    for arm, cost in costs.items():
-        groups.setdefault(cost, []).append(arm)
-    positions = {}
-    for cost, arms in groups.items():
-        for index, arm in enumerate(arms):
-            offset = index - (len(arms) - 1) / 2
-            shifted = cost * (largest / least) ** (0.02 * offset) if logarithmic else cost + 0.02 * largest * offset
-            positions[arm] = shifted
-    return positions
 
 
 def differences_to_student(comparison: Comparison) -> Figure:
@@ -126,22 +116,25 @@ def differences_to_student(comparison: Comparison) -> Figure:
     first = next(iter(comparison.columns))
     upward = describe_metric(comparison.columns[first]).higher_is_better is not False
     rows.sort(key=lambda row: row.differences[student].mean, reverse=not upward)
-    figure, (axes,) = sheet(6.4, 1.5 + 0.34 * len(rows))
-    styles = marker_styles(comparison)
+    figure, (axes,) = sheet(6.4, 1.5 + (0.34 if len(rows) <= 20 else 0.22) * len(rows))
+    styles, tags = marker_styles(comparison), arm_tags(comparison)
     for position, row in enumerate(rows):
         difference, style = row.differences[student], styles[row.arm]
         ends = [[difference.mean - difference.low], [difference.high - difference.mean]]
-        axes.errorbar(
+        drawn = axes.errorbar(
             [difference.mean],
             [position],
             xerr=ends if math.isfinite(difference.low) else None,
-            fmt=style.marker,
-            color=style.colour,
             markersize=6,
+            linestyle="none",
             elinewidth=1.6,
             capsize=3,
+            **style.points,
         )
+        tag(drawn, tags.get(row.arm))
     axes.set_yticks(range(len(rows)), [row.arm for row in rows])
+    for row, label in zip(rows, axes.get_yticklabels()):
+        tag(label, tags.get(row.arm))
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.grid(False, axis="y")
     axes.axvline(0, color=INK, linewidth=0.9)

@@ -97,11 +97,13 @@ class Strip:
         title: heading with volume and slice.
         region: the region magnified in every inset.
         tiles: baselines, target, networks.
+        window: values shown black and white, formatted; the same for all tiles.
     """
 
     title: str
     region: Region
     tiles: list[Tile]
+    window: str
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _strip(picture: Picture, baselines: Collection[str], limit: float, decimals:
     title = f"{picture.label} volume: {_volume_title(picture)}, slice {picture.slice}"
     if picture.target.ndim == 3 and len(picture.target) != _COLOUR_CHANNELS:
         title += f", mean of {len(picture.target)} channels"
-    return Strip(title, region, tiles)
+    return Strip(title, region, tiles, f"{window[0]:.3g} to {window[1]:.3g}")
 
 
 def _volume_title(picture: Picture) -> str:

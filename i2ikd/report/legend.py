@@ -136,7 +136,10 @@ def legend(comparison: Comparison, registry: Registry | None = None) -> list[tup
     rank = f"1 + the number of arms whose whole interval in {first} is better; equal ranks: intervals overlap"
     entries.append(("rank", f"{rank}; bold: best mean"))
     entries.append(
-        ("MACs, CPU", "multiply-adds and CPU latency (ms) of one slice; latency: median of interleaved rounds")
+        (
+            "params, MACs, CPU",
+            "parameters; multiply-adds and CPU latency (ms) of one slice; latency: median of interleaved rounds",
+        )
     )
     return entries
 

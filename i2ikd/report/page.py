@@ -60,6 +60,19 @@ class RenderedFigure:
 
 
 @dataclass(frozen=True)
+class Section:
+    """An entry of the page's contents.
+
+    Attributes:
+        id: id of the element that the entry links to.
+        title: text of the entry.
+    """
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True)
 class DifferenceRow:
     """One row of the table of paired differences.
 
@@ -92,6 +105,9 @@ def page(
     registry = registry or default_registry()
     first = next(iter(comparison.columns))
     content = table_content(comparison, registry)
+    drawn = render_figures(comparison, registry) if figures is None else figures
+    images = _gallery(comparison, pictures or [], first, registry)
+    differences = _differences(comparison, first)
     return (
         _environment()
         .get_template("page.html")
@@ -109,10 +125,12 @@ def page(
             first=first,
             unit=describe_metric(comparison.columns[first], registry).unit,
             references=comparison.references,
-            differences=_differences(comparison, first),
+            differences=differences,
             control=reference_arms(comparison).control,
-            figures=render_figures(comparison, registry) if figures is None else figures,
-            gallery=_gallery(comparison, pictures or [], first, registry),
+            figures=drawn,
+            gallery=images,
+            indices={row.arm: index for index, row in enumerate(comparison.rows) if row.kind == "arm"},
+            sections=_sections(bool(differences), bool(drawn), images is not None),
             spread=_latency_spreads(comparison),
         )
     )
@@ -134,8 +152,8 @@ def render_figures(comparison: Comparison, registry: Registry) -> list[RenderedF
 
 @cache
 def _script() -> str:
-    """Return the page's script, which sorts the table."""
-    return (_TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    """Return the page's script: sorting, filter and pins of the table, and the viewer of two images."""
+    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("table.js", "viewer.js"))
 
 
 def _sha256(text: str) -> str:
@@ -150,6 +168,14 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+
+
+def _sections(differences: bool, figures: bool, images: bool) -> list[Section]:
+    """Return the page's contents."""
+    sections = [Section("results", "Results"), Section("legend", "Legend")]
+    sections += [Section("differences", "Paired differences")] * differences
+    sections += [Section("figures", "Figures")] * figures
+    return sections + [Section("images", "Images")] * images
 
 
 def _differences(comparison: Comparison, first: str) -> list[DifferenceRow]:

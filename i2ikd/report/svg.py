@@ -11,12 +11,15 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from i2ikd.report.style import GRID, INK
+from i2ikd.report.style import ARM_TAG, GRID, INK
 
 _SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "i2ikd", "axes.unicode_minus": True}
 
 _LIGHT_INK, _LIGHT_GRID = "#1b1f24", "#dfe3e8"
 """Colours of ``--ink`` and ``--grid`` in ``templates/page.css``."""
+
+_TAGGED = re.compile(rf'\sid="{ARM_TAG}(\d+)"')
+"""The id of an artist that ``style.tag`` has marked, which several artists share."""
 
 
 def inline(figure: Figure, prefix: str, title: str) -> str:
@@ -28,7 +31,7 @@ def inline(figure: Figure, prefix: str, title: str) -> str:
         title: label for screen readers.
 
     Returns:
-        The element, the same for equal figures.
+        The element, the same for equal figures; artists of ``style.tag`` have the attribute ``data-arm``.
     """
     return _embedded(_rendered(figure, figure.get_facecolor()), prefix, title)
 
@@ -45,6 +48,7 @@ def standalone(figure: Figure) -> str:
     background = "#ffffff" if follows_page(figure) else figure.get_facecolor()
     text = _rendered(figure, background)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = _TAGGED.sub("", text)
     return text[text.index("<svg") :].replace(INK, _LIGHT_INK).replace(GRID, _LIGHT_GRID)
 
 
@@ -72,6 +76,7 @@ def _embedded(text: str, prefix: str, title: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
     text = text.replace("xlink:href=", "href=")
+    text = _TAGGED.sub(r' data-arm="\1"', text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)

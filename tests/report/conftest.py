@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from i2ikd.evaluation.records import NO_SEED, Record
 from i2ikd.experiment.summary import Comparison, Costs, summarise
+from i2ikd.report.page import page
 from i2ikd.report.pictures import Picture, representative_volumes
 
 COLUMNS = {"psnr": "psnr-volume-max", "ssim": "ssim-volume-max", "nmse": "nmse-volume", "hfn": "hfn-slice"}
@@ -115,6 +117,20 @@ def make_comparison() -> Callable[..., Comparison]:
 
 
 @pytest.fixture(scope="session")
+def forty() -> Comparison:
+    """Comparison with 40 arms, of which 28 have one size; read-only."""
+    families = ("attention", "channel-wise", "fitnet", "gram_fsp", "review", "an-arm-with-a-long-name")
+    names = ["student", "control", "kd-mri", *(f"{family}-{index}" for index in range(8) for family in families)]
+    whole = make(seeds=1, arms={name: 31 + 0.02 * place for place, name in enumerate(names[:40])}, volumes=3, epochs=4)
+    rows = []
+    for place, row in enumerate(whole.rows):
+        other = row.kind == "arm" and place >= len(whole.rows) - 12
+        rows.append(replace(row, costs=Costs(20_000 + 500 * place, 200_000_000, 3 + place / 9)) if other else row)
+    whole.rows = rows
+    return whole
+
+
+@pytest.fixture(scope="session")
 def comparison() -> Comparison:
     """Comparison with all values; read-only."""
     return make()
@@ -153,3 +169,9 @@ def pictures(comparison: Comparison, size: int = 96) -> list[Picture]:
 def make_pictures() -> Callable[..., list[Picture]]:
     """Factory of pictures."""
     return pictures
+
+
+@pytest.fixture(scope="session")
+def full(comparison: Comparison) -> str:
+    """The page of the comparison with all values, with images and figures."""
+    return page(comparison, pictures(comparison, 48))
