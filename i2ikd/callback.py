@@ -63,6 +63,9 @@ class Callback(Protocol):
     stage epochs. Of several processes only the main one calls callbacks.
     """
 
+    def on_schedule(self, jobs: Sequence[tuple[str, int]]) -> None:
+        """A command is about to train: the name of every loop that follows, with its steps in all."""
+
     def on_train_start(self, name: str, steps: int, done: int) -> None:
         """A loop starts or continues: ``steps`` in all, ``done`` of them before."""
 
@@ -96,6 +99,9 @@ class Callback(Protocol):
 
 class NullCallback:
     """A callback whose events do nothing; a base class for those that need few of them."""
+
+    def on_schedule(self, jobs: Sequence[tuple[str, int]]) -> None:
+        """Do nothing."""
 
     def on_train_start(self, name: str, steps: int, done: int) -> None:
         """Do nothing."""

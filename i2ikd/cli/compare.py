@@ -113,7 +113,15 @@ def run(
             label=f"i2ikd-{experiment.name}",
             gpus=context.device.type == "cuda",
         )
-        comparison = compare(session.graph, chosen, numbers, log=session.log, lockstep=lockstep, executor=executor)
+        comparison = compare(
+            session.graph,
+            chosen,
+            numbers,
+            log=session.log,
+            lockstep=lockstep,
+            executor=executor,
+            callback=session.callback,
+        )
         # imported after training, which does not need it: the import takes about a second
         from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from i2ikd.callback import NullCallback
+from i2ikd.callback import Callback, NullCallback
 from i2ikd.config import Arm, digest
 from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.run import Run
@@ -64,6 +64,7 @@ def compare(
     log: Log = print,
     lockstep: bool = False,
     executor: Executor | None = None,
+    callback: Callback | None = None,
 ) -> Comparison:
     """Train the missing runs, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
 
@@ -73,7 +74,8 @@ def compare(
         seeds: its seeds, or others.
         log: prints which runs are reused and which are trained.
         lockstep: train the arms of a seed in one pass.
-        executor: trains the missing runs; by default this process, without callbacks.
+        executor: trains the missing runs; by default this process.
+        callback: receives the schedule of the missing runs, and without an executor the events of training.
 
     Raises:
         Interrupted: after checkpoints were saved.
@@ -88,7 +90,8 @@ def compare(
     for line in lines:
         log(line)
     wanted = plan(graph, arms, seeds, lockstep=lockstep)
-    train_plan(graph, wanted, executor or InProcessExecutor(NullCallback()), log)
+    events = callback or NullCallback()
+    train_plan(graph, wanted, executor or InProcessExecutor(events), log, events)
     name_reused_rows(graph, arms, seeds)
     rows = table_rows(graph, arms, seeds)
     records, kinds = _score(scorer, rows)

@@ -269,7 +269,7 @@ class TestInterruption:
     def test_ctrl_c_saves_a_checkpoint_and_prints_the_command_that_continues(
         self, i2ikd: Any, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser_steps: Any
     ) -> None:
-        from i2ikd.cli.progress import Display
+        from i2ikd.progress import Display
 
         stepped, out = Display.on_step_end, tmp_path / "a folder"
         before = signal.getsignal(signal.SIGINT)
