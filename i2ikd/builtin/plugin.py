@@ -104,6 +104,7 @@ def register_commands(register: Register) -> None:
         ("demo", "run a complete comparison on simulated data, in a few minutes"),
         ("init", "write a commented example experiment"),
         ("data", "print what the data of an experiment holds, and what was passed over"),
+        ("check", "check an experiment and estimate time, memory and disk space"),
         ("train", "train the teacher of an experiment"),
         ("distill", "train one arm, and its teacher if it is missing"),
         ("evaluate", "score a trained network on a split"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @options.processes
 @options.executor
 @options.executor_options
+@click.option("--dry-run", is_flag=True, help="Check and estimate time, memory and disk space; train nothing.")
 @options.overrides
 @options.as_json
 def command(
@@ -39,6 +40,7 @@ def command(
     processes: int | None,
     executor: str,
     executor_options: tuple[str, ...],
+    dry_run: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -47,6 +49,11 @@ def command(
     Finished runs are reused; a changed setting repeats only the runs that depend on it. An interrupted comparison
     continues from its checkpoints when the same command is started again.
     """
+    if dry_run:
+        from i2ikd.cli.check import run as check
+
+        check(options.load_experiment(experiment, overrides), out, arms, seeds, as_json)
+        return
     execution = Execution(executor, processes, executor_options)
     run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json, execution)
 
