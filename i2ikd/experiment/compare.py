@@ -19,7 +19,6 @@ from i2ikd.evaluation.records import Record, records_text
 from i2ikd.executors.base import Executor, InProcessExecutor, Log
 from i2ikd.experiment.budget import unequal_budgets
 from i2ikd.experiment.checks import check
-from i2ikd.experiment.conclusions import conclusions
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.left_out import left_out
@@ -29,6 +28,7 @@ from i2ikd.experiment.plan import plan
 from i2ikd.experiment.schedule import name_reused_rows, train_plan
 from i2ikd.experiment.scores import References, Scorer, network_of, teacher_seed
 from i2ikd.experiment.summary import Comparison, Costs, RowKind, summarise
+from i2ikd.experiment.verdict import verdict
 from i2ikd.files import write_atomically
 
 TEACHER = "teacher"
@@ -112,7 +112,7 @@ def compare(
     comparison.control = settings.control
     unit = metrics[next(iter(columns.values()))].unit
     lacking = control_levers(graph, arms, seeds[0])
-    comparison.conclusions = conclusions(comparison, settings.control, settings.student, unit, lacking)
+    comparison.conclusions = verdict(comparison, settings.control, settings.student, unit, lacking)
     for row in rows:
         for seed, runs in row.runs.items():
             comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.history()
