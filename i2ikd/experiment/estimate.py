@@ -54,12 +54,14 @@ class RunEstimate:
         action: ``reuse``, ``go on`` or ``train``.
         steps: of all stages.
         seconds: of the training, validation included; 0 for a run that is reused. A run that goes on is counted whole.
+        setup_seconds: the part of ``seconds`` that does not depend on the number of epochs.
     """
 
     name: str
     action: str
     steps: int
     seconds: float
+    setup_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class _Meter:
     def __init__(self, graph: RunGraph) -> None:
         self._graph = graph
         self._context = graph.context
-        self._stage_seconds: dict[str, float] = {}
+        self._seconds: dict[str, tuple[float, float]] = {}
         self.disk_mib = 0.0
 
     def run(self, run: Run, action: str) -> RunEstimate:
@@ -134,10 +136,11 @@ class _Meter:
         if action == "reuse" or not run.stages:
             return RunEstimate(run.name, action, steps, 0.0)
         name = run.name.rpartition("/")[0]
-        if name not in self._stage_seconds:
-            self._stage_seconds[name] = self._training(run)
+        if name not in self._seconds:
+            self._seconds[name] = self._training(run)
+        setup, epochs = self._seconds[name]
         self.disk_mib += self._weights_mib(run)
-        return RunEstimate(run.name, action, steps, self._stage_seconds[name])
+        return RunEstimate(run.name, action, steps, setup + epochs, setup)
 
     @property
     def _steps(self) -> int:
@@ -145,25 +148,26 @@ class _Meter:
         count = len(self._context.dataset("train"))
         return max(count // min(self._context.training.batch, count), 1)
 
-    def _training(self, run: Run) -> float:
-        """Return the seconds of a run's training."""
+    def _training(self, run: Run) -> tuple[float, float]:
+        """Return the seconds of a run's training before its first steps, and in its epochs."""
         context = self._context
         inputs = {role: blank_input(context, r, run.specification.combine.get(role)) for role, r in run.inputs.items()}
         shared = RunTrainer(self._graph).context(run.specification.seed, run.inputs, inputs)
         batches = _FewBatches(shared.batches, STEPS + 1)
         limit = context.training.cache_mib + context.training.cache_disk_mib
-        seconds = 0.0
+        setup = epochs = 0.0
         for stage in run.stages:
             caches = {role: TeacherCache(limit) for role in inputs}
             few = dataclasses.replace(shared, batches=batches, validation=None, caches=caches, callback=NullCallback())
-            seconds += self._stage(run, stage, few)
-            seconds += self._validation(run, stage)
+            first, step = self._stage(run, stage, few)
+            setup += first
+            epochs += step * self._steps * stage.epochs + self._validation(run, stage)
             for role, cache in caches.items():
-                seconds += self._filling(cache, inputs[role], batches)
-        return seconds
+                setup += self._filling(cache, inputs[role], batches)
+        return setup, epochs
 
-    def _stage(self, run: Run, stage: PlannedStage, shared: TrainingContext) -> float:
-        """Return the seconds of one stage without its validation."""
+    def _stage(self, run: Run, stage: PlannedStage, shared: TrainingContext) -> tuple[float, float]:
+        """Return the seconds of one stage until the end of its first step, and of a further step."""
         specification, registry = run.specification, self._context.registry
         network = build_network(registry, specification.model, specification.options, specification.seed, run.name)
         one = PlannedStage(stage.stage.model_copy(update={"start": "previous"}), stage.training, 1)
@@ -174,7 +178,7 @@ class _Meter:
         start = time.monotonic()
         loop.train(run.name, [trainer], dataclasses.replace(shared, callback=clock))
         each = [after - before for before, after in zip(clock.times, clock.times[1:])]
-        return clock.times[0] - start + statistics.median(each) * self._steps * stage.epochs
+        return clock.times[0] - start, statistics.median(each)
 
     def _validation(self, run: Run, stage: PlannedStage) -> float:
         """Return the seconds of a stage's validations."""
