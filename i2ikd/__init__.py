@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from i2ikd.deploy.predictor import Predictor
     from i2ikd.distiller import Distiller, Features, Knowledge, TapShapes
     from i2ikd.engine.device import keep_large_blocks
+    from i2ikd.experiment.tracking import TrackerCallback
     from i2ikd.export_form import ExportForm
     from i2ikd.exporter import Delivered, Exporter, ExportRequest
     from i2ikd.in_memory.comparison import compare
@@ -48,6 +49,7 @@ _MODULES = {
     "distiller": ("Distiller", "Features", "Knowledge", "TapShapes"),
     "export_form": ("ExportForm",),
     "engine.device": ("keep_large_blocks",),
+    "experiment.tracking": ("TrackerCallback",),
     "exporter": ("Delivered", "ExportRequest", "Exporter"),
     "in_memory.comparison": ("compare",),
     "in_memory.results": ("ComparisonResult", "DistillResult"),
@@ -72,8 +74,8 @@ __all__ = [
     "ExportRequest", "Exporter", "Features", "FileSummary", "Inventory", "Knowledge", "Loss", "Metric",
     "NullCallback", "Objective", "ObjectiveContext", "PassedOver", "Predictor", "Reader", "RecipeContext",
     "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "SplitInventory", "Stage", "Start", "Student",
-    "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term", "Transform",
-    "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "compare", "create",
+    "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term", "TrackerCallback",
+    "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "compare", "create",
     "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl", "keep_large_blocks",
     "list_components", "load", "natural_key",
 ]  # fmt: skip

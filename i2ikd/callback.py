@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from i2ikd.recipe import Stage
@@ -96,6 +97,9 @@ class Callback(Protocol):
     def on_run_trained(self, name: str, history: Sequence[dict[str, Any]]) -> None:
         """A run was trained by another process; ``history`` has a row per epoch."""
 
+    def on_results(self, rows: Sequence[Mapping[str, Any]], images: Mapping[str, np.ndarray]) -> None:
+        """A comparison ended: rows of its table (``arm`` and numbers by column), images [H, W] or [H, W, 3] by name."""
+
 
 class NullCallback:
     """A callback whose events do nothing; a base class for those that need few of them."""
@@ -131,6 +135,9 @@ class NullCallback:
         """Do nothing."""
 
     def on_run_trained(self, name: str, history: Sequence[dict[str, Any]]) -> None:
+        """Do nothing."""
+
+    def on_results(self, rows: Sequence[Mapping[str, Any]], images: Mapping[str, np.ndarray]) -> None:
         """Do nothing."""
 
 

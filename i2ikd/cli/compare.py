@@ -132,9 +132,12 @@ def run(
         # imported after training, which does not need it: the import takes about a second
         from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison
+        from i2ikd.report.tracked import tracked_images, tracked_rows
         from i2ikd.report.write import write_report
 
-        save_pictures(collect_pictures(session.graph, comparison), out)
+        pictures = collect_pictures(session.graph, comparison)
+        save_pictures(pictures, out)
+        session.callback.on_results(tracked_rows(comparison), tracked_images(pictures))
         files = write_report(comparison, out)
         if as_json:
             print_json(comparison.as_json())

@@ -176,7 +176,10 @@ class _Meter:
         trainer = Trainer(state, network, [one], shared, specification.model, None, specification.side, transforms)
         clock = _Clock(self._context.device)
         start = time.monotonic()
-        loop.train(run.name, [trainer], dataclasses.replace(shared, callback=clock))
+        try:
+            loop.train(run.name, [trainer], dataclasses.replace(shared, callback=clock))
+        except loop.Interrupted:
+            raise KeyboardInterrupt from None
         each = [after - before for before, after in zip(clock.times, clock.times[1:])]
         return clock.times[0] - start, statistics.median(each)
 

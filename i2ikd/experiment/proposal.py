@@ -34,6 +34,8 @@ _LEAST_STEPS = 1_000
 _MOST_EPOCHS = 300
 _WIDTHS = (1.0, 0.5, 0.25)
 """Factors of the networks' channels that are tried until the time suffices."""
+_HOPELESS = 1.6
+"""Expected cost over the budget above which an attempt is not measured."""
 _LARGE = 160
 """Sides of images, in pixels, above which smaller ones are tried before narrower networks."""
 
@@ -145,17 +147,30 @@ def _fitted(
 ) -> Proposal:
     """Return the experiment with the size of images, widths, epochs and seeds that fit."""
     budget = _SHARE * hours * 3600
-    first, *others = _WIDTHS
-    attempts = [(usual, first), *([(lighter, first)] if lighter else []), *((lighter or usual, w) for w in others)]
-    for (text, inventory), width in attempts:
+    attempts = _attempts(usual, lighter)
+    expected = 1.0  # cost of the shortest useful comparison over the budget, for attempts of relative cost 1
+    for index, ((text, inventory), width, relative) in enumerate(attempts):
+        if relative * expected > _HOPELESS and 0 < index < len(attempts) - 1:
+            continue
         text = with_value(text, "training.schedule", "cosine", "ends with the last epoch, whatever their number")
         text = _narrowed(text, width, registry, f"{width:g} of the usual width, for {hours:g} h")
         found, steps, batch = _measured(text, registry)
         fit = _epochs_and_seeds(found, _checked(text), budget, steps)
-        if fit is not None and (fit[0] * steps >= _LEAST_STEPS or width == _WIDTHS[-1]):
+        if fit is not None and (fit[0] * steps >= _LEAST_STEPS or index == len(attempts) - 1):
             return _written(name, text, inventory, hours, found, fit, steps, batch)
+        expected = _seconds(found, _checked(text), math.ceil(_LEAST_STEPS / steps), 1) / budget / relative
     needed = in_words(_seconds(found, _checked(text), 1, 1) / _SHARE)
     raise UserError(f"--hours {hours:g}: expected at least {needed} for one epoch of the smallest networks; raise it")
+
+
+def _attempts(
+    usual: tuple[str, Inventory], lighter: tuple[str, Inventory] | None
+) -> list[tuple[tuple[str, Inventory], float, float]]:
+    """Return the experiment, width of the networks and rough relative cost of every attempt, in order."""
+    first, *others = _WIDTHS
+    area = 1.0 if lighter is None else 0.3
+    smaller = [(lighter, first, area)] if lighter is not None else []
+    return [(usual, first, 1.0), *smaller, *((lighter or usual, width, area * width**1.3) for width in others)]
 
 
 def _narrowed(text: str, width: float, registry: Registry, reason: str) -> str:

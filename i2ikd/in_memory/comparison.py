@@ -32,6 +32,7 @@ from i2ikd.in_memory.results import ComparisonResult
 from i2ikd.in_memory.samples import Loss, MemoryTask, read_samples
 from i2ikd.progress import library_display
 from i2ikd.registry import Registry, default_registry
+from i2ikd.report.tracked import tracked_rows
 from i2ikd.sample import Batch
 from i2ikd.seeds import kept_random_state, seed_torch
 from i2ikd.wrapping import unwrapped
@@ -224,4 +225,5 @@ def _run(experiment: Experiment, registry: Registry, folder: Path, shown: Callba
             found = engine.compare(graph, experiment.arms, experiment.seeds, log=logger.info, callback=events)
         except Interrupted:
             raise KeyboardInterrupt from None
+    shown.on_results(tracked_rows(found), {})
     return ComparisonResult(graph, found)
