@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,6 +16,8 @@ from i2ikd.options import option_types
 from i2ikd.registry import Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_REFERENCE = "#/$defs/Reference"
 
 _Schema = dict[str, Any]
 
@@ -43,7 +45,8 @@ def experiment_schema(registry: Registry) -> _Schema:
     schema["properties"]["trackers"]["items"] = {"anyOf": [{"enum": names}, tracker]}
     if "Stage" in definitions:
         definitions["Stage"]["properties"]["start"]["anyOf"].append({"type": "string"})  # the role of an input
-    definitions["Reference"] = {**definitions["Reference"], "type": ["object", "string"]}
+    # a component is a name or a table; in some tables the name has a default
+    definitions["Reference"] = {**definitions["Reference"], "type": ["object", "string"], "required": []}
     return {"$schema": DIALECT, "title": "Experiment of i2ikd", **{k: v for k, v in schema.items() if k != "title"}}
 
 
@@ -95,6 +98,4 @@ def _property(annotation: Any, default: Any, definitions: _Schema) -> _Schema:
     definitions.update({name: part for name, part in schema.pop("$defs", {}).items() if name not in definitions})
     if isinstance(default, str | int | float | bool | list | tuple):
         schema["default"] = list(default) if isinstance(default, tuple) else default
-    if schema.get("$ref") == "#/$defs/Reference" or not isinstance(schema, Mapping):
-        return {"$ref": "#/$defs/Reference"}
-    return schema
+    return {"$ref": _REFERENCE} if schema.get("title") == "Reference" else schema
