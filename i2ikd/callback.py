@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from i2ikd.recipe import Stage
@@ -63,6 +64,9 @@ class Callback(Protocol):
     stage epochs. Of several processes only the main one calls callbacks.
     """
 
+    def on_schedule(self, jobs: Sequence[tuple[str, int]]) -> None:
+        """A command is about to train: the name of every loop that follows, with its steps in all."""
+
     def on_train_start(self, name: str, steps: int, done: int) -> None:
         """A loop starts or continues: ``steps`` in all, ``done`` of them before."""
 
@@ -93,9 +97,15 @@ class Callback(Protocol):
     def on_run_trained(self, name: str, history: Sequence[dict[str, Any]]) -> None:
         """A run was trained by another process; ``history`` has a row per epoch."""
 
+    def on_results(self, rows: Sequence[Mapping[str, Any]], images: Mapping[str, np.ndarray]) -> None:
+        """A comparison ended: rows of its table (``arm`` and numbers by column), images [H, W] or [H, W, 3] by name."""
+
 
 class NullCallback:
     """A callback whose events do nothing; a base class for those that need few of them."""
+
+    def on_schedule(self, jobs: Sequence[tuple[str, int]]) -> None:
+        """Do nothing."""
 
     def on_train_start(self, name: str, steps: int, done: int) -> None:
         """Do nothing."""
@@ -125,6 +135,9 @@ class NullCallback:
         """Do nothing."""
 
     def on_run_trained(self, name: str, history: Sequence[dict[str, Any]]) -> None:
+        """Do nothing."""
+
+    def on_results(self, rows: Sequence[Mapping[str, Any]], images: Mapping[str, np.ndarray]) -> None:
         """Do nothing."""
 
 

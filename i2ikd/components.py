@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from i2ikd.registry import Registry, default_registry
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def get(kind: str, name: str) -> Any:
+    from i2ikd.distiller import Distiller
+    from i2ikd.exporter import Exporter
+    from i2ikd.metric import Metric
+    from i2ikd.objective import Objective
+    from i2ikd.recipe import Stage
+    from i2ikd.source import Volume, VolumeSource
+    from i2ikd.task import Task
+    from i2ikd.transform import Transform
+
+
+@overload
+def get(kind: Literal["model", "combination"], name: str) -> Callable[..., nn.Module]: ...
+@overload
+def get(kind: Literal["task"], name: str) -> Callable[..., Task]: ...
+@overload
+def get(kind: Literal["distiller"], name: str) -> Callable[..., Distiller]: ...
+@overload
+def get(kind: Literal["objective"], name: str) -> Callable[..., Objective]: ...
+@overload
+def get(kind: Literal["transform"], name: str) -> Callable[..., Transform]: ...
+@overload
+def get(kind: Literal["metric"], name: str) -> Callable[..., Metric]: ...
+@overload
+def get(kind: Literal["exporter"], name: str) -> Callable[..., Exporter]: ...
+@overload
+def get(kind: Literal["recipe"], name: str) -> Callable[..., list[Stage]]: ...
+@overload
+def get(kind: Literal["dataset"], name: str) -> Callable[..., VolumeSource]: ...
+@overload
+def get(kind: Literal["reader"], name: str) -> Callable[..., Volume]: ...
+@overload
+def get(kind: str, name: str) -> Callable[..., Any]: ...
+
+
+def get(kind: str, name: str) -> Callable[..., Any]:
     """Return the class or factory registered under a name.
 
     Args:
@@ -19,6 +55,30 @@ def get(kind: str, name: str) -> Any:
         UserError: an unknown kind or name; the message contains the nearest name.
     """
     return default_registry().get(kind, name).resolve()
+
+
+@overload
+def create(kind: Literal["model", "combination"], name: str, **options: Any) -> nn.Module: ...
+@overload
+def create(kind: Literal["task"], name: str, **options: Any) -> Task: ...
+@overload
+def create(kind: Literal["distiller"], name: str, **options: Any) -> Distiller: ...
+@overload
+def create(kind: Literal["objective"], name: str, **options: Any) -> Objective: ...
+@overload
+def create(kind: Literal["transform"], name: str, **options: Any) -> Transform: ...
+@overload
+def create(kind: Literal["metric"], name: str, **options: Any) -> Metric: ...
+@overload
+def create(kind: Literal["exporter"], name: str, **options: Any) -> Exporter: ...
+@overload
+def create(kind: Literal["recipe"], name: str, **options: Any) -> list[Stage]: ...
+@overload
+def create(kind: Literal["dataset"], name: str, **options: Any) -> VolumeSource: ...
+@overload
+def create(kind: Literal["reader"], name: str, **options: Any) -> Volume: ...
+@overload
+def create(kind: str, name: str, **options: Any) -> Any: ...
 
 
 def create(kind: str, name: str, **options: Any) -> Any:

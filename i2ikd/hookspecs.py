@@ -127,7 +127,7 @@ def register_figures(register: Register) -> None:
 
 @hookspec
 def register_trackers(register: Register) -> None:
-    """Experiment trackers: a factory ``(**options)`` of an object with ``log(step, values)`` and ``close()``."""
+    """Experiment trackers: a factory ``(**options)`` of an object with ``log`` and ``close``."""
 
 
 @hookspec

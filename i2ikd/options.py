@@ -75,6 +75,21 @@ def _model(target: Callable[..., Any]) -> type[BaseModel]:
     return create_model("Options", __config__=config, **fields)
 
 
+def option_types(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]] | None:
+    """Return annotation and default of every option of a component; ``None`` if it accepts any options.
+
+    Args:
+        target: class or factory.
+    """
+    if _takes_any(target):
+        return None
+    try:
+        hints = _hints(target)
+    except NameError:
+        return None
+    return {name: (hints.get(name, Any), parameter.default) for name, parameter in parameters(target).items()}
+
+
 def check(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Validate options against the typed arguments of a component.
 

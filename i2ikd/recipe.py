@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -30,11 +30,22 @@ class Reference(BaseModel):
         return dict(self.model_extra or {})
 
 
+OBJECT = "object"
+"""Key of a ``Reference`` to a component that is passed as an object, such as a ``Distiller``, instead of by name."""
+
+
 def _reference(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"name": value}
+    if callable(value):  # an instance or a class; configuration files hold none
+        return {"name": getattr(value, "__name__", type(value).__name__), OBJECT: value}
+    return value
 
 
 ComponentRef = Annotated[Reference, BeforeValidator(_reference)]
+
+ComponentLike = Reference | str | Mapping[str, Any] | Callable[..., Any]
+"""What is accepted for a ``ComponentRef``: a name, a table with name and options, or a component itself."""
 
 
 class WeightSchedule(BaseModel):
@@ -70,6 +81,17 @@ class Term(BaseModel):
     weight: Annotated[float, Field(ge=0)] | WeightSchedule = 1.0
     ratio: float | None = Field(default=None, gt=0)
     pairs: Pairs | None = None
+
+    if TYPE_CHECKING:  # what validation accepts, beside the types of the fields
+
+        def __init__(
+            self,
+            *,
+            distiller: ComponentLike,
+            weight: float | WeightSchedule = 1.0,
+            ratio: float | None = None,
+            pairs: Sequence[tuple[str, str]] | str | None = None,
+        ) -> None: ...
 
     @property
     def active(self) -> bool:
@@ -125,6 +147,21 @@ class Stage(BaseModel):
     mode, so that no running statistic is updated."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of ``[training]`` that differ in this stage (lr, optimizer, schedule, ema, ...)."""
+
+    if TYPE_CHECKING:  # what validation accepts, beside the types of the fields
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            terms: Sequence[Term] = (),
+            objective: ComponentLike | None = None,
+            epochs: int | None = None,
+            share: float | None = None,
+            start: str | Start | Mapping[str, Any] = "previous",
+            freeze: Sequence[str] = (),
+            training: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     @model_validator(mode="after")
     def _has_one_objective(self) -> Stage:

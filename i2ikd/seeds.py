@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -38,6 +40,22 @@ def seed_torch(seed: int, *labels: object) -> None:
     torch.default_generator.manual_seed(number)
     if _has_cuda():
         torch.cuda.manual_seed_all(number)
+
+
+@contextlib.contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Put back the state of torch's generators at the end, on the CPU and on CUDA devices in use.
+
+    NumPy's and Python's generators are never seeded.
+    """
+    state = torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if _has_cuda() and torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
 
 
 @cache

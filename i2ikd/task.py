@@ -87,6 +87,23 @@ class Task(ABC):
     """Whether slices can be processed in tiles (``i2ikd infer --tile``): samples have no conditions, or pixel-wise
     ones only."""
 
+    @classmethod
+    def propose(cls, folder: Path, size: tuple[int, int] | None = None) -> Mapping[str, tuple[Any, str]] | None:
+        """Return settings of ``[task]`` for a folder of data (``i2ikd init --data``); by default the task has none.
+
+        Args:
+            folder: folder or file of the data.
+            size: (height, width) to which images are to be reduced, as larger ones take too long; a task that does not
+                resample ignores it.
+
+        Returns:
+            Value and reason by dotted key (``dataset.root``); ``None`` if the task does not read such data.
+
+        Raises:
+            UserError: the data is of the task's layout, and faulty.
+        """
+        return None
+
     @abstractmethod
     def dataset(self, split: str, augmentations: Sequence[str] = ()) -> SampleDataset:
         """Return the samples of a split.

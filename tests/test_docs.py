@@ -227,6 +227,35 @@ def test_python_on_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch, capsy
         exec(compile(text, f"{page}.md", "exec", dont_inherit=True), module.__dict__)
 
 
+class TestOwnLoop:
+    """The recipes of the page, run in the order of its blocks."""
+
+    def run(self, count: int) -> dict[str, Any]:
+        names: dict[str, Any] = {}
+        torch.manual_seed(0)
+        for _, text in list(blocks("python", DOCS / "own-loop.md"))[:count]:
+            exec(compile(text, "own-loop.md", "exec", dont_inherit=True), names)
+        return names
+
+    def test_fifteen_lines_train_student_and_adapter(self) -> None:
+        (_, networks), (_, loop), *_ = blocks("python", DOCS / "own-loop.md")
+        assert len(loop.splitlines()) <= 15 and "teacher, student" in networks
+        names = self.run(2)
+        assert all(parameter.grad is None for parameter in names["teacher"].parameters())
+        assert names["optimiser"].state and len(names["optimiser"].param_groups[0]["params"]) > 6
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_the_lightning_callback_adds_its_term_and_trains_the_adapter(self, caplog: Any) -> None:
+        pytest.importorskip("pytorch_lightning")
+        names = self.run(4)
+        trained = names["trainer"].optimizers[0].param_groups[0]["params"]
+        assert len(trained) == 6 + len(list(names["distiller"].parameters())) > 6
+        assert float(names["trainer"].callback_metrics["distillation"]) > 0
+        module = names["module"]
+        assert module.training_step.__func__ is names["Denoiser"].training_step, "the module is as it was"
+        assert not module.network[1]._forward_hooks
+
+
 def _extension_rows() -> Iterator[tuple[str, list[str]]]:
     """Yield (kind, files to touch) of every row of the tables on the page about extending."""
     for line in (DOCS / "extend.md").read_text("utf-8").splitlines():

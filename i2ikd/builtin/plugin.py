@@ -104,6 +104,7 @@ def register_commands(register: Register) -> None:
         ("demo", "run a complete comparison on simulated data, in a few minutes"),
         ("init", "write a commented example experiment"),
         ("data", "print what the data of an experiment holds, and what was passed over"),
+        ("check", "check an experiment and estimate time, memory and disk space"),
         ("train", "train the teacher of an experiment"),
         ("distill", "train one arm, and its teacher if it is missing"),
         ("evaluate", "score a trained network on a split"),
@@ -116,6 +117,7 @@ def register_commands(register: Register) -> None:
         ("new-plugin", "write the skeleton of a plugin package"),
         ("plugins", "list plugins and their components"),
         ("list", "list the components of a kind: models, tasks, distillers, ..."),
+        ("schema", "print the JSON schema of experiments, for editors"),
         ("show", "show one component: formula, options, source"),
     ):
         register(name, f"i2ikd.cli.{name.replace('-', '_')}:command", summary=summary)
@@ -145,7 +147,11 @@ def register_figures(register: Register) -> None:
 @hookimpl
 def register_trackers(register: Register) -> None:
     """Register trackers: destinations of training numbers besides the history."""
-    register("json-lines", "i2ikd.builtin.trackers:JsonLines", summary="every epoch as one JSON object per line")
+    trackers = "i2ikd.builtin.trackers:"
+    register("json-lines", trackers + "JsonLines", summary="every epoch, and the final table, as JSON objects in lines")
+    register("tensorboard", trackers + "TensorBoard", summary="TensorBoard: scalars, images and the final table")
+    register("wandb", trackers + "WandB", summary="Weights & Biases, offline unless mode = 'online'")
+    register("mlflow", trackers + "MLflow", summary="MLflow: a local store or a tracking server")
 
 
 @hookimpl

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @options.processes
 @options.executor
 @options.executor_options
+@click.option("--dry-run", is_flag=True, help="Check and estimate time, memory and disk space; train nothing.")
 @options.overrides
 @options.as_json
 def command(
@@ -39,6 +40,7 @@ def command(
     processes: int | None,
     executor: str,
     executor_options: tuple[str, ...],
+    dry_run: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -47,6 +49,11 @@ def command(
     Finished runs are reused; a changed setting repeats only the runs that depend on it. An interrupted comparison
     continues from its checkpoints when the same command is started again.
     """
+    if dry_run:
+        from i2ikd.cli.check import run as check
+
+        check(options.load_experiment(experiment, overrides), out, arms, seeds, as_json)
+        return
     execution = Execution(executor, processes, executor_options)
     run(options.load_experiment(experiment, overrides), out, arms, seeds, lockstep, as_json, execution)
 
@@ -113,13 +120,24 @@ def run(
             label=f"i2ikd-{experiment.name}",
             gpus=context.device.type == "cuda",
         )
-        comparison = compare(session.graph, chosen, numbers, log=session.log, lockstep=lockstep, executor=executor)
+        comparison = compare(
+            session.graph,
+            chosen,
+            numbers,
+            log=session.log,
+            lockstep=lockstep,
+            executor=executor,
+            callback=session.callback,
+        )
         # imported after training, which does not need it: the import takes about a second
         from i2ikd.report.pictures import collect_pictures, save_pictures
         from i2ikd.report.table import print_comparison
+        from i2ikd.report.tracked import tracked_images, tracked_rows
         from i2ikd.report.write import write_report
 
-        save_pictures(collect_pictures(session.graph, comparison), out)
+        pictures = collect_pictures(session.graph, comparison)
+        save_pictures(pictures, out)
+        session.callback.on_results(tracked_rows(comparison), tracked_images(pictures))
         files = write_report(comparison, out)
         if as_json:
             print_json(comparison.as_json())

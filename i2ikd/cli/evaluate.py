@@ -39,12 +39,14 @@ def command(
     as_json: bool,
 ) -> None:
     """Score the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) and the task's baselines."""
+    from i2ikd.engine.device import keep_large_blocks
     from i2ikd.evaluation.records import write_records
     from i2ikd.experiment.evaluate_run import evaluate_run
     from i2ikd.report.table import print_scores
 
     if records is not None and records.exists():
         raise UserError(f"{records} exists already; choose another file for --records")
+    keep_large_blocks()
     scores, lines = evaluate_run(run, experiment, overrides, split, trust)
     if records is not None:
         write_records(records, lines)

@@ -85,6 +85,7 @@ def command(
 
     from i2ikd.cli.inference_results import InferenceResults
     from i2ikd.components import reader_suffixes
+    from i2ikd.engine.device import keep_large_blocks
     from i2ikd.evaluation.infer import Inference
     from i2ikd.evaluation.inference_plan import plan
     from i2ikd.evaluation.tiles import Tiling
@@ -94,6 +95,7 @@ def command(
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
     if force and skip_existing:
         raise UserError("expected --force or --skip-existing, got both; choose one")
+    keep_large_blocks()
     tiling = None if tile is None else Tiling(tile, overlap)
     task, device, load = _opened(run, experiment, overrides, trust)
     found = plan(

@@ -33,11 +33,12 @@ def command(target: Path, repeats: int, device: str, trust: bool, overrides: tup
 
     RUN is the folder of a trained network; of an experiment, teacher and student are timed in interleaved rounds.
     """
-    from i2ikd.engine.device import resolve_device
+    from i2ikd.engine.device import keep_large_blocks, resolve_device
     from i2ikd.experiment.context import ExperimentContext
     from i2ikd.experiment.finished import registry_for_stored
     from i2ikd.registry import default_registry
 
+    keep_large_blocks()
     resolved = resolve_device(device)
     if target.is_dir():
         context = ExperimentContext(_owner(target, overrides), registry_for_stored(overrides, trust), target)

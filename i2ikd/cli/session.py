@@ -71,7 +71,7 @@ def open_session(
         Exit: with code 130 after an interruption.
     """
     from i2ikd.callback import NullCallback, combine
-    from i2ikd.cli.progress import Display
+    from i2ikd.engine.device import keep_large_blocks
     from i2ikd.engine.loop import Interrupted
     from i2ikd.experiment.checks import check
     from i2ikd.experiment.context import ExperimentContext, simulated_lines
@@ -79,9 +79,11 @@ def open_session(
     from i2ikd.experiment.folder import claim, locked, refuse_foreign
     from i2ikd.experiment.graph import RunGraph
     from i2ikd.experiment.tracking import HookCallback, tracked
+    from i2ikd.progress import Display
     from i2ikd.registry import default_registry
     from i2ikd.temporary_files import sweep
 
+    keep_large_blocks()
     console = Console(stderr=quiet_stdout, quiet=not group.is_main)
     refuse_foreign(out, experiment)
     graph = RunGraph(ExperimentContext(experiment, default_registry(), out, group, remote))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from pathlib import Path
 
 import click
 
 from i2ikd.cli.list import describe, kind_of
 from i2ikd.cli.result import print_json
-from i2ikd.config_file import apply_override
 from i2ikd.errors import UserError
 from i2ikd.options import parameters
 from i2ikd.registry import default_registry
@@ -18,10 +17,31 @@ from i2ikd.registry import default_registry
 @click.command("show")
 @click.argument("kind")
 @click.argument("name")
-@click.option("--taps", is_flag=True, help="Of a model, list the module paths that can be tapped.")
+@click.option("--taps", is_flag=True, help="Of a model, list the module paths that can be tapped, with shapes.")
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="With --taps, set an option of the model.")
+@click.option(
+    "--student", metavar="NAME", help="With --taps, suggest pairs of the model, as teacher, and this student."
+)
+@click.option("--student-option", "student_options", multiple=True, metavar="KEY=VALUE", help="Option of the student.")
+@click.option("--input", "size", metavar="C,H,W", help="With --taps, shape of the input; default: 1,64,64.")
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    metavar="EXPERIMENT.toml",
+    help="With --taps, take the input and the conditions from this experiment's task.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(kind: str, name: str, taps: bool, options: tuple[str, ...], as_json: bool) -> None:
+def command(
+    kind: str,
+    name: str,
+    taps: bool,
+    options: tuple[str, ...],
+    student: str | None,
+    student_options: tuple[str, ...],
+    size: str | None,
+    experiment: Path | None,
+    as_json: bool,
+) -> None:
     """Show the component NAME of a KIND: summary, formula, options with types and defaults, source."""
     component = default_registry().get(kind_of(kind), name)
     target = component.resolve()
@@ -29,17 +49,13 @@ def command(kind: str, name: str, taps: bool, options: tuple[str, ...], as_json:
         raise UserError(f"--taps: expected a model, got {component.kind} {name!r}")
     if options and not taps:
         raise UserError(f"-o {options[0]}: expected --taps, which builds the model with the options")
+    if not taps and (student is not None or student_options or size is not None or experiment is not None):
+        raise UserError("--student, --student-option, --input and --experiment: expected --taps with them; add it")
     if taps:
-        stated: dict[str, Any] = {}
-        for override in options:
-            apply_override(stated, override)
-        from i2ikd.call_form import options_of
+        from i2ikd.cli.taps import show_taps
 
-        own, _ = options_of(component.resolve(), stated, f"model {name!r}")
-        network: Any = component.create(own, f"model {name!r}", default_registry())
-        for path, module in network.named_modules():
-            if path:
-                click.echo(f"{path}  {type(module).__name__}")
+        other = None if student is None else (student, student_options)
+        show_taps((name, options), other, size, experiment, as_json)
         return
     option_rows = [] if isinstance(target, click.Command) else [_option(p) for p in parameters(target).values()]
     text = inspect.getdoc(target) or ""

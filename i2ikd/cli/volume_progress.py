@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from i2ikd.cli.progress import duration
+from i2ikd.progress import duration
 
 _NAME = 30
 """Characters of a volume's name beside the bar: the line fits into 80 columns."""

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from i2ikd.bounded_cache import BoundedCache
-from i2ikd.engine.processes import require_single_process
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, fits, refuse_unsound
-from i2ikd.seeds import derive, seed_torch
+from i2ikd.seeds import derive
 from i2ikd.task import SampleDataset
 
 Part = tuple[int, int]
@@ -225,70 +223,3 @@ def _bytes(batch: Batch) -> int:
     """Return the memory of a batch's tensors, in bytes."""
     tensors = (batch.input, batch.target, *batch.conditions.values())
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-class LoaderBatches:
-    """Batches of a DataLoader that the user passes: ``Batch`` objects, or plain ``(input, target)`` pairs.
-
-    The loader determines order and augmentation, so teacher outputs are not cached; torch is seeded before each epoch.
-    The batches cannot be divided among processes.
-
-    Args:
-        loader: with a length.
-        seed: of torch's generators, combined with the epoch.
-
-    Raises:
-        UserError: a loader without a length or without batches, or a process group of several processes.
-    """
-
-    stable = False
-
-    def __init__(self, loader: Iterable[Any], seed: int) -> None:
-        require_single_process("training on a loader that you pass (i2ikd.distill)")
-        self._loader = loader
-        self._seed = seed
-        try:
-            self.steps = len(loader)  # type: ignore[arg-type]
-        except TypeError:
-            raise UserError(
-                "the training loader must have a length: the schedule needs the steps of an epoch"
-            ) from None
-        if self.steps == 0:
-            raise UserError("the training loader yields no batches")
-        self.size = int(getattr(loader, "batch_size", None) or 1)
-
-    def epoch(self, number: int, skip: int = 0, part: Part = WHOLE) -> Iterator[Batch]:
-        """Yield the batches of one pass over the loader.
-
-        Args:
-            number: of the epoch, from 0; part of the seed.
-            skip: number of leading batches to leave out.
-            part: not used; the loader is never divided.
-        """
-        seed_torch(self._seed, "loader", number)
-        for index, item in enumerate(self._loader):
-            if index >= skip:
-                yield as_batch(item)
-
-    def in_order(self) -> Iterator[Batch]:
-        """Return the batches of one pass over the loader, in its order."""
-        return self.epoch(0)
-
-
-def as_batch(item: Any) -> Batch:
-    """Return an item of a loader as a ``Batch``.
-
-    Args:
-        item: a ``Batch`` or an ``(input, target)`` pair of tensors [B, C, H, W].
-
-    Raises:
-        UserError: any other item.
-    """
-    if isinstance(item, Batch):
-        return item
-    if isinstance(item, list | tuple) and len(item) == 2 and all(isinstance(part, torch.Tensor) for part in item):
-        source, target = item
-        if source.ndim == 4 and target.ndim == 4:
-            return Batch(input=source, target=target)
-        raise UserError(f"input and target must be [B, C, H, W], not {tuple(source.shape)} and {tuple(target.shape)}")
-    raise UserError(f"a loader must yield i2ikd.Batch or (input, target), not {type(item).__name__}")

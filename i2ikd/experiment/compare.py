@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from i2ikd.callback import NullCallback
+from i2ikd.callback import Callback, NullCallback
 from i2ikd.config import Arm, digest
 from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.run import Run
@@ -19,7 +19,6 @@ from i2ikd.evaluation.records import Record, records_text
 from i2ikd.executors.base import Executor, InProcessExecutor, Log
 from i2ikd.experiment.budget import unequal_budgets
 from i2ikd.experiment.checks import check
-from i2ikd.experiment.conclusions import conclusions
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.left_out import left_out
@@ -29,6 +28,7 @@ from i2ikd.experiment.plan import plan
 from i2ikd.experiment.schedule import name_reused_rows, train_plan
 from i2ikd.experiment.scores import References, Scorer, network_of, teacher_seed
 from i2ikd.experiment.summary import Comparison, Costs, RowKind, summarise
+from i2ikd.experiment.verdict import verdict
 from i2ikd.files import write_atomically
 
 TEACHER = "teacher"
@@ -64,6 +64,7 @@ def compare(
     log: Log = print,
     lockstep: bool = False,
     executor: Executor | None = None,
+    callback: Callback | None = None,
 ) -> Comparison:
     """Train the missing runs, evaluate each network from its saved weights, write ``results.json`` and ``records.csv``.
 
@@ -73,7 +74,8 @@ def compare(
         seeds: its seeds, or others.
         log: prints which runs are reused and which are trained.
         lockstep: train the arms of a seed in one pass.
-        executor: trains the missing runs; by default this process, without callbacks.
+        executor: trains the missing runs; by default this process.
+        callback: receives the schedule of the missing runs, and without an executor the events of training.
 
     Raises:
         Interrupted: after checkpoints were saved.
@@ -88,7 +90,8 @@ def compare(
     for line in lines:
         log(line)
     wanted = plan(graph, arms, seeds, lockstep=lockstep)
-    train_plan(graph, wanted, executor or InProcessExecutor(NullCallback()), log)
+    events = callback or NullCallback()
+    train_plan(graph, wanted, executor or InProcessExecutor(events), log, events)
     name_reused_rows(graph, arms, seeds)
     rows = table_rows(graph, arms, seeds)
     records, kinds = _score(scorer, rows)
@@ -109,7 +112,7 @@ def compare(
     comparison.control = settings.control
     unit = metrics[next(iter(columns.values()))].unit
     lacking = control_levers(graph, arms, seeds[0])
-    comparison.conclusions = conclusions(comparison, settings.control, settings.student, unit, lacking)
+    comparison.conclusions = verdict(comparison, settings.control, settings.student, unit, lacking)
     for row in rows:
         for seed, runs in row.runs.items():
             comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.history()

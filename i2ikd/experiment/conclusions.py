@@ -55,27 +55,27 @@ def _on_teacher(comparison: Comparison, control: str, quantity: str, lacking: Se
     if teacher is None or reference is None or np.isnan(teacher - reference).all():
         return []
     difference = paired(teacher, reference, values.subjects)
-    gain = _gain(difference, comparison.higher_is_better)
+    gain = gain_of(difference, comparison.higher_is_better)
     if gain.low > 0 or (math.isnan(gain.low) and gain.mean > 0):
-        return [Conclusion(f"the teacher is better than {control} by {_amount(gain)}{quantity}", _TEACHER)]
+        return [Conclusion(f"the teacher is better than {control} by {amount(gain)}{quantity}", _TEACHER)]
     levers = f"set the levers of the control in [teacher], which lacks {', '.join(lacking)}; or " if lacking else ""
     remedy = f"a teacher that is not above the control teaches nothing: {levers}train it longer, or make it larger"
     if gain.high < 0 or (math.isnan(gain.low) and gain.mean < 0):
-        text = f"the teacher is worse than {control} by {_amount(_negated(gain))}{quantity}"
+        text = f"the teacher is worse than {control} by {amount(_negated(gain))}{quantity}"
     else:
-        text = f"the teacher is not clearly better than {control}: {_amount(difference, signed=True)}{quantity}"
+        text = f"the teacher is not clearly better than {control}: {amount(difference, signed=True)}{quantity}"
     return [Conclusion(f"warning: {text}; {remedy}", _TEACHER, warning=True)]
 
 
 def _on_arm(row: Row, difference: Difference, control: str, quantity: str, upward: bool) -> Conclusion:
     """Return the conclusion on one arm."""
-    gain, p = _gain(difference, upward), row.corrected.get(control, math.nan)
+    gain, p = gain_of(difference, upward), row.corrected.get(control, math.nan)
     note = "" if math.isnan(p) else f" (p {'<0.001' if p < 0.001 else f'{p:.3f}'})"
     if gain.low > 0:
-        return Conclusion(f"{row.arm} is better than {control} by {_amount(gain)}{quantity}{note}", row.arm)
+        return Conclusion(f"{row.arm} is better than {control} by {amount(gain)}{quantity}{note}", row.arm)
     if gain.high < 0:
-        return Conclusion(f"{row.arm} is worse than {control} by {_amount(_negated(gain))}{quantity}{note}", row.arm)
-    stated = f"{_amount(difference, signed=True)}{quantity}"
+        return Conclusion(f"{row.arm} is worse than {control} by {amount(_negated(gain))}{quantity}{note}", row.arm)
+    stated = f"{amount(difference, signed=True)}{quantity}"
     if math.isnan(gain.low):
         return Conclusion(f"{row.arm} minus {control}: {stated}, without an interval", row.arm)
     return Conclusion(f"{row.arm} and {control} are not distinguishable: {stated}{note}", row.arm)
@@ -93,8 +93,13 @@ def _limits(comparison: Comparison, subjects: int) -> list[Conclusion]:
     return [Conclusion(f"limits: {'; '.join(limits)}")] if limits else []
 
 
-def _gain(difference: Difference, upward: bool) -> Difference:
-    """Return by how much the arm is better than the reference; negative if it is worse."""
+def gain_of(difference: Difference, upward: bool) -> Difference:
+    """Return by how much the arm is better than the reference; negative if it is worse.
+
+    Args:
+        difference: arm minus reference.
+        upward: whether larger values are better.
+    """
     return difference if upward else _negated(difference)
 
 
@@ -102,8 +107,13 @@ def _negated(difference: Difference) -> Difference:
     return Difference(-difference.mean, -difference.high, -difference.low, difference.p, difference.n)
 
 
-def _amount(difference: Difference, signed: bool = False) -> str:
-    """Format mean and interval with three significant digits of the mean or of the interval's width."""
+def amount(difference: Difference, signed: bool = False) -> str:
+    """Format mean and interval with three significant digits of the mean or of the interval's width.
+
+    Args:
+        difference: the difference.
+        signed: whether positive numbers have a sign.
+    """
     spread = difference.high - difference.low
     largest = max(abs(difference.mean), 0.0 if math.isnan(spread) else spread)
     digits = 2 - math.floor(math.log10(largest)) if largest > 0 else 3

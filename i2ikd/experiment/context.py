@@ -11,7 +11,7 @@ import torch
 
 from i2ikd.config import Experiment
 from i2ikd.engine.batches import CachedBatches, ordered
-from i2ikd.engine.device import keep_large_blocks, resolve_device
+from i2ikd.engine.device import resolve_device
 from i2ikd.engine.precision import Precision, resolve_precision
 from i2ikd.engine.processes import SINGLE_PROCESS, ProcessGroup
 from i2ikd.engine.run_folder import RunFolder
@@ -82,7 +82,6 @@ class ExperimentContext:
         group: ProcessGroup = SINGLE_PROCESS,
         remote: bool = False,
     ) -> None:
-        keep_large_blocks()
         self.group = group
         self.experiment = experiment
         self.registry = registry

@@ -9,6 +9,7 @@ from typing import Any
 
 from i2ikd.callback import Callback
 from i2ikd.config import check_experiment, digest
+from i2ikd.engine.device import keep_large_blocks
 from i2ikd.engine.run import Run
 from i2ikd.engine.store import differences
 from i2ikd.errors import UserError
@@ -75,6 +76,7 @@ def open_experiment(arguments: Mapping[str, Any]) -> Callable[[Mapping[str, Any]
     Raises:
         UserError: the experiment cannot be opened on this machine.
     """
+    keep_large_blocks()
     experiment = check_experiment(arguments["experiment"], "the experiment")
     graph = RunGraph(ExperimentContext(experiment, default_registry(), Path(arguments["out"])))
     trainer = RunTrainer(graph)

@@ -17,8 +17,15 @@ from i2ikd.experiment.plan import Plan, plan
 from i2ikd.experiment.training import RunTrainer
 
 
-def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log) -> None:
+def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log, callback: Callback | None = None) -> None:
     """Print the decisions of a plan, and train every group of it.
+
+    Args:
+        graph: of the experiment's runs.
+        wanted: the plan.
+        executor: trains the groups.
+        log: prints the decisions.
+        callback: receives the schedule; the events of training reach the callback of the executor.
 
     Raises:
         Interrupted: after checkpoints were saved.
@@ -42,9 +49,23 @@ def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log) -> N
     def on_submit(job: Job) -> None:
         _name(graph, wanted, job.provides)
 
+    if callback is not None:
+        callback.on_schedule(scheduled(graph, wanted))
     execute(jobs, executor, on_submit)
     for decision in wanted.decisions:
         record_origin(graph.context, decision.run.folder, decision.run.name)
+
+
+def scheduled(graph: RunGraph, wanted: Plan) -> list[tuple[str, int]]:
+    """Return name and steps of every loop that trains a group of a plan; given weights are copied, not trained."""
+    context = graph.context
+    count = len(context.dataset("train"))
+    steps = count // min(context.training.batch, count)
+    return [
+        (", ".join(run.name for run in group), steps * max(sum(stage.epochs for stage in run.stages) for run in group))
+        for group in wanted.groups
+        if group[0].specification.weights is None
+    ]
 
 
 def _name(graph: RunGraph, wanted: Plan, digests: frozenset[str] | set[str]) -> None:
@@ -71,7 +92,8 @@ def name_reused_rows(graph: RunGraph, arms: Sequence[Arm], seeds: Sequence[int])
 
 def train_teacher(graph: RunGraph, seed: int, callback: Callback | None = None, log: Log = print) -> Run:
     """Train a seed's teacher in this process, or find it, or copy the weights that were given."""
-    train_plan(graph, plan(graph, [], [seed]), InProcessExecutor(callback or NullCallback()), log)
+    events = callback or NullCallback()
+    train_plan(graph, plan(graph, [], [seed]), InProcessExecutor(events), log, events)
     return graph.teacher_run(seed)
 
 
@@ -94,6 +116,7 @@ def train_arms(
         lockstep: train arms with the same inputs in one pass over the data; the numbers are the same.
     """
     wanted = plan(graph, arms, [seed], lockstep=lockstep, teachers=False)
-    train_plan(graph, wanted, InProcessExecutor(callback or NullCallback()), log)
+    events = callback or NullCallback()
+    train_plan(graph, wanted, InProcessExecutor(events), log, events)
     name_reused_rows(graph, arms, [seed])
     return [graph.arm_run(arm, seed) for arm in arms]

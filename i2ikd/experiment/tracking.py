@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from i2ikd.callback import Callback, EpochContext, NullCallback, RunContext, StageContext, combine
 from i2ikd.recipe import Reference
 from i2ikd.registry import Registry
 
+if TYPE_CHECKING:
+    import numpy as np
+
 
 class TrackerCallback(NullCallback):
     """Sends the numbers of every epoch to trackers, as ``run/stage/term``; the step counts the stage's epochs.
 
+    Images and the final table reach the trackers that take them.
+
     Args:
-        trackers: objects with ``log(step, values)``.
+        trackers: objects with ``log(step, values)``, ``close()``, and optionally ``log_images(images)`` and
+            ``log_table(rows)``, such as those of ``i2ikd.create("tracker", NAME)``.
     """
 
     def __init__(self, trackers: Sequence[Any]) -> None:
@@ -30,6 +36,19 @@ class TrackerCallback(NullCallback):
         """Log the whole history of a run that another process trained."""
         for row in history:
             self._log(f"{name}/{row['stage']}", row["epoch"], row["losses"], row["lr"], row["validation"])
+
+    def on_results(self, rows: Sequence[Mapping[str, Any]], images: Mapping[str, np.ndarray]) -> None:
+        """Send the final table and the images."""
+        for tracker in self._trackers:
+            if images and hasattr(tracker, "log_images"):
+                tracker.log_images(images)
+            if hasattr(tracker, "log_table"):
+                tracker.log_table(rows)
+
+    def close(self) -> None:
+        """Close all trackers."""
+        for tracker in self._trackers:
+            tracker.close()
 
     def _log(self, prefix: str, epoch: int, losses: Mapping[str, float], rate: float, validation: float | None) -> None:
         values = dict(losses, lr=rate)
@@ -88,5 +107,4 @@ def tracked(callback: Callback, wanted: Sequence[Reference], registry: Registry)
             trackers.append(registry.create("tracker", reference.name, reference.options, where))
         yield combine(callback, TrackerCallback(trackers)) if trackers else callback
     finally:
-        for tracker in trackers:
-            tracker.close()
+        TrackerCallback(trackers).close()

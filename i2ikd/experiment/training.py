@@ -43,6 +43,7 @@ class RunTrainer:
             Interrupted: after checkpoints were saved.
             UserError: an error of the loop, or an input that is not finished.
         """
+        self._context.remember_precision()
         inputs = {role: found for run in runs for role, found in run.inputs.items()}
         combine = {role: reference for run in runs for role, reference in run.specification.combine.items()}
         networks = {
@@ -66,7 +67,6 @@ class RunTrainer:
             callback: receives the events of training.
         """
         context, inputs = self._context, inputs or {}
-        context.remember_precision()
         pin = context.device.type == "cuda"
         batches = SampleBatches(context.dataset("train"), context.training.batch, seed, context.training.workers, pin)
 

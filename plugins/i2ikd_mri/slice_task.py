@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -75,6 +75,22 @@ class SliceTask(Task):
         self.stored = stored
         self._memory = BoundedCache[Any](memory_mib, policy="refuse")
         self._splits: dict[str, VolumeSlices[Any]] = {}
+
+    @classmethod
+    def propose(cls, folder: Path, size: tuple[int, int] | None = None) -> Mapping[str, tuple[Any, str]] | None:
+        """Return the dataset ``folder`` with the given root; see ``Task.propose``.
+
+        Args:
+            folder: the data.
+            size: to which slices are resampled.
+        """
+        if not folder.is_dir():
+            return None
+        settings: dict[str, tuple[Any, str]] = {"dataset.name": ("folder", "files of MRI")}
+        settings["dataset.root"] = str(folder), "as stated"
+        if size is not None:
+            settings["dataset.size"] = list(size), "resampled through k-space, so that the time suffices"
+        return settings
 
     def slices(
         self, volumes: Sequence[Volume], memory: BoundedCache[Any], name: str, stored: bool, empty: bool = False

@@ -23,6 +23,7 @@ from i2ikd_pairs.formats.files import FORMATS, format_of, read_file, suffix_of
 from i2ikd_pairs.formats.stack import AXES
 from i2ikd_pairs.forms import Expected, Form, check_input, check_pair, colours
 from i2ikd_pairs.pair import Listing
+from i2ikd_pairs.proposal import proposal_of
 from i2ikd_pairs.samples import AUGMENTATIONS, Crop, FileSamples, PairSamples
 from i2ikd_pairs.values import from_unit
 
@@ -98,6 +99,19 @@ class Pairs(Task):
         self._patch, self._patches, self.criterion = patch, patches, loss
         self._memory = BoundedCache[Any](memory_mib, policy="refuse")
         self._forms: dict[str, list[Form]] = {}
+
+    @classmethod
+    def propose(cls, folder: Path, size: tuple[int, int] | None = None) -> Mapping[str, tuple[Any, str]] | None:
+        """Return channels, patch and range of values of the first training pair; see ``Task.propose``.
+
+        Args:
+            folder: folder with ``input`` and ``target``, in it or in folders of splits; CSV or HDF5 file.
+            size: unused: pairs are cut into patches.
+
+        Raises:
+            UserError: pairs that are missing or ambiguous.
+        """
+        return proposal_of(folder)
 
     @cached_property
     def _listing(self) -> Listing:

@@ -188,7 +188,8 @@ class TestTraining:
 
     def concludes(self, i2ikd: Any, tiny_file: Path, out: Path) -> None:
         lines = [entry["text"] for entry in json.loads((out / "results.json").read_text())["conclusions"]]
-        assert len(lines) == 3 and "teacher" in lines[0] and "kd-mri" in lines[1] and "one seed" in lines[2]
+        assert lines[0].startswith("verdict: ") and lines[-1].startswith("next: ") and len(lines) == 5
+        assert "teacher" in lines[1] and "kd-mri" in lines[2] and "one seed" in lines[3]
         page = (out / "report" / "index.html").read_text("utf-8")
         table = (out / "report" / "table.md").read_text("utf-8")
         assert all(html.escape(line, quote=False) in page for line in lines) and "**Conclusions**" in table
@@ -269,7 +270,7 @@ class TestInterruption:
     def test_ctrl_c_saves_a_checkpoint_and_prints_the_command_that_continues(
         self, i2ikd: Any, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser_steps: Any
     ) -> None:
-        from i2ikd.cli.progress import Display
+        from i2ikd.progress import Display
 
         stepped, out = Display.on_step_end, tmp_path / "a folder"
         before = signal.getsignal(signal.SIGINT)

@@ -57,7 +57,7 @@ def test_the_demo_prints_what_beats_what_and_trains_once(
     assert "warning: arm" not in answer.out + answer.err
     lines = [entry["text"] for entry in json.loads((out / "results.json").read_text("utf-8"))["conclusions"]]
     words = " ".join(answer.out.split())
-    assert len(lines) == 5 and all(line in words for line in lines)
+    assert len(lines) == 7 and all(line in words for line in lines)
     assert [line for line in lines if "recommended" in line] and [line for line in lines if "kd-mri" in line]
     again = i2ikd("demo", "--out", out, *SMALL)
     assert again.code == 0 and optimiser_steps.count == 12

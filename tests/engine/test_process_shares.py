@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from i2ikd import UserError
-from i2ikd.engine.batches import LoaderBatches, SampleBatches
+from i2ikd.engine.batches import SampleBatches
 from i2ikd.engine.device import resolve_device
+from i2ikd.engine.loader import LoaderBatches
 from i2ikd.engine.processes import ProcessGroup
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.ddp_checks import ddp_checks

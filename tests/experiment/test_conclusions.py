@@ -161,10 +161,11 @@ def test_a_comparison_writes_its_conclusions(laboratory: Any) -> None:
     comparison = compare(graph, graph.context.experiment.arms, [0], log=lambda _: None)
     written = json.loads((laboratory.folder / "out" / "results.json").read_text("utf-8"))["conclusions"]
     assert [Conclusion(**entry) for entry in written] == comparison.conclusions
-    assert [entry["arm"] for entry in written] == ["teacher", "kd-mri", ""]
+    assert [entry["arm"] for entry in written] == ["", "teacher", "kd-mri", "", ""]
+    assert written[0]["text"].startswith("verdict: ") and written[-1]["text"].startswith("next: ")
     row = comparison.row("kd-mri")
     assert row is not None
-    number = re.search(r"-?\d+\.\d+", written[1]["text"].replace("kd-mri", ""))
+    number = re.search(r"-?\d+\.\d+", written[2]["text"].replace("kd-mri", ""))
     assert number is not None
     assert abs(float(number[0])) == pytest.approx(abs(row.differences["control"].mean), rel=0.01)
-    assert " dB in psnr" in written[1]["text"]
+    assert " dB in psnr" in written[2]["text"]

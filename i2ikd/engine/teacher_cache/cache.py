@@ -38,6 +38,11 @@ class TeacherCache:
         self._records: dict[str, tuple[CachedRecords, dict[SampleKey, int]]] = {}
         self._live: set[str] = set()
 
+    @property
+    def size(self) -> int:
+        """Bytes of all cached outputs."""
+        return sum(records.rows.numel() for records, _ in self._records.values())
+
     def holds(self, key: str) -> bool:
         """Return whether a request's outputs are cached."""
         return key in self._records

@@ -1,0 +1,141 @@
+"""Verdict of a comparison in plain words: the best arm, whether the teacher is worth copying, and what to run next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from i2ikd.evaluation.records import pivot
+from i2ikd.evaluation.statistics import Difference, paired
+from i2ikd.experiment.conclusions import amount, conclusions, gain_of
+from i2ikd.experiment.summary import Comparison, Conclusion, Row
+
+_TEACHER = "teacher"
+_SEEDS = 3
+"""Seeds from which on an interval includes the variation between trainings."""
+
+
+def verdict(
+    comparison: Comparison, control: str, student: str = "", unit: str = "", lacking: Sequence[str] = ()
+) -> list[Conclusion]:
+    """Return the verdict: one sentence, the conclusions on teacher and arms, and what to run next.
+
+    Args:
+        comparison: with differences to the control.
+        control: name of the control's arm.
+        student: name of the plain student's arm.
+        unit: of the first column; empty for a dimensionless metric.
+        lacking: levers of the control that the teacher lacks.
+
+    Returns:
+        Nothing where there is no arm besides student and control.
+    """
+    arms = [row for row in comparison.rows if row.kind == "arm" and row.arm not in (student, control)]
+    if not arms:
+        return []
+    found = conclusions(comparison, control, student, unit, lacking)
+    column = next(iter(comparison.columns))
+    quantity = f" {unit} in {column}" if unit else f" in {column}"
+    reference = comparison.row(control)
+    if reference is None or math.isnan(reference.metrics[column].mean):
+        text = (
+            f"warning: there is no control {control!r} with a score, so that nothing shows what the teacher adds; add "
+            "an arm with recipe = 'student' and the epochs of the longest arm"
+        )
+        return [Conclusion(text, warning=True)]
+    worthless = _worthless(comparison, student, quantity) if found and not _warns(found) else None
+    if worthless is not None:
+        found.insert(0, worthless)
+    compared = [row for row in arms if control in row.differences]
+    head = _headline(compared, control, quantity, comparison.higher_is_better, copied=not _warns(found))
+    return [head, *found, Conclusion(f"next: {_next(comparison, compared, control, copied=not _warns(found))}")]
+
+
+def _warns(found: Sequence[Conclusion]) -> bool:
+    """Return whether the teacher is not worth copying."""
+    return any(conclusion.warning and conclusion.arm == _TEACHER for conclusion in found)
+
+
+def _headline(compared: Sequence[Row], control: str, quantity: str, upward: bool, copied: bool) -> Conclusion:
+    """Return the first sentence."""
+    teacher = "" if copied else "; the teacher is not worth copying"
+    gains = {row.arm: gain_of(row.differences[control], upward) for row in compared}
+    defined = {arm: one for arm, one in gains.items() if not math.isnan(one.mean)}
+    if not defined:
+        return Conclusion(f"verdict: no arm has a score to compare with {control}{teacher}", warning=True)
+    best = max(defined, key=lambda arm: defined[arm].mean)
+    winners = [arm for arm, one in defined.items() if one.low > 0]
+    if winners:
+        first = max(winners, key=lambda arm: defined[arm].mean)
+        several = f"; so do {len(winners) - 1} more of {len(defined)} arms" if len(winners) > 1 else ""
+        return Conclusion(f"verdict: {first} beats {control} by {amount(defined[first])}{quantity}{several}{teacher}")
+    if all(math.isnan(one.low) for one in defined.values()):
+        sign = "above" if defined[best].mean > 0 else "not above"
+        return Conclusion(f"verdict: undecided, without intervals; {best} is {sign} {control} in the mean{teacher}")
+    difference = f"{amount(defined[best], signed=True)}{quantity}"
+    if len(defined) == 1:
+        return Conclusion(f"verdict: {best} does not beat {control}: {difference}{teacher}")
+    return Conclusion(
+        f"verdict: none of {len(defined)} arms beats {control}; the largest difference is {difference}, of {best}"
+        f"{teacher}"
+    )
+
+
+def _worthless(comparison: Comparison, student: str, quantity: str) -> Conclusion | None:
+    """Return a warning if the teacher is not above the best baseline or the plain student."""
+    values = pivot(comparison.records, next(iter(comparison.columns.values())))
+    sign = 1 if comparison.higher_is_better else -1
+    baselines = {
+        row.arm: sign * float(np.nanmean(values.arms[row.arm]))
+        for row in comparison.rows
+        if row.kind == "baseline" and row.arm in values.arms and not np.isnan(values.arms[row.arm]).all()
+    }
+    best = [max(baselines, key=lambda name: baselines[name])] if baselines else []
+    for reference in [*best, student]:
+        if reference not in values.arms or np.isnan(values.arms[_TEACHER] - values.arms[reference]).all():
+            continue
+        difference = paired(values.arms[_TEACHER], values.arms[reference], values.subjects)
+        found = gain_of(difference, comparison.higher_is_better)
+        if not _is_above(found):
+            return Conclusion(
+                f"warning: the teacher is not clearly better than {reference}: {amount(difference, signed=True)}"
+                f"{quantity}; it is not worth copying: train it longer, or make it larger",
+                _TEACHER,
+                warning=True,
+            )
+    return None
+
+
+def _is_above(found: Difference) -> bool:
+    return found.low > 0 or (math.isnan(found.low) and found.mean > 0)
+
+
+def _next(comparison: Comparison, compared: Sequence[Row], control: str, copied: bool) -> str:
+    """Return what to run next."""
+    seeds = len({record.seed for record in comparison.records if record.seed >= 0})
+    gains = {row.arm: gain_of(row.differences[control], comparison.higher_is_better) for row in compared}
+    winners = [arm for arm, one in gains.items() if one.low > 0]
+    if not copied:
+        return (
+            "a better teacher (more epochs in [teacher.training], or more channels or cascades), as no method can add "
+            "what the teacher lacks"
+        )
+    if seeds < _SEEDS:
+        return f"the same command with --seeds {_SEEDS}, so that intervals include the variation between trainings"
+    if winners:
+        best = max(winners, key=lambda arm: gains[arm].mean)
+        return f"deliver the student: i2ikd export DIR/students/{best}/seed{_seed(comparison)} --bundle bundle"
+    open_ones = [arm for arm, one in gains.items() if one.low <= 0 <= one.high]
+    if open_ones:
+        return (
+            f"more seeds, or more test subjects, as {len(open_ones)} of {len(gains)} intervals include 0; or more "
+            "epochs, as distillation is compared where plain training has converged"
+        )
+    return "other methods (`i2ikd list recipes`, `i2ikd list distillers`), or a student further below the teacher"
+
+
+def _seed(comparison: Comparison) -> int:
+    """Return the least seed."""
+    return min(record.seed for record in comparison.records if record.seed >= 0)

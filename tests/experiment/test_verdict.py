@@ -1,0 +1,89 @@
+"""The verdict: which arm beats the control, whether the teacher is worth copying, and what to run next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from i2ikd.evaluation.records import NO_SEED, Record
+from i2ikd.experiment.summary import Comparison, Conclusion, summarise
+from i2ikd.experiment.verdict import verdict
+
+
+def compared(
+    levels: dict[str, float], *, upward: bool = True, seeds: tuple[int, ...] = (0, 1, 2), noise: float = 0.0
+) -> Comparison:
+    """Eight subjects of one volume each; arms differ by their levels and by unshared noise."""
+    draw = np.random.default_rng(0)
+    baselines = {"zero-filled"}
+    records = [
+        Record(arm, seed, name, name, 0, {"score": level + 3 * ord(name) + noise * draw.standard_normal()})
+        for arm, level in levels.items()
+        for seed in ((NO_SEED,) if arm in baselines else seeds)
+        for name in "abcdefgh"
+    ]
+    kinds: dict[str, Any] = {
+        arm: "baseline" if arm in baselines else "teacher" if arm == "teacher" else "arm" for arm in levels
+    }
+    references = [arm for arm in levels if arm in ("student", "control")]
+    return summarise("c", {}, {"psnr": "score"}, records, kinds, {}, references, "student", {"score": upward})
+
+
+def found(levels: dict[str, float], **options: Any) -> list[Conclusion]:
+    return verdict(compared(levels, **options), "control", "student", "dB")
+
+
+LEVELS = {"zero-filled": -2.0, "teacher": 2.0, "student": 0.5, "control": 1.0}
+
+
+def test_the_best_arm_that_beats_the_control_comes_first_and_is_delivered() -> None:
+    lines = [line.text for line in found({**LEVELS, "a": 1.25, "b": 1.5, "c": 0.75})]
+    assert lines[0] == ("verdict: b beats control by 0.500 [0.500, 0.500] dB in psnr; so do 1 more of 3 arms")
+    assert lines[-1] == "next: deliver the student: i2ikd export DIR/students/b/seed0 --bundle bundle"
+
+
+def test_the_direction_of_the_metric_decides() -> None:
+    down = {"teacher": 0.0, "student": 3.0, "control": 2.0, "a": 1.0, "b": 2.5}
+    assert found(down, upward=False)[0].text.startswith("verdict: a beats control by 1.00 [1.00, 1.00] dB in psnr")
+
+
+def test_no_arm_beats_the_control() -> None:
+    lines = [line.text for line in found({**LEVELS, "a": 0.25, "b": 0.75})]
+    assert lines[0] == (
+        "verdict: none of 2 arms beats control; the largest difference is -0.250 [-0.250, -0.250] dB in psnr, of b"
+    )
+    assert lines[-1].startswith("next: other methods")
+    (head, *_, last) = [line.text for line in found({**LEVELS, "a": 1.01}, noise=0.5)]
+    assert head.startswith("verdict: a does not beat control: ")
+    assert last.startswith("next: more seeds, or more test subjects, as 1 of 1 intervals include 0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference"),
+    [({"teacher": 0.5}, "control"), ({"zero-filled": 3.0}, "zero-filled"), ({"student": 2.5}, "student")],
+)
+def test_a_teacher_that_is_not_above_control_baseline_and_student_is_not_worth_copying(
+    changes: dict[str, float], reference: str
+) -> None:
+    lines = found({**LEVELS, "a": 1.5, **changes})
+    (warning,) = [line for line in lines if line.warning]
+    assert warning.arm == "teacher" and reference in warning.text
+    assert lines[0].text.endswith("; the teacher is not worth copying")
+    assert lines[-1].text.startswith("next: a better teacher")
+    assert not any(line.warning for line in found({**LEVELS, "a": 1.5}))
+
+
+def test_one_seed_is_run_again_with_more() -> None:
+    lines = found({**LEVELS, "a": 1.5}, seeds=(0,))
+    assert lines[-1].text.startswith("next: the same command with --seeds 3")
+
+
+def test_without_a_control_the_verdict_says_what_is_missing() -> None:
+    (line,) = found({"teacher": 2.0, "student": 0.5, "a": 1.0})
+    assert line.warning and "no control 'control'" in line.text and "recipe = 'student'" in line.text
+
+
+def test_without_a_method_there_is_no_verdict() -> None:
+    assert found(LEVELS) == []
