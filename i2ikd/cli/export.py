@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder to write instead, which works alone: models in fp32 and int8, program, test vector, model card.",
 )
+@click.option(
+    "--push-to-hub",
+    "hub",
+    metavar="OWNER/NAME",
+    help="With --bundle: upload the folder to Hugging Face, to a new private repository or an existing one.",
+)
 @click.option("--format", "name", metavar="NAME", help="Exporter, if not by the ending; see `i2ikd list exporters`.")
 @click.option(
     "--precision",
@@ -63,6 +69,7 @@ def command(
     run: Path,
     output: Path | None,
     bundle: Path | None,
+    hub: str | None,
     name: str | None,
     precision: str,
     calibration: int,
@@ -80,6 +87,7 @@ def command(
     """
     from i2ikd.deploy.bundle import write_bundle
     from i2ikd.deploy.export import ExportSettings, choose_exporter, export
+    from i2ikd.deploy.hub import hub_client, push_bundle
     from i2ikd.experiment.delivery import origin_of
     from i2ikd.experiment.finished import context_of, finished_network, finished_run
     from i2ikd.experiment.metrics import table_metrics
@@ -88,6 +96,9 @@ def command(
     settings = ExportSettings(precision, _size(size), calibration, slices, force=force)  # type: ignore[arg-type]
     if (output is None) == (bundle is None):
         raise UserError("expected one of --output FILE and --bundle DIR, got " + ("none" if output is None else "both"))
+    if hub is not None and bundle is None:
+        raise UserError(f"--push-to-hub {hub}: expected --bundle DIR, the folder that is uploaded, got --output")
+    client = None if hub is None else hub_client(hub)
     exporter = None if output is None else choose_exporter(default_registry(), output, name)
     context = context_of(run, None, overrides, trust)
     columns, metrics = table_metrics(context)
@@ -105,6 +116,9 @@ def command(
     else:
         for report in reports:
             _print(report)
+    if hub is not None and bundle is not None:
+        address = push_bundle(bundle, hub, client)
+        click.echo(f"uploaded: {address}", err=as_json)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

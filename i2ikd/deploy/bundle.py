@@ -20,12 +20,14 @@ from i2ikd import __version__
 from i2ikd.deploy.card import model_card
 from i2ikd.deploy.export import ExportReport, ExportSettings, choose_exporter, export
 from i2ikd.deploy.predictor import Predictor
+from i2ikd.deploy.prepared import write_preparation
 from i2ikd.engine.batches import ordered
 from i2ikd.errors import UserError
-from i2ikd.export_form import form_of, stand_in
+from i2ikd.export_form import ExportForm, form_of, stand_in
 from i2ikd.files import write_atomically, write_json
 from i2ikd.metric import Metric
 from i2ikd.registry import Registry
+from i2ikd.sample import Batch
 from i2ikd.task import Task
 
 FORMAT = 1
@@ -51,6 +53,12 @@ class Origin:
         worst: lowest mean score of a subject in the first column by row.
         manifest: of the run.
         papers: of the components that the run used.
+        run: path of the run in its output folder.
+        card: statements of the experiment, ``[card]``.
+        data_digests: SHA-256 by what it is of.
+        slices: number of slices by split, as text.
+        stages: a line for each stage of the training.
+        commit: of i2ikd's source at the export.
     """
 
     name: str
@@ -63,6 +71,12 @@ class Origin:
     worst: Mapping[str, float] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     papers: Sequence[str] = ()
+    run: str = "RUN"
+    card: Mapping[str, Any] = field(default_factory=dict)
+    data_digests: Mapping[str, str] = field(default_factory=dict)
+    slices: str = ""
+    stages: Sequence[str] = ()
+    commit: str | None = None
 
 
 def write_bundle(
@@ -105,12 +119,16 @@ def write_bundle(
             exporter = choose_exporter(registry, work / name, None)
             chosen = replace(settings, precision=precision, force=False)  # type: ignore[arg-type]
             reports.append(export(network, task, metrics, exporter, work / name, chosen))
-        models = _write_test_vector(network, task, work, settings)
+        batch = next(iter(ordered(task.dataset("test"), 1)))
+        form = form_of(network, batch)
+        models = _write_test_vector(form, batch, work, settings)
+        height, width = settings.size or batch.target.shape[-2:]
+        prepared = write_preparation(task, form, (height, width), work)
         inputs = {name: list(shape) for name, shape in reports[0].interface.items()}
-        write_json(work / CONFIG, _config(origin, inputs, models, reports))
+        write_json(work / CONFIG, {**_config(origin, inputs, models, reports), "preparation": prepared})
         program = resources.files("i2ikd.deploy.standalone").joinpath("run.py").read_text("utf-8")
         write_atomically(work / "run.py", program)
-        write_atomically(work / "README.md", model_card(origin, reports, inputs))
+        write_atomically(work / "README.md", model_card(origin, reports, inputs, prepared is not None))
         _write_sums(work)
         if folder.exists():
             shutil.rmtree(final)
@@ -129,6 +147,7 @@ def _config(
         "options": dict(origin.options),
         "task": dict(origin.task),
         "digest": origin.digest,
+        "commit": origin.commit,
         "inputs": inputs,
         "output": ["batch", "channels", "height", "width"],
         "models": models,
@@ -136,10 +155,8 @@ def _config(
     }
 
 
-def _write_test_vector(network: nn.Module, task: Task, work: Path, settings: ExportSettings) -> dict[str, Any]:
+def _write_test_vector(form: ExportForm, batch: Batch, work: Path, settings: ExportSettings) -> dict[str, Any]:
     """Write random inputs with the network's output, and return the limit of the difference of each ONNX model."""
-    batch = next(iter(ordered(task.dataset("test"), 1)))
-    form = form_of(network, batch)
     synthetic = stand_in(batch, 1, settings.size, seed=2)
     with torch.inference_mode():
         inputs = {name: tensor.contiguous().numpy() for name, tensor in form.inputs(synthetic).items()}
