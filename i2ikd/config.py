@@ -169,6 +169,14 @@ class Comparison(BaseModel):
     latency: bool = True
 
 
+class Sweep(BaseModel):
+    """Options of the student that ``i2ikd search`` combines; other commands ignore them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    student: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """Values by option of the student, such as ``depth = [2, 3, 4]``."""
+
+
 class Card(BaseModel):
     """Statements for the model cards of bundles; no result depends on them."""
 
@@ -205,6 +213,7 @@ class Experiment(BaseModel):
     trackers: list[ComponentRef] = Field(default_factory=list)
     """Trackers that receive the numbers of every epoch, e.g. ``[{ name = "json-lines", path = "log.jsonl" }]``."""
     card: Card = Card()
+    sweep: Sweep = Sweep()
 
     @field_validator("seeds")
     @classmethod
