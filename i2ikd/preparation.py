@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from types import ModuleType
 from typing import Any
 
@@ -30,11 +31,14 @@ class Preparation:
         module: name of the module.
         options: JSON values.
         arrays: by name, without data of a subject.
+        script: ``package:file.js``, a module of JavaScript for the page of a bundle, with ``scaleOf(values, options)``
+            and ``networkInputs(slice, options, arrays)``; empty: the page reads no volumes.
     """
 
     module: str
     options: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    script: str = ""
 
     def load(self) -> ModuleType:
         """Import the module."""
@@ -43,3 +47,8 @@ class Preparation:
     def source(self) -> str:
         """Return the source text of the module."""
         return inspect.getsource(self.load())
+
+    def script_source(self) -> str:
+        """Return the text of the script."""
+        package, _, file = self.script.partition(":")
+        return resources.files(package).joinpath(file).read_text("utf-8")

@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     metavar="OWNER/NAME",
     help="With --bundle: upload the folder to Hugging Face, to a new private repository or an existing one.",
 )
+@click.option("--web", is_flag=True, help="With --bundle: add a page that runs the network in a browser.")
+@click.option(
+    "--web-runtime",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="With --web: put onnxruntime-web into the bundle, from the file of `npm pack onnxruntime-web` or its folder.",
+)
 @click.option("--format", "name", metavar="NAME", help="Exporter, if not by the ending; see `i2ikd list exporters`.")
 @click.option(
     "--precision",
@@ -70,6 +77,8 @@ def command(
     output: Path | None,
     bundle: Path | None,
     hub: str | None,
+    web: bool,
+    web_runtime: Path | None,
     name: str | None,
     precision: str,
     calibration: int,
@@ -98,6 +107,10 @@ def command(
         raise UserError("expected one of --output FILE and --bundle DIR, got " + ("none" if output is None else "both"))
     if hub is not None and bundle is None:
         raise UserError(f"--push-to-hub {hub}: expected --bundle DIR, the folder that is uploaded, got --output")
+    if web_runtime is not None and not web:
+        raise UserError(f"--web-runtime {web_runtime}: expected --web, the page that needs it; add --web")
+    if web and bundle is None:
+        raise UserError("--web: expected --bundle DIR, the folder that has the page, got --output")
     client = None if hub is None else hub_client(hub)
     exporter = None if output is None else choose_exporter(default_registry(), output, name)
     context = context_of(run, None, overrides, trust)
@@ -106,7 +119,9 @@ def command(
     network = finished_network(context.registry, run, context.experiment)
     if bundle is not None:
         origin = origin_of(run, finished_run(run), context)
-        reports = write_bundle(network, context.task, scored, context.registry, bundle, settings, origin)
+        reports = write_bundle(
+            network, context.task, scored, context.registry, bundle, settings, origin, web, web_runtime
+        )
     else:
         assert output is not None and exporter is not None
         reports = [export(network, context.task, scored, exporter, output, settings)]

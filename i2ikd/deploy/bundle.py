@@ -21,6 +21,7 @@ from i2ikd.deploy.card import model_card
 from i2ikd.deploy.export import ExportReport, ExportSettings, choose_exporter, export
 from i2ikd.deploy.predictor import Predictor
 from i2ikd.deploy.prepared import write_preparation
+from i2ikd.deploy.web import runtime_files, write_web_page
 from i2ikd.engine.batches import ordered
 from i2ikd.errors import UserError
 from i2ikd.export_form import ExportForm, form_of, stand_in
@@ -87,6 +88,8 @@ def write_bundle(
     folder: Path,
     settings: ExportSettings,
     origin: Origin,
+    web: bool = False,
+    web_runtime: Path | None = None,
 ) -> list[ExportReport]:
     """Write a bundle; each model is compared with the network before, and the folder appears whole or not at all.
 
@@ -98,6 +101,8 @@ def write_bundle(
         folder: to write.
         settings: of the exports; their precision is not used.
         origin: of the network.
+        web: whether the bundle has a page that runs the network in a browser.
+        web_runtime: files of onnxruntime-web for it, see ``runtime_files``.
 
     Returns:
         Reports of the models.
@@ -111,6 +116,8 @@ def write_bundle(
         raise UserError(f"{folder} exists already; {remedy}")
     if not final.parent.is_dir():
         raise UserError(f"the folder {final.parent} does not exist; create it first")
+    if web_runtime is not None:
+        runtime_files(web_runtime)  # refused before anything is exported
     with tempfile.TemporaryDirectory(prefix=".i2ikd-", dir=final.parent) as temporary:
         work = Path(temporary) / "bundle"
         work.mkdir()
@@ -125,10 +132,13 @@ def write_bundle(
         height, width = settings.size or batch.target.shape[-2:]
         prepared = write_preparation(task, form, (height, width), work)
         inputs = {name: list(shape) for name, shape in reports[0].interface.items()}
-        write_json(work / CONFIG, {**_config(origin, inputs, models, reports), "preparation": prepared})
+        options = None if prepared is None else {"script": bool(prepared.script), **prepared.options}
+        write_json(work / CONFIG, {**_config(origin, inputs, models, reports), "preparation": options})
         program = resources.files("i2ikd.deploy.standalone").joinpath("run.py").read_text("utf-8")
         write_atomically(work / "run.py", program)
         write_atomically(work / "README.md", model_card(origin, reports, inputs, prepared is not None))
+        if web:
+            write_web_page(work, prepared, web_runtime)
         _write_sums(work)
         if folder.exists():
             shutil.rmtree(final)
@@ -177,8 +187,8 @@ def _write_test_vector(form: ExportForm, batch: Batch, work: Path, settings: Exp
 
 def _write_sums(work: Path) -> None:
     lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
-        for path in sorted(work.iterdir())
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(work).as_posix()}\n"
+        for path in sorted(work.rglob("*"))
         if path.is_file()
     ]
     write_atomically(work / SUMS, "".join(lines))

@@ -22,7 +22,7 @@ _TOLERANCE = 1e-4
 """Of inputs in 0..1: rounding of Fourier transforms in float32."""
 
 
-def write_preparation(task: Task, form: ExportForm, size: tuple[int, int], folder: Path) -> dict[str, Any] | None:
+def write_preparation(task: Task, form: ExportForm, size: tuple[int, int], folder: Path) -> Preparation | None:
     """Write the preparation of a task to a bundle.
 
     Args:
@@ -32,7 +32,7 @@ def write_preparation(task: Task, form: ExportForm, size: tuple[int, int], folde
         folder: the bundle.
 
     Returns:
-        The options, for the configuration; ``None``: the task has no preparation, or not for the inputs of the network.
+        The preparation; ``None``: the task has none, or not for the inputs of the network.
 
     Raises:
         UserError: the preparation computes other inputs than the task.
@@ -45,7 +45,7 @@ def write_preparation(task: Task, form: ExportForm, size: tuple[int, int], folde
     np.savez_compressed(buffer, **arrays)
     write_atomically(folder / ARRAYS, buffer.getvalue())
     write_atomically(folder / PROGRAM, preparation.source())
-    return {"module": preparation.module, **preparation.options}
+    return preparation
 
 
 def _agrees(preparation: Preparation, task: Task, form: ExportForm, size: tuple[int, int]) -> bool:

@@ -123,6 +123,7 @@ class MriRecon(SliceTask):
                 **self.file_options(),
             },
             self._undersampling.masks_of(found.shape for found in self._few_test_slices()),
+            script="i2ikd_mri:preparation.js",
         )
 
     def _few_test_slices(self) -> Iterator[Slice]:

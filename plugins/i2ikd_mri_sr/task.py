@@ -99,7 +99,7 @@ class MriSuperResolution(SliceTask):
             "combine": self.combine,
             **self.file_options(),
         }
-        return Preparation("i2ikd_mri.preparation", options)
+        return Preparation("i2ikd_mri.preparation", options, script="i2ikd_mri:preparation.js")
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
         """Return the zero-filled image and the bicubic enlargement of the low-resolution image, on either grid.

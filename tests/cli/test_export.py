@@ -53,6 +53,10 @@ def test_wrong_arguments_are_refused_with_the_remedy(i2ikd: Any, run: Path, tmp_
     assert "did you mean 'onnx'?" in refused("a.onnx", "--format", "onxx")
     assert "expected one of --output FILE and --bundle DIR, got none" in i2ikd("export", run).error
     assert "--bundle DIR, got both" in refused("a.pt2", "--bundle", "b")
+    assert "--web: expected --bundle DIR" in refused("a.pt2", "--web")
+    assert "--web-runtime x: expected --web" in refused("a.pt2", "--web-runtime", "x")
+    missing = i2ikd("export", run, "--bundle", tmp_path / "b", "--web", "--web-runtime", tmp_path).error
+    assert "expected the package onnxruntime-web with ort.wasm.min.mjs" in missing
     assert "expected --bundle DIR, the folder that is uploaded" in refused("a.pt2", "--push-to-hub", "group/a")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "tiny.toml"]
 
@@ -81,10 +85,12 @@ def test_a_bundle_reads_new_files_and_its_model_runs_as_the_page_shows(
         create_repo=lambda **what: uploads.append(what), upload_folder=lambda **what: uploads.append(what) or "address"
     )
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: api)
-    statements = ("-o", "card.data_licence=CC BY-SA 3.0", "--push-to-hub", "group/tiny")
+    statements = ("-o", "card.data_licence=CC BY-SA 3.0", "--push-to-hub", "group/tiny", "--web")
     result = i2ikd("export", run, "--bundle", bundle, "--calibration", 2, *statements)
     assert result.code == 0 and f"{bundle}/model.int8.onnx: " in result.out and "uploaded: address" in result.out
     assert [call["repo_id"] for call in uploads] == ["group/tiny"] * 2 and uploads[1]["folder_path"] == bundle
+    sums = (bundle / "SHA256SUMS").read_text("utf-8")
+    assert all(f"  web/{name}\n" in sums for name in ("index.html", "page.js", "arrays.js", "preparation.js"))
     card = (bundle / "README.md").read_text("utf-8")
     assert "Licence of the data: CC BY-SA 3.0." in card
     assert "- Stage `reconstruction`: target; epochs 2, batch 2, optimizer adam, lr 0.001, schedule step." in card
