@@ -49,6 +49,7 @@ class Origin:
         options: of the model.
         task: section ``[task]`` of the experiment, without paths of this machine.
         digest: of the run.
+        columns: name of the metric by column of the comparison.
         rows: rows of the comparison that the run belongs to, as in ``results.json``; may be empty.
         arm: the network's row; ``None`` if there is no comparison.
         worst: lowest mean score of a subject in the first column by row.
@@ -77,6 +78,7 @@ class Origin:
     data_digests: Mapping[str, str] = field(default_factory=dict)
     slices: str = ""
     stages: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
 
 

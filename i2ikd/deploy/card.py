@@ -141,6 +141,8 @@ def _quality(origin: Origin) -> list[str]:
     note = "Means with 95 % intervals over the test subjects" + (
         f"; this network is **{origin.arm}**" if origin.arm else ""
     )
+    defined = "; ".join(f"{column}: `{metric}`" for column, metric in origin.columns.items())
+    note += f". Metrics: {defined}" if defined else ""
     return ["## Quality\n", f"{note}.\n", _table(["arm", *columns, f"{columns[0]}, worst subject"], rows)]
 
 

@@ -58,7 +58,8 @@ def origin_of(run: Path, folder: RunFolder, context: ExperimentContext) -> Origi
         card=context.experiment.card.model_dump(exclude_defaults=True),
         data_digests=_data_digests(record, context),
         slices=results.get("metadata", {}).get("slices", ""),
-        stages=[_stage_line(stage) for stage in record.get("stages", [])],
+        stages=_training_lines(record),
+        columns=results.get("metrics", {}),
         commit=source_commit(),
     )
 
@@ -67,6 +68,13 @@ def _data_digests(record: Mapping[str, Any], context: ExperimentContext) -> dict
     """Return digests of what the samples depend on: as the run recorded it, and of the test split."""
     trained = {"training and validation": digest(record["task"])} if "task" in record else {}
     return {**trained, **({"test": digest(context.test_identity)} if context.test_identity else {})}
+
+
+def _training_lines(record: Mapping[str, Any]) -> list[str]:
+    """Return a line for each stage, and one for the transforms of the network in training."""
+    names = ", ".join(f"`{transform['name']}`" for transform in record.get("transforms", []))
+    stages = [_stage_line(stage) for stage in record.get("stages", [])]
+    return [*stages, *([f"Transforms in training: {names}"] if names else [])]
 
 
 def _stage_line(stage: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ ORIGIN = Origin(
     },
     data_digests={"test": "ab"},
     stages=["Stage `output`: imitation"],
+    columns={"psnr": "psnr-volume-max"},
 )
 
 
@@ -170,7 +171,7 @@ def test_its_card_states_interface_quality_and_origin(bundle: Path) -> None:
     assert "- SHA-256 of what the samples depend on: test `ab`." in text
     assert "- Stage `output`: imitation." in text and "- Commit of i2ikd: not recorded." in text
     assert "i2ikd export OUT/students/kd/seed0 --bundle DIR" in text
-    assert "\nAdults only.\n" in text
+    assert "\nAdults only.\n" in text and "this network is **kd**. Metrics: psnr: `psnr-volume-max`." in text
     config = json.loads((bundle / "config.json").read_text("utf-8"))
     assert [entry["file"] for entry in config["measured"]] == ["model.onnx", "model.int8.onnx", "model.safetensors"]
     assert str(bundle.parent) not in json.dumps(config) + text
