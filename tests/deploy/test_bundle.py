@@ -133,8 +133,16 @@ def test_the_program_computes_images(copy: Path, network: nn.Module, task: Task)
         expected = network(sample.input, **sample.conditions).numpy()
     np.testing.assert_allclose(np.load(copy / "image.npy"), expected, atol=1e-5)
     np.savez(copy / "inputs.npz", input=sample.input.numpy()[0])
-    done = program(copy, "--input", str(copy / "inputs.npz"), "--output", str(copy / "image.npy"))
+    calls = (str(copy / "inputs.npz"), "--output", str(copy / "image.npy"))
+    done = program(copy, "--input", *calls)
+    assert done.returncode == 1 and done.stderr.endswith(
+        "exists already; overwrite it with --force, or choose another file\n"
+    )
+    done = program(copy, "--input", *calls, "--force")
     assert done.returncode == 1 and "expected the arrays input, mask, got input" in done.stderr
+    np.save(copy / "objects.npy", np.array([{}]))
+    done = program(copy, "--input", str(copy / "objects.npy"), "--output", str(copy / "other.npy"))
+    assert done.returncode == 1 and "objects.npy: cannot be read: Object arrays cannot be loaded" in done.stderr
 
 
 def test_it_is_loaded_without_a_plugin(

@@ -87,6 +87,18 @@ def checked(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Any], where: 
     return {name: np.ascontiguousarray(arrays[name], np.float32) for name in shapes}
 
 
+def read_array(path: Path) -> Any:
+    """Read a .npy or .npz file without executing what is in it, or end the program.
+
+    Args:
+        path: the file.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        sys.exit(f"{path}: cannot be read: {error}")
+
+
 def read_volume(path: Path, axis: int | None) -> tuple[np.ndarray, Any]:
     """Read a volume as float32 or complex64 [slices, H, W], with its NIfTI image, or end the program.
 
@@ -96,12 +108,16 @@ def read_volume(path: Path, axis: int | None) -> tuple[np.ndarray, Any]:
     """
     image = None
     if path.name.lower().endswith(NIFTI):
-        image = nibabel_of(path).load(path)
-        values = np.asarray(image.dataobj)
+        nibabel = nibabel_of(path)
+        try:
+            image = nibabel.load(path)
+            values = np.asarray(image.dataobj)
+        except Exception as error:  # of nibabel, of several types
+            sys.exit(f"{path}: cannot be read: {error}")
         if values.ndim == 4 and values.shape[3] == 1:
             values = values[..., 0]
     else:
-        values = np.load(path)
+        values = read_array(path)
     if values.ndim not in (2, 3) or 0 in values.shape or values.dtype.kind not in "biufc":
         sys.exit(f"{path}: expected numbers of two or three axes, got {values.dtype} {list(values.shape)}")
     if values.ndim == 2:
@@ -174,7 +190,7 @@ def process_volume(arguments: argparse.Namespace, config: dict[str, Any]) -> Non
     with np.load(FOLDER / "preparation.npz") as archive:
         arrays = dict(archive)
     if arguments.mask is not None:
-        arrays["mask"] = np.float32(np.load(arguments.mask))
+        arrays["mask"] = np.float32(read_array(arguments.mask))
     axis = arguments.axis if arguments.axis is not None else options.get("axis")
     volume, image = read_volume(arguments.input, axis)
     session, results = load(arguments.model, arguments.threads), []
@@ -198,7 +214,7 @@ def process_inputs(arguments: argparse.Namespace, config: dict[str, Any]) -> Non
         arguments: of the command line.
         config: content of config.json.
     """
-    loaded = np.load(arguments.input)
+    loaded = read_array(arguments.input)
     arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {next(iter(config["inputs"])): loaded}
     batch = checked(arrays, config["inputs"], arguments.input)
     (image,) = load(arguments.model, arguments.threads).run(None, batch)
@@ -219,6 +235,7 @@ def main() -> None:
     )
     parser.add_argument("--mask", type=Path, help=".npy file with the undersampling mask, [H, 1], [1, W] or [H, W]")
     parser.add_argument("--simulate", action="store_true", help="lower the resolution of fully sampled slices first")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing output")
     arguments = parser.parse_args()
     config = json.loads((FOLDER / "config.json").read_text("utf-8"))
     if arguments.check:
@@ -231,10 +248,15 @@ def main() -> None:
         parser.error("expected --check, or --input and --output")
     if arguments.model not in config["models"]:
         parser.error(f"--model: expected one of {', '.join(config['models'])}, got {arguments.model}")
-    if arguments.input.suffix == ".npz" or config.get("preparation") is None:
-        process_inputs(arguments, config)
-    else:
-        process_volume(arguments, config)
+    if arguments.output.exists() and not arguments.force:
+        sys.exit(f"{arguments.output} exists already; overwrite it with --force, or choose another file")
+    try:
+        if arguments.input.suffix == ".npz" or config.get("preparation") is None:
+            process_inputs(arguments, config)
+        else:
+            process_volume(arguments, config)
+    except OSError as error:
+        sys.exit(f"{arguments.output}: cannot be written: {error}")
 
 
 if __name__ == "__main__":
