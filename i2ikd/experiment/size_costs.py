@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from i2ikd.deploy.export import ExportReport, ExportSettings, choose_exporter, export
+from i2ikd.deploy.export import ExportSettings, choose_exporter, export_request
 from i2ikd.engine.build import build_network
-from i2ikd.evaluation.latency import latency_of_many
+from i2ikd.evaluation.latency import latency_of_calls, latency_of_many
 from i2ikd.evaluation.profile import count_macs, count_parameters
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.networks import transformed
@@ -82,8 +83,8 @@ class Budget:
 def measure(graph: RunGraph, groups: Sequence[SizedArms], budget: Budget, runtime: str) -> list[SizeCost]:
     """Return the costs of every size, of networks with initial weights.
 
-    Files are written and timed for sizes within the limits of parameters and multiply-adds alone, and if latency or
-    bytes are limited.
+    Files are written, and timed in alternating rounds, if latency or bytes are limited, for sizes within the limits of
+    parameters and multiply-adds alone.
 
     Args:
         graph: of the experiment with an arm for every size.
@@ -110,12 +111,7 @@ def measure(graph: RunGraph, groups: Sequence[SizedArms], budget: Budget, runtim
             cost if number not in networks else _timed(_with_bytes(cost, networks[number]), latencies[str(number)])
             for number, cost in enumerate(costs)
         ]
-    for number, network in networks.items():
-        report = _exported(graph, network, runtime)
-        costs[number] = SizeCost(
-            costs[number].params, costs[number].macs, report.size_bytes, report.latency["file"].median_ms
-        )
-    return costs
+    return _of_files(graph, costs, networks, runtime)
 
 
 def _network(graph: RunGraph, arm: str) -> nn.Module:
@@ -138,8 +134,27 @@ def _timed(cost: SizeCost, latency: Any) -> SizeCost:
     return SizeCost(cost.params, cost.macs, cost.bytes, latency.median_ms)
 
 
-def _exported(graph: RunGraph, network: nn.Module, runtime: str) -> ExportReport:
+def _of_files(
+    graph: RunGraph, costs: Sequence[SizeCost], networks: Mapping[int, nn.Module], runtime: str
+) -> list[SizeCost]:
+    """Write a file of each network, and time all of them in the runtime in alternating rounds."""
+    context, example = graph.context, graph.context.example()
+    sizes: dict[int, int] = {}
+    runs: dict[str, Callable[[], object]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"student{RUNTIMES[runtime]}"
-        exporter = choose_exporter(graph.context.registry, file, None)
-        return export(network, graph.context.task, {}, exporter, file, ExportSettings(slices=1))
+        for number, network in networks.items():
+            file = Path(folder) / str(number) / f"student{RUNTIMES[runtime]}"
+            file.parent.mkdir()
+            _, exporter = choose_exporter(context.registry, file, None)
+            request = export_request(network, context.task, example, ExportSettings())
+            exporter.write(request, file)
+            loaded = exporter.load(request, file)
+            runs[str(number)] = partial(loaded.run, loaded.inputs(example))
+            sizes[number] = sum(path.stat().st_size for path in file.parent.iterdir())
+        latencies = latency_of_calls(runs)
+    return [
+        cost
+        if number not in networks
+        else SizeCost(cost.params, cost.macs, sizes[number], latencies[str(number)].median_ms)
+        for number, cost in enumerate(costs)
+    ]
