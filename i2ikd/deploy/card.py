@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def model_card(
         "## Models: precision and latency\n",
         _models(reports),
         f"Test slices: {reports[0].agreement.slices}. Latency: one slice, medians of alternating runs on "
-        f"{cpu_model()}, {_threads()} thread(s).\n",
+        f"{cpu_model()}, {_threads()} thread(s){_load()}.\n",
         *_quality(origin),
         "## Data\n",
         _data(origin),
@@ -185,6 +186,13 @@ def _citation(origin: Origin) -> list[str]:
 
 def _sentence(origin: Origin, key: str) -> str:
     return f"\n{origin.card[key]}\n" if origin.card.get(key) else ""
+
+
+def _load() -> str:
+    """Return the load of the machine, which lengthens latencies; empty where the system does not state it."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    return f"; load of the machine in these minutes: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
 
 
 def _threads() -> int:
