@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from i2ikd.natural_order import natural_key
     from i2ikd.network import Student, Teacher, eval_mode
     from i2ikd.objective import Loss, Objective, ObjectiveContext, TeacherOutputs, TeacherRequest
+    from i2ikd.preparation import Preparation
     from i2ikd.recipe import RecipeContext, Reference, Stage, Start, TapPairs, Term, WeightSchedule
     from i2ikd.registry import Registry, default_registry
     from i2ikd.sample import Batch, Sample, SampleKey
@@ -59,6 +60,7 @@ _MODULES = {
     "natural_order": ("natural_key",),
     "network": ("Student", "Teacher", "eval_mode"),
     "objective": ("Loss", "Objective", "ObjectiveContext", "TeacherOutputs", "TeacherRequest"),
+    "preparation": ("Preparation",),
     "recipe": ("RecipeContext", "Reference", "Stage", "Start", "TapPairs", "Term", "WeightSchedule"),
     "registry": ("Registry", "default_registry"),
     "sample": ("Batch", "Sample", "SampleKey"),
@@ -72,12 +74,12 @@ _MODULE_OF = {name: f"i2ikd.{module}" for module, names in _MODULES.items() for 
 __all__ = [
     "Batch", "BoundedCache", "Callback", "ComparisonResult", "Delivered", "DistillResult", "Distiller", "ExportForm",
     "ExportRequest", "Exporter", "Features", "FileSummary", "Inventory", "Knowledge", "Loss", "Metric",
-    "NullCallback", "Objective", "ObjectiveContext", "PassedOver", "Predictor", "Reader", "RecipeContext",
-    "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "SplitInventory", "Stage", "Start", "Student",
-    "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest", "Term", "TrackerCallback",
-    "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule", "at_least_float32", "compare", "create",
-    "default_registry", "distill", "eval_mode", "full_precision", "get", "hookimpl", "keep_large_blocks",
-    "list_components", "load", "natural_key",
+    "NullCallback", "Objective", "ObjectiveContext", "PassedOver", "Predictor", "Preparation", "Reader",
+    "RecipeContext", "Reference", "Registry", "Sample", "SampleDataset", "SampleKey", "SplitInventory", "Stage",
+    "Start", "Student", "TapPairs", "TapShapes", "Taps", "Task", "Teacher", "TeacherOutputs", "TeacherRequest",
+    "Term", "TrackerCallback", "Transform", "UserError", "Volume", "VolumeSource", "WeightSchedule",
+    "at_least_float32", "compare", "create", "default_registry", "distill", "eval_mode", "full_precision", "get",
+    "hookimpl", "keep_large_blocks", "list_components", "load", "natural_key",
 ]  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from i2ikd.registry import default_registry
 from i2ikd.sample import Batch
 from i2ikd.seeds import kept_random_state
 from i2ikd.task import SampleDataset, Task
+from i2ikd.zoo import located
 
 logger = logging.getLogger("i2ikd")
 
@@ -251,8 +252,8 @@ def load(run: str | Path, *, trust: bool = False) -> nn.Module:
     """Load the trained network of a run, after the transforms of its arm, or of a bundle; in eval mode.
 
     Args:
-        run: folder of a run, e.g. ``runs/brain-4x/students/kd-mri/seed0``, or a bundle (``i2ikd export --bundle``). The
-            network of a bundle runs in ONNX Runtime, has no parameters, and needs no plugin.
+        run: folder of a run, e.g. ``runs/brain-4x/students/kd-mri/seed0``, or a bundle (``i2ikd export --bundle``, or
+            ``zoo:NAME``). The network of a bundle runs in ONNX Runtime, has no parameters, and needs no plugin.
         trust: whether to import the model if its weights name it as ``import:package.module:Name``; use it for files
             of your own.
 
@@ -260,10 +261,11 @@ def load(run: str | Path, *, trust: bool = False) -> nn.Module:
         UserError: the folder is neither a finished run nor a bundle, or the plugin that registers the model of a run is
             not installed.
     """
-    if is_bundle(Path(run)):
-        return load_bundle(Path(run))
-    owner, registry = owner_of(Path(run), ()), registry_for_stored(trust=trust)
+    run = located(run)
+    if is_bundle(run):
+        return load_bundle(run)
+    owner, registry = owner_of(run, ()), registry_for_stored(trust=trust)
     with kept_random_state():
         if owner is None:
-            return load_network(registry, finished_run(Path(run)))
-        return finished_network(registry, Path(run), owner)
+            return load_network(registry, finished_run(run))
+        return finished_network(registry, run, owner)

@@ -76,7 +76,8 @@ class Network(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     model: str
     weights: Path | None = None
-    """Weights of a trained teacher, which is then not trained: the folder of a run, or a file with a state dict."""
+    """Weights of a trained teacher, which is then not trained: the folder of a run or of a bundle, ``zoo:NAME``, or a
+    file with a state dict."""
     recipe: ComponentRef = Reference(name="student")
     """Recipe of a teacher's training; arms state their own recipes."""
     transforms: list[ComponentRef] = Field(default_factory=list)
@@ -168,6 +169,34 @@ class Comparison(BaseModel):
     latency: bool = True
 
 
+class Sweep(BaseModel):
+    """Options of the student that ``i2ikd search`` combines; other commands ignore them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    student: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """Values by option of the student, such as ``depth = [2, 3, 4]``."""
+
+
+class Card(BaseModel):
+    """Statements for the model cards of bundles; no result depends on them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    data: str = ""
+    """Name and origin of the data."""
+    data_licence: str = ""
+    """Licence of the data, such as ``CC BY-SA 3.0``."""
+    attribution: str = ""
+    """Attribution that the licence of the data requires."""
+    licence: str = ""
+    """Licence of the trained networks."""
+    limits: str = ""
+    """Limits of use beside those that every card has."""
+    citation: list[str] = Field(default_factory=list)
+    """Works to cite beside the papers of the components."""
+    command: str = ""
+    """Command that trains the networks."""
+
+
 class Experiment(BaseModel):
     """Schema of an experiment file."""
 
@@ -183,6 +212,8 @@ class Experiment(BaseModel):
     comparison: Comparison = Comparison()
     trackers: list[ComponentRef] = Field(default_factory=list)
     """Trackers that receive the numbers of every epoch, e.g. ``[{ name = "json-lines", path = "log.jsonl" }]``."""
+    card: Card = Card()
+    sweep: Sweep = Sweep()
 
     @field_validator("seeds")
     @classmethod

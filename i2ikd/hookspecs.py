@@ -136,6 +136,11 @@ def register_exporters(register: Register) -> None:
 
 
 @hookspec
+def register_bundles(register: Register) -> None:
+    """Trained networks, named ``zoo:NAME``: a function ``() -> pathlib.Path`` of a bundle. Metadata: ``licence``."""
+
+
+@hookspec
 def register_commands(register: Register) -> None:
     """Commands of ``i2ikd``: a ``click.Command``; ``summary`` is its line in ``i2ikd --help``."""
 

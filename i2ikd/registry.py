@@ -36,6 +36,7 @@ CORE_KINDS = (
     Kind("figure", "figures"),
     Kind("tracker", "trackers"),
     Kind("exporter", "exporters"),
+    Kind("bundle", "bundles", makes="pathlib:Path"),
     Kind("command", "commands"),
 )
 

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from i2ikd.errors import UserError
 from i2ikd.inventory import Inventory, summarise_split
+from i2ikd.preparation import Preparation
 from i2ikd.sample import Batch, Sample, SampleKey, refuse_unsound
 
 
@@ -233,6 +234,14 @@ class Task(ABC):
             UserError: the path cannot be read, or the task does not read single files.
         """
         raise UserError(f"the task {type(self).__name__} does not read single files ({path})")
+
+    def preparation(self) -> Preparation | None:
+        """Return how values of a file become inputs of the network without torch, for the program of a bundle.
+
+        It must do what ``sample_from_file`` does with a ``.npy`` file [slices, H, W]; the export of a bundle compares
+        the two. By default ``None``: the program reads inputs of the network.
+        """
+        return None
 
     def result_name(self, source: Path) -> str:
         """Return the file name of the result of a volume in a folder: that of the source.

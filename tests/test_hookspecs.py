@@ -32,6 +32,7 @@ from i2ikd.component import Component
 from i2ikd.export_form import form_of, stand_in
 from i2ikd.registry import CORE_KINDS, Registry, default_registry
 from i2ikd.taps import resolve_pairs
+from i2ikd.zoo import located
 
 PAGES = Path(__file__).parents[1] / "docs" / "hooks"
 CORE_HOOKS = {name: f for name, f in vars(hookspecs).items() if inspect.isfunction(f) and hasattr(f, "i2ikd_spec")}
@@ -350,6 +351,16 @@ def test_register_exporters(example: Example, tmp_path: Path) -> None:
     assert set(written.files) == {*network.state_dict()}
     with torch.no_grad():
         assert torch.equal(exporter.load(request, tmp_path / "network.npz")(batch), network(batch.input))
+
+
+def test_register_bundles(example: Example, tmp_path: Path) -> None:
+    registry = example("register_bundles")
+    with pytest.raises(UserError, match=r"bundle 'knee-8x-student': expected the path of its folder, got .*knee"):
+        located("zoo:knee-8x-student", registry)
+    (tmp_path / "my_package" / "knee-8x-student").mkdir()
+    assert located("zoo:knee-8x-student", registry) == tmp_path / "my_package" / "knee-8x-student"
+    with pytest.raises(UserError, match="unknown bundle 'knee-8x-studnet'; did you mean 'knee-8x-student'"):
+        located("zoo:knee-8x-studnet", registry)
 
 
 def test_register_commands(example: Example) -> None:

@@ -109,6 +109,7 @@ def register_commands(register: Register) -> None:
         ("distill", "train one arm, and its teacher if it is missing"),
         ("evaluate", "score a trained network on a split"),
         ("compare", "train the missing runs, evaluate all, print the table"),
+        ("search", "find the smallest student within a budget that is near the teacher"),
         ("report", "print a finished comparison and rewrite its report"),
         ("verify", "compare every file of a store with its checksums"),
         ("profile", "parameters, MACs, latency and memory of a run, or of teacher and student"),

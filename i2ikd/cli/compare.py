@@ -11,7 +11,16 @@ from i2ikd.cli import options
 from i2ikd.cli.result import print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from i2ikd.cli.session import Session
+    from i2ikd.config import Arm
+    from i2ikd.executors.base import Executor
     from i2ikd.executors.choice import ExecutorName
+    from i2ikd.experiment.summary import Comparison
+
+    Select = Callable[[Session, Executor, Sequence[Arm], Sequence[int]], list[Arm]]
+    """Choice of arms by training some of them."""
 
 
 @click.command("compare")
@@ -83,8 +92,9 @@ def run(
     lockstep: bool,
     as_json: bool,
     execution: Execution = _IN_PROCESS,
-) -> None:
-    """Run a comparison, print its table and write its report; shared by ``compare`` and ``demo``.
+    select: Select | None = None,
+) -> Comparison:
+    """Run a comparison, print its table and write its report; shared by ``compare``, ``demo`` and ``search``.
 
     Args:
         experiment: a checked ``Experiment``.
@@ -94,6 +104,11 @@ def run(
         lockstep: whether the arms of one seed share a pass over the data.
         as_json: whether to print JSON instead of the table.
         execution: executor of the missing runs.
+        select: returns the arms to compare, among the chosen ones; all of them when ``None``. With it, neither table
+            nor JSON is printed.
+
+    Returns:
+        The comparison.
 
     Raises:
         UserError: an invalid experiment, option or folder, or a failed run.
@@ -120,6 +135,8 @@ def run(
             label=f"i2ikd-{experiment.name}",
             gpus=context.device.type == "cuda",
         )
+        if select is not None:
+            chosen = select(session, executor, chosen, numbers)
         comparison = compare(
             session.graph,
             chosen,
@@ -139,8 +156,11 @@ def run(
         save_pictures(pictures, out)
         session.callback.on_results(tracked_rows(comparison), tracked_images(pictures))
         files = write_report(comparison, out)
-        if as_json:
+        if select is not None:
+            pass
+        elif as_json:
             print_json(comparison.as_json())
         else:
             print_comparison(comparison, session.console)
         session.log("written: " + ", ".join(str(file) for file in files))
+    return comparison

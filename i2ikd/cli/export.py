@@ -30,6 +30,19 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder to write instead, which works alone: models in fp32 and int8, program, test vector, model card.",
 )
+@click.option(
+    "--push-to-hub",
+    "hub",
+    metavar="OWNER/NAME",
+    help="With --bundle: upload the folder to Hugging Face, to a new private repository or an existing one.",
+)
+@click.option("--web", is_flag=True, help="With --bundle: add a page that runs the network in a browser.")
+@click.option(
+    "--web-runtime",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="With --web: put onnxruntime-web into the bundle, from the file of `npm pack onnxruntime-web` or its folder.",
+)
 @click.option("--format", "name", metavar="NAME", help="Exporter, if not by the ending; see `i2ikd list exporters`.")
 @click.option(
     "--precision",
@@ -63,6 +76,9 @@ def command(
     run: Path,
     output: Path | None,
     bundle: Path | None,
+    hub: str | None,
+    web: bool,
+    web_runtime: Path | None,
     name: str | None,
     precision: str,
     calibration: int,
@@ -80,6 +96,7 @@ def command(
     """
     from i2ikd.deploy.bundle import write_bundle
     from i2ikd.deploy.export import ExportSettings, choose_exporter, export
+    from i2ikd.deploy.hub import hub_client, push_bundle
     from i2ikd.experiment.delivery import origin_of
     from i2ikd.experiment.finished import context_of, finished_network, finished_run
     from i2ikd.experiment.metrics import table_metrics
@@ -88,6 +105,13 @@ def command(
     settings = ExportSettings(precision, _size(size), calibration, slices, force=force)  # type: ignore[arg-type]
     if (output is None) == (bundle is None):
         raise UserError("expected one of --output FILE and --bundle DIR, got " + ("none" if output is None else "both"))
+    if hub is not None and bundle is None:
+        raise UserError(f"--push-to-hub {hub}: expected --bundle DIR, the folder that is uploaded, got --output")
+    if web_runtime is not None and not web:
+        raise UserError(f"--web-runtime {web_runtime}: expected --web, the page that needs it; add --web")
+    if web and bundle is None:
+        raise UserError("--web: expected --bundle DIR, the folder that has the page, got --output")
+    client = None if hub is None else hub_client(hub)
     exporter = None if output is None else choose_exporter(default_registry(), output, name)
     context = context_of(run, None, overrides, trust)
     columns, metrics = table_metrics(context)
@@ -95,7 +119,9 @@ def command(
     network = finished_network(context.registry, run, context.experiment)
     if bundle is not None:
         origin = origin_of(run, finished_run(run), context)
-        reports = write_bundle(network, context.task, scored, context.registry, bundle, settings, origin)
+        reports = write_bundle(
+            network, context.task, scored, context.registry, bundle, settings, origin, web, web_runtime
+        )
     else:
         assert output is not None and exporter is not None
         reports = [export(network, context.task, scored, exporter, output, settings)]
@@ -105,6 +131,9 @@ def command(
     else:
         for report in reports:
             _print(report)
+    if hub is not None and bundle is not None:
+        address = push_bundle(bundle, hub, client)
+        click.echo(f"uploaded: {address}", err=as_json)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

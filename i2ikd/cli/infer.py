@@ -76,10 +76,10 @@ def command(
 ) -> None:
     """Apply the network in the folder RUN (e.g. runs/brain-4x/students/kd-mri/seed0) to a file or a folder of files.
 
-    RUN may be a bundle, written by `i2ikd export --bundle`, which needs neither the experiment nor its data. The task
-    reads the input like its training data; the suffix of the output's name selects the file format. Results of a folder
-    keep the relative paths of their sources. A file that fails does not stop the others: failures are listed at the
-    end, with exit code 2.
+    RUN may be a bundle, written by `i2ikd export --bundle`, or a registered one (zoo:NAME, see `i2ikd list bundles`),
+    which need neither the experiment nor its data. The task reads the input like its training data; the suffix of the
+    output's name selects the file format. Results of a folder keep the relative paths of their sources. A file that
+    fails does not stop the others: failures are listed at the end, with exit code 2.
     """
     from rich.console import Console
 
@@ -90,6 +90,7 @@ def command(
     from i2ikd.evaluation.inference_plan import plan
     from i2ikd.evaluation.tiles import Tiling
     from i2ikd.registry import default_registry
+    from i2ikd.zoo import located
 
     if overlap is not None and tile is None:
         raise UserError("--overlap needs --tile, the size of the tiles; add --tile N")
@@ -97,6 +98,7 @@ def command(
         raise UserError("expected --force or --skip-existing, got both; choose one")
     keep_large_blocks()
     tiling = None if tile is None else Tiling(tile, overlap)
+    run = located(run)
     task, device, load = _opened(run, experiment, overrides, trust)
     found = plan(
         task,

@@ -12,7 +12,7 @@ from i2ikd.component import Component
 from i2ikd.errors import UserError, nearest
 from i2ikd.registry import default_registry
 
-_SHOWN = ("formula", "paper", "suffixes", "tap_kind")
+_SHOWN = ("formula", "paper", "suffixes", "tap_kind", "licence")
 
 
 def kind_of(word: str) -> str:

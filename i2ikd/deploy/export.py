@@ -151,7 +151,7 @@ def export(
         raise UserError(f"the folder {output.resolve().parent} does not exist; create it first")
     held_out = EvenSlices(task.dataset("test"), settings.slices)
     network = network.cpu().eval()
-    request = _request(network, task, next(iter(ordered(held_out, 1))), settings)
+    request = export_request(network, task, next(iter(ordered(held_out, 1))), settings)
     try:
         with tempfile.TemporaryDirectory(prefix=".i2ikd-", dir=output.resolve().parent) as folder:
             temporary = Path(folder) / output.name
@@ -168,7 +168,18 @@ def export(
     return ExportReport(output, name, settings.precision, size, loaded.runtime, loaded.interface, agreement, latency)
 
 
-def _request(network: nn.Module, task: Task, batch: Batch, settings: ExportSettings) -> ExportRequest:
+def export_request(network: nn.Module, task: Task, batch: Batch, settings: ExportSettings) -> ExportRequest:
+    """Return the request for a file of a network.
+
+    Args:
+        network: trained, on the CPU, in eval mode.
+        task: its training slices calibrate int8.
+        batch: a slice of the task, which gives the shapes; its values are not passed on.
+        settings: precision, size and number of calibration slices.
+
+    Raises:
+        UserError: no training slice has the size.
+    """
     height, width = settings.size or batch.input.shape[-2:]
     if settings.size is None and height == width:
         width *= 2  # equal sizes could be taken for one axis

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from i2ikd.errors import UserError
 from i2ikd.files import read_json
+from i2ikd.zoo import located
 
 
 def is_bundle(folder: Path) -> bool:
@@ -29,7 +30,7 @@ class Predictor:
     It needs neither data nor the plugin of the network, and executes nothing of the bundle but the ONNX graph.
 
     Args:
-        folder: the bundle.
+        folder: the bundle, or ``zoo:NAME``.
         model: ``model.onnx`` or ``model.int8.onnx``.
         threads: CPU threads; ``None``: those that torch uses.
 
@@ -38,7 +39,7 @@ class Predictor:
     """
 
     def __init__(self, folder: str | Path, model: str = "model.onnx", threads: int | None = None) -> None:
-        path = Path(folder) / model
+        path = located(folder) / model
         if not path.is_file():
             raise UserError(f"{folder}: expected a bundle with {model}; write one with i2ikd export RUN --bundle DIR")
         try:

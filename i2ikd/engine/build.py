@@ -13,8 +13,16 @@ from torch import nn
 from i2ikd.call_form import called_as, options_of
 from i2ikd.engine.checkpoint import load, load_state, read_tensors
 from i2ikd.engine.store import differences
-from i2ikd.engine.weight_files import SAFETENSORS, read_safetensors, state_in, without_prefix
+from i2ikd.engine.weight_files import (
+    BUNDLED,
+    SAFETENSORS,
+    read_safetensors,
+    state_in,
+    weights_file,
+    without_prefix,
+)
 from i2ikd.errors import UserError
+from i2ikd.files import read_json
 from i2ikd.imported import IMPORT
 from i2ikd.options import parameters
 from i2ikd.registry import Registry
@@ -54,14 +62,14 @@ def load_weights(
 
     Args:
         network: of the architecture that the weights belong to.
-        path: folder of a run, its ``weights.pt``, or a file of another program (``read_state``), whose names may have a
-            prefix such as ``module.``.
+        path: folder of a run or of a bundle, ``weights.pt`` of a run, or a file of another program (``read_state``),
+            whose names may have a prefix such as ``module.``.
         built_from: registry, model and options of the network, compared with those that weights of a run state.
 
     Raises:
         UserError: a file that does not exist or cannot be read safely, or weights of another network.
     """
-    file = path / "weights.pt" if path.is_dir() else path
+    file = weights_file(path)
     state = read_state(file)
     if built_from is not None:
         _refuse_another_network(file, *built_from)
@@ -71,7 +79,10 @@ def load_weights(
 
 def _refuse_another_network(file: Path, registry: Registry, model: str, options: Mapping[str, Any]) -> None:
     """Compare the model and the options that a run's weights state with those of a network, defaults included."""
-    content = {} if file.suffix == SAFETENSORS else read_tensors(file)
+    if file.name == BUNDLED and (file.parent / "config.json").is_file():
+        content = {"digest": "", **read_json(file.parent / "config.json")}
+    else:
+        content = {} if file.suffix == SAFETENSORS else read_tensors(file)
     if not isinstance(content, dict) or not {"model", "options", "digest"} <= content.keys():
         return
     defaults = {

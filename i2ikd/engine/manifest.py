@@ -1,12 +1,16 @@
-"""Manifest of a run: versions, provenance of components, device, threads, data."""
+"""Manifest of a run: versions, commit, provenance of components, device, threads, data."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import platform
+import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +31,7 @@ def manifest(shared: TrainingContext, components: Iterable[tuple[str, str]]) -> 
     """
     return {
         "versions": {"python": platform.python_version(), **_versions()},
+        "commit": source_commit(),
         "components": {
             f"{kind}:{name}": provenance(shared.registry, kind, name) for kind, name in sorted(set(components))
         },
@@ -51,6 +56,26 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+@cache
+def source_commit() -> str | None:
+    """Return the commit of i2ikd's source, with ``-dirty`` if files differ from it.
+
+    Returns:
+        The commit of a checkout, or of the repository that the package was installed from; ``None``: neither is known.
+    """
+    folder = Path(__file__).parents[2]
+    if (folder / ".git").exists():
+        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            return done.stdout.strip()
+    with contextlib.suppress(metadata.PackageNotFoundError, ValueError):
+        stated = json.loads(metadata.distribution("i2ikd").read_text("direct_url.json") or "{}")
+        commit: str | None = stated.get("vcs_info", {}).get("commit_id")
+        return commit
+    return None
 
 
 def provenance(registry: Registry, kind: str, name: str) -> str:

@@ -11,6 +11,8 @@ from torch import Tensor
 from i2ikd.errors import UserError
 
 SAFETENSORS = ".safetensors"
+BUNDLED = f"model{SAFETENSORS}"
+"""Weights in a bundle."""
 _ENTRIES = (
     "state_dict",
     "model_state_dict",
@@ -23,6 +25,18 @@ _ENTRIES = (
     "params_ema",
 )
 """Keys under which programs save a state dict beside other values."""
+
+
+def weights_file(path: Path) -> Path:
+    """Return the file of weights that a path leads to.
+
+    Args:
+        path: the file, or the folder of a run or of a bundle.
+    """
+    if not path.is_dir():
+        return path
+    bundled = path / BUNDLED
+    return bundled if bundled.is_file() else path / "weights.pt"
 
 
 def is_state(value: object) -> bool:

@@ -21,6 +21,7 @@ from i2ikd.inventory import Inventory
 from i2ikd.registry import Registry
 from i2ikd.sample import Batch
 from i2ikd.task import SampleDataset, Task
+from i2ikd.zoo import located
 
 
 def create_task(experiment: Experiment, registry: Registry) -> Task:
@@ -144,6 +145,16 @@ class ExperimentContext:
         known = self._known_precision()
         if self.group.is_main and self.training.precision == "auto" and self.trained_on not in known:
             self._measured.write("precision", {**known, self.trained_on: self.precision})
+
+    @cached_property
+    def given_weights(self) -> Path | None:
+        """Path of the teacher's weights, of a bundle of the zoo its folder; ``None``: it is trained.
+
+        Raises:
+            UserError: no bundle of this name is registered.
+        """
+        stated = self.experiment.teacher.weights
+        return None if stated is None else located(stated, self.registry)
 
     def dataset(self, split: str) -> SampleDataset:
         """Return the samples of a split, opened once; the training split has the augmentations."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from i2ikd.config import apply_override
+from i2ikd.config import apply_override, digest
 from i2ikd.deploy.bundle import Origin
 from i2ikd.deploy.predictor import bundle_config
+from i2ikd.engine.manifest import source_commit
 from i2ikd.engine.run_folder import RunFolder
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import pivot, read_records
@@ -36,23 +37,53 @@ def origin_of(run: Path, folder: RunFolder, context: ExperimentContext) -> Origi
     out = next((parent for parent in run.absolute().parents if (parent / "experiment.json").is_file()), None)
     name = run.name if out is None else str(run.absolute().relative_to(out))
     arm = name.split("/")[-2] if "/" in name else None
-    rows: Sequence[Mapping[str, Any]] = []
+    results: Mapping[str, Any] = {}
     worst: dict[str, float] = {}
     if out is not None and (out / "results.json").is_file():
-        rows = read_json(out / "results.json")["rows"]
+        results = read_json(out / "results.json")
         worst = _worst(out, context)
+    record = (folder.read("run") or {}).get("specification", {})
     return Origin(
         name=f"{context.experiment.name}/{name}",
         model=specification.model,
         options=specification.options,
         task=without_paths({"name": section.name, **section.options}),
         digest=specification.digest,
-        rows=rows,
+        rows=results.get("rows", []),
         arm="teacher" if name.startswith("teacher/") else arm,
         worst=worst,
         manifest=manifest,
         papers=_papers(manifest.get("components", {}), context.registry),
+        run=name,
+        card=context.experiment.card.model_dump(exclude_defaults=True),
+        data_digests=_data_digests(record, context),
+        slices=results.get("metadata", {}).get("slices", ""),
+        stages=_training_lines(record),
+        columns=results.get("metrics", {}),
+        commit=source_commit(),
     )
+
+
+def _data_digests(record: Mapping[str, Any], context: ExperimentContext) -> dict[str, str]:
+    """Return digests of what the samples depend on: as the run recorded it, and of the test split."""
+    trained = {"training and validation": digest(record["task"])} if "task" in record else {}
+    return {**trained, **({"test": digest(context.test_identity)} if context.test_identity else {})}
+
+
+def _training_lines(record: Mapping[str, Any]) -> list[str]:
+    """Return a line for each stage, and one for the transforms of the network in training."""
+    names = ", ".join(f"`{transform['name']}`" for transform in record.get("transforms", []))
+    stages = [_stage_line(stage) for stage in record.get("stages", [])]
+    return [*stages, *([f"Transforms in training: {names}"] if names else [])]
+
+
+def _stage_line(stage: Mapping[str, Any]) -> str:
+    """Return name, objective and settings of a stage as one line."""
+    objective = (stage.get("objective") or {}).get("name")
+    terms = ", ".join(str(term["distiller"]["name"]) for term in stage.get("terms") or [])
+    settings = {key: stage["training"].get(key) for key in ("epochs", "batch", "optimizer", "lr", "schedule")}
+    minimised = terms if objective in (None, "weighted-terms") and terms else objective
+    return f"Stage `{stage['name']}`: {minimised}; " + ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
 def _papers(components: Mapping[str, str], registry: Registry) -> list[str]:

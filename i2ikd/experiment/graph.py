@@ -17,6 +17,7 @@ from i2ikd.engine.objectives import create_objective
 from i2ikd.engine.plan import PlannedStage, own_training, plan_stages
 from i2ikd.engine.run import Run, create_transforms
 from i2ikd.engine.store import RunSpecification
+from i2ikd.engine.weight_files import weights_file
 from i2ikd.errors import UserError, named
 from i2ikd.experiment.blank import blank_context, try_network
 from i2ikd.experiment.context import ExperimentContext
@@ -221,9 +222,9 @@ class RunGraph:
 
     def _given_weights(self) -> str:
         if self._weights is None:
-            path = self.context.experiment.teacher.weights
+            path = self.context.given_weights
             assert path is not None
-            file = path / "weights.pt" if path.is_dir() else path
+            file = weights_file(path)
             if not file.is_file():
                 raise UserError(f"teacher.weights: there is no file {file}")
             self._weights = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -51,9 +51,9 @@ def blank_input(context: ExperimentContext, runs: Sequence[Run], combine: Mappin
     for run in runs:
         specification = run.specification
         network = build_network(context.registry, specification.model, specification.options, 0, run.name)
-        if specification.weights is not None and context.experiment.teacher.weights is not None:
+        if specification.weights is not None and context.given_weights is not None:
             own = context.registry, specification.model, specification.options
-            load_weights(network, context.experiment.teacher.weights, own)
+            load_weights(network, context.given_weights, own)
         networks.append(network)
     registry = context.registry
     return networks[0] if len(networks) == 1 else combined(registry, networks, combine or {"name": "mean"})
@@ -90,7 +90,7 @@ def take_given_weights(context: ExperimentContext, run: Run) -> None:
     Raises:
         UserError: they are another network's.
     """
-    path = context.experiment.teacher.weights
+    path = context.given_weights
     assert path is not None
     specification = run.specification
     network = build_network(context.registry, specification.model, specification.options, specification.seed, "teacher")

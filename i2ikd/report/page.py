@@ -109,10 +109,10 @@ def page(
     images = _gallery(comparison, pictures or [], first, registry)
     differences = _differences(comparison, first)
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
-            policy=_POLICY.format(script=_sha256(_script())),
+            policy=policy(_script()),
             script=Markup(_script()),
             name=comparison.name,
             metadata=comparison.metadata,
@@ -156,14 +156,23 @@ def _script() -> str:
     return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("table.js", "viewer.js"))
 
 
+def policy(script: str = "") -> str:
+    """Return the Content-Security-Policy of a page.
+
+    Args:
+        script: the only script of the page; empty: it has none.
+    """
+    return _POLICY.format(script=_sha256(script))
+
+
 def _sha256(text: str) -> str:
     """Return the source expression of a Content-Security-Policy for a text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    """Return the template environment; undefined variables raise."""
+def environment() -> jinja2.Environment:
+    """Return the template environment of all pages; undefined variables raise."""
     loader = jinja2.FileSystemLoader(_TEMPLATES)
     return jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

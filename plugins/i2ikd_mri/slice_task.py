@@ -243,6 +243,17 @@ class SliceTask(Task):
             )
         return self.file_samples(slices, simulate, memory)
 
+    def file_options(self) -> dict[str, Any]:
+        """Return the options of the dataset that apply to new data, for ``preparation``."""
+        options: dict[str, Any] = self._dataset.options if self._dataset.name == "folder" else {}
+        reader = options.get("reader")
+        size = options.get("size")
+        return {
+            "normalise": options.get("normalise", "volume"),
+            "size": None if size is None else list(size),
+            "axis": reader.get("axis") if isinstance(reader, dict) else None,
+        }
+
     def file_samples(self, slices: Any, simulate: bool, memory: BoundedCache[Any]) -> SampleDataset:
         """Return the samples of one file; by default they are those of a split.
 

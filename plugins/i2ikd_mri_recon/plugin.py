@@ -117,3 +117,32 @@ def register_pairs(register: Register) -> None:
         student="dc-cnn",
         tap_kind="blocks",
     )
+
+
+@i2ikd.hookimpl
+def register_bundles(register: Register) -> None:
+    """Register trained networks."""
+    zoo = "i2ikd_mri_recon.zoo:"
+    brain = "CC BY-SA 3.0, data of IXI"
+    register(
+        "brain-4x-teacher", zoo + "brain_teacher", summary="DC-CNN D5C5, brain at 4x, 128 x 128, real", licence=brain
+    )
+    register(
+        "brain-4x-student",
+        zoo + "brain_student",
+        summary="DC-CNN D5C3 distilled by `recommended`, brain at 4x, 128 x 128, real",
+        licence=brain,
+    )
+    simulated = "Apache-2.0, simulated data"
+    register(
+        "phantom-4x-teacher",
+        zoo + "phantom_teacher",
+        summary="DC-CNN D5C5 of 16 channels, simulated heads at 4x, 64 x 64, real",
+        licence=simulated,
+    )
+    register(
+        "phantom-4x-student",
+        zoo + "phantom_student",
+        summary="DC-CNN D5C3 of 16 channels distilled by `recommended`, simulated heads at 4x, 64 x 64, real",
+        licence=simulated,
+    )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from i2ikd_mri.fourier import inverse_fourier
 from i2ikd_mri.masks import Mask, measured_acceleration
 from i2ikd_mri.references import DatasetRef, MaskRef, named
 from i2ikd_mri.slice_task import SliceTask
-from i2ikd_mri.slices import Slices
+from i2ikd_mri.slices import Slice, Slices
 from pydantic import Field
 from torch import Tensor
 
-from i2ikd import Batch, BoundedCache, Reference, Registry, SampleDataset, UserError
+from i2ikd import Batch, BoundedCache, Preparation, Reference, Registry, SampleDataset, UserError
 from i2ikd_mri_recon.samples import ReconSamples
 from i2ikd_mri_recon.undersampling import Input, Undersampling
+
+_SLICES_WITH_MASKS = 32
+"""Number of test slices for whose sizes a bundle has masks."""
 
 
 class MriRecon(SliceTask):
@@ -107,6 +110,27 @@ class MriRecon(SliceTask):
     def network_options(self) -> dict[str, Any]:
         """Channels and centring, which networks with data consistency need too."""
         return {"mode": self.mode, "centered": self.centered}
+
+    def preparation(self) -> Preparation:
+        """Return how slices are undersampled, with the fixed mask of each size among test slices."""
+        return Preparation(
+            "i2ikd_mri.preparation",
+            {
+                "kind": "undersampled",
+                "mode": self.mode,
+                "centered": self.centered,
+                "input": self.input,
+                **self.file_options(),
+            },
+            self._undersampling.masks_of(found.shape for found in self._few_test_slices()),
+            script="i2ikd_mri:preparation.js",
+        )
+
+    def _few_test_slices(self) -> Iterator[Slice]:
+        self.dataset("test")
+        slices = self._splits["test"]
+        step = max(1, len(slices) // _SLICES_WITH_MASKS)
+        yield from (slices[index] for index in range(0, len(slices), step))
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
         """Return the zero-filled image [B, C, H, W]: in real mode its magnitude, for either ``input``."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from i2ikd_mri.conventions import has_energy_at_other_position
 from i2ikd_mri.fourier import fourier, inverse_fourier, to_channels
@@ -65,6 +66,16 @@ class Undersampling:
         if isinstance(self.mask, StoredMask):
             return checked_mask(found.mask, self.centered, found.where)
         return self._masks(found.shape, draw)
+
+    def masks_of(self, shapes: Iterable[tuple[int, int]]) -> dict[str, np.ndarray]:
+        """Return the mask of each shape as ``mask-HxW``; none if it depends on the slice.
+
+        Args:
+            shapes: (H, W) of slices.
+        """
+        if isinstance(self.mask, StoredMask) or not self.mask.fixed:
+            return {}
+        return {f"mask-{height}x{width}": self._masks((height, width), ()).numpy() for height, width in set(shapes)}
 
     def simulate(self, image: Tensor, found: Slice, key: SampleKey, draw: Sequence[int]) -> Sample:
         """Undersample a fully sampled image.

@@ -14,7 +14,17 @@ from i2ikd_mri.slices import Slices
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from i2ikd import Batch, BoundedCache, Reference, Registry, SampleDataset, SampleKey, UserError, VolumeSource
+from i2ikd import (
+    Batch,
+    BoundedCache,
+    Preparation,
+    Reference,
+    Registry,
+    SampleDataset,
+    SampleKey,
+    UserError,
+    VolumeSource,
+)
 from i2ikd_mri_sr.bicubic import enlarge
 from i2ikd_mri_sr.low_resolution import LowResolution
 from i2ikd_mri_sr.samples import LowResolutionSamples, SuperResolutionSamples
@@ -77,6 +87,19 @@ class MriSuperResolution(SliceTask):
             "combine": self.combine,
             "grid": simulation.grid,
         }
+
+    def preparation(self) -> Preparation:
+        """Return how low-resolution slices are enlarged, or simulated from fully sampled ones."""
+        simulation = self._low_resolution
+        options = {
+            "kind": "low-resolution",
+            "factor": simulation.factor,
+            "keep": None if simulation.keep is None else list(simulation.keep),
+            "grid": simulation.grid,
+            "combine": self.combine,
+            **self.file_options(),
+        }
+        return Preparation("i2ikd_mri.preparation", options, script="i2ikd_mri:preparation.js")
 
     def baseline(self, batch: Batch) -> dict[str, Tensor]:
         """Return the zero-filled image and the bicubic enlargement of the low-resolution image, on either grid.

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from torch import nn
 import i2ikd
 from i2ikd import Batch, Task, UserError
 from i2ikd.deploy.bundle import Origin, write_bundle
+from i2ikd.deploy.card import model_card
 from i2ikd.deploy.export import ExportSettings
 from i2ikd.evaluation.predict import make_metrics
 from i2ikd.registry import default_registry
@@ -28,6 +31,8 @@ FILES = [
     "model.int8.onnx",
     "model.onnx",
     "model.safetensors",
+    "preparation.npz",
+    "preparation.py",
     "run.py",
     "test_vector.npz",
 ]
@@ -42,6 +47,18 @@ ORIGIN = Origin(
     worst={"kd": 28.5},
     manifest={"data": {"dataset": "phantom"}, "device": "cpu"},
     papers=["arXiv:1704.02422"],
+    run="students/kd/seed0",
+    card={
+        "data": "IXI, 128x128",
+        "data_licence": "CC BY-SA 3.0",
+        "attribution": "IXI",
+        "licence": "CC BY-SA 3.0",
+        "limits": "Adults only.",
+        "citation": ["Own work, 2026"],
+    },
+    data_digests={"test": "ab"},
+    stages=["Stage `output`: imitation"],
+    columns={"psnr": "psnr-volume-max"},
 )
 
 
@@ -116,8 +133,16 @@ def test_the_program_computes_images(copy: Path, network: nn.Module, task: Task)
         expected = network(sample.input, **sample.conditions).numpy()
     np.testing.assert_allclose(np.load(copy / "image.npy"), expected, atol=1e-5)
     np.savez(copy / "inputs.npz", input=sample.input.numpy()[0])
-    done = program(copy, "--input", str(copy / "inputs.npz"), "--output", str(copy / "image.npy"))
+    calls = (str(copy / "inputs.npz"), "--output", str(copy / "image.npy"))
+    done = program(copy, "--input", *calls)
+    assert done.returncode == 1 and done.stderr.endswith(
+        "exists already; overwrite it with --force, or choose another file\n"
+    )
+    done = program(copy, "--input", *calls, "--force")
     assert done.returncode == 1 and "expected the arrays input, mask, got input" in done.stderr
+    np.save(copy / "objects.npy", np.array([{}]))
+    done = program(copy, "--input", str(copy / "objects.npy"), "--output", str(copy / "other.npy"))
+    assert done.returncode == 1 and "objects.npy: cannot be read: Object arrays cannot be loaded" in done.stderr
 
 
 def test_it_is_loaded_without_a_plugin(
@@ -146,14 +171,43 @@ def test_it_is_loaded_without_a_plugin(
 
 def test_its_card_states_interface_quality_and_origin(bundle: Path) -> None:
     text = (bundle / "README.md").read_text("utf-8")
-    assert text.startswith("---\nlibrary_name: onnxruntime\n")
-    assert "| **kd** | 30 [29, 31] | 28.5 |" in text
+    assert "| **kd** | 30 [29, 31] | 28.5 |" in text and "| teacher | – | – |" in text
     assert "| mask | `['batch', 1, 'height', 1]` | float32 |" in text
-    assert "dataset phantom" in text and "- arXiv:1704.02422" in text
+    assert "dataset phantom" in text and "- arXiv:1704.02422" in text and "- Own work, 2026" in text
     assert "| model.int8.onnx | int8 | onnxruntime" in text
+    assert "- Licence of the data: CC BY-SA 3.0.\n- Attribution: IXI.\n" in text
+    assert "- SHA-256 of what the samples depend on: test `ab`." in text
+    assert "- Stage `output`: imitation." in text and "- Commit of i2ikd: not recorded." in text
+    assert "i2ikd export OUT/students/kd/seed0 --bundle DIR" in text
+    assert "\nAdults only.\n" in text and "this network is **kd**. Metrics: psnr: `psnr-volume-max`." in text
     config = json.loads((bundle / "config.json").read_text("utf-8"))
     assert [entry["file"] for entry in config["measured"]] == ["model.onnx", "model.int8.onnx", "model.safetensors"]
     assert str(bundle.parent) not in json.dumps(config) + text
+
+
+def test_its_card_has_the_front_matter_of_hugging_face(bundle: Path) -> None:
+    card = huggingface_hub.ModelCard.load(bundle / "README.md").data
+    assert (card.license, card.library_name, card.pipeline_tag) == ("cc-by-sa-3.0", "onnxruntime", "image-to-image")
+    (result,) = card.eval_results
+    assert (result.metric_type, result.metric_value, result.dataset_name) == ("psnr", 30.0, "IXI, 128x128")
+
+
+def test_what_is_not_known_is_stated_as_such(bundle: Path) -> None:
+    report = SimpleNamespace(
+        path=Path("model.onnx"),
+        agreement=SimpleNamespace(metrics={}, slices=0),
+        latency={"file": SimpleNamespace(median_ms=1.0), "eager": SimpleNamespace(median_ms=2.0)},
+        size_bytes=1,
+        precision="fp32",
+        runtime="onnxruntime",
+        speedup=2.0,
+    )
+    origin = Origin("other", "dc-cnn", {}, {"name": "mri-recon"}, "0" * 64, card={"licence": "Private terms"})
+    text = model_card(origin, [report], {"input": [1]})  # type: ignore[list-item]
+    assert text.startswith("---\n") and 'license: "other"\nlicense_name: "private-terms"\n' in text
+    assert "Not stated: the run is not part of a comparison." in text
+    assert "- Licence of the data: not stated.\n- Attribution: not stated.\n" in text
+    assert "model-index" not in text and "None stated." in text and "scan.nii.gz" not in text
 
 
 def test_an_existing_folder_is_not_overwritten(bundle: Path, network: nn.Module, task: Task, tmp_path: Path) -> None:
