@@ -260,6 +260,12 @@ class Trainer:
 
     def _close_stage(self, index: int) -> None:
         self.left |= self._selected.finish(self.network)
+        for name, weights in self.network.named_parameters():  # the last step may have no validation after it
+            if not bool(torch.isfinite(weights).all()):
+                raise UserError(
+                    f"{self.run.name}: the weights {name!r} are not finite after the last step of the stage "
+                    f"{self.stages[index].stage.name!r}; lower training.lr, or set training.clip_grad"
+                )
         self.close()
         self._shared.events.on_stage_end(self._stage_context(index))
 
