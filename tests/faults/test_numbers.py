@@ -45,6 +45,11 @@ def test_a_number_beyond_its_limit_is_refused_at_once(override: str, message: st
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize("place", ["name", "arms.student.name"])
+def test_names_that_are_parts_of_paths_are_limited(place: str, comparison: Any) -> None:
+    assert "at most 100 characters" in comparison.again("-o", f"{place}={'n' * 101}").error
+
+
 def test_the_number_of_seeds_is_limited(comparison: Any) -> None:
     message = comparison.again("--seeds", 10**9).error
     assert "expected at most 1,000, got 1000000000; each seed trains every arm" in message
@@ -61,12 +66,19 @@ def test_arms_that_differ_in_case_only_are_refused(comparison: Any) -> None:
         ("seeds = [" + "9" * 5000 + "]", "is not TOML: "),
         ("x = " + "[" * 50_000, "is not TOML"),
         ("name = \"\\ud800\"", "is not TOML"),
+        ("a." * 200_000 + "a = 1", "is not TOML: expected at most 1000 dots in a key"),
+        ("#" * 3_000_000, "is not TOML: expected at most 2,000,000 characters, got 3,000,000"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_parsed_is_one_line(text: str, message: str, tmp_path: Any, i2ikd: Any) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(text, encoding="utf-8")
     assert message in i2ikd("data", file).error
+
+
+def test_a_loop_of_links_is_one_line(tmp_path: Any, i2ikd: Any) -> None:
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    assert "Too many levels of symbolic links" in i2ikd("data", tmp_path / "loop.toml").error
 
 
 def test_an_error_does_not_print_the_whole_experiment(comparison: Any) -> None:
