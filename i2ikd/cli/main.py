@@ -142,6 +142,10 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
         if error.errno in _USER_ERRNO:
             return _report(UserError(f"{error.filename or 'a file'}: {error.strerror}"), group)
         return _report_unexpected(error, group)
+    except RuntimeError as error:
+        if str(error).startswith("Symlink loop from "):  # pathlib's error for a path that leads to itself
+            return _report(UserError(f"{str(error)[18:]}: a loop of symbolic links; pass the file itself"), group)
+        return _report_unexpected(error, group)
     except KeyboardInterrupt:
         raise
     except SystemExit as error:

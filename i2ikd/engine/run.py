@@ -226,7 +226,7 @@ def load_network(registry: Registry, folder: RunFolder, expected: RunSpecificati
         if content.digest != expected.digest:
             raise UserError(
                 f"{place}: expected the weights of the run {expected.digest[:16]}, got those of {content.digest[:16]}; "
-                f"put back the run that belongs there, or delete {folder.path} to train it again"
+                "put back the run that belongs there, or delete its folder to train it again"
             )
         content = content.model_copy(
             update={"model": expected.model, "options": expected.options, "seed": expected.seed}

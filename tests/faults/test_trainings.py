@@ -149,9 +149,11 @@ class TestReadingProcesses:
         monkeypatch.setattr(VolumeSamples, "sample", sample)
         assert resumes(None, "training.workers=1", after=restore).partition(";")[0] == line
 
-    def test_ctrl_c_that_ends_it_too_is_an_interruption(self, laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_signal_that_ends_it_too_is_an_interruption(
+        self, laboratory: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def sample(*_: Any) -> Any:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
             raise EOFError
 
         def replace(network: nn.Module) -> None:
