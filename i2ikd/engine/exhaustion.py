@@ -1,4 +1,4 @@
-"""Memory that ran out and reading processes that were killed, told from other errors of a training."""
+"""Memory that ran out and reading processes that were killed, as distinct from other errors of a training."""
 
 from __future__ import annotations
 

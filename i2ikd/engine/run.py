@@ -24,6 +24,7 @@ from i2ikd.engine.store import RunSpecification
 from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
 from i2ikd.files import write_atomically
+from i2ikd.global_state import kept_global_state
 from i2ikd.registry import Registry
 from i2ikd.transform import Transform
 
@@ -65,12 +66,14 @@ def train_runs(runs: Sequence[Run], shared: TrainingContext) -> None:
         for run in waiting:
             trainers.append(_start(run, shared))
         by_trainer = {id(trainer): run for trainer, run in zip(trainers, waiting)}
-        train(
-            ", ".join(run.name for run in waiting),
-            trainers,
-            shared,
-            save=(lambda trainer: _save(by_trainer[id(trainer)], trainer)) if shared.group.is_main else None,
-        )
+        names = ", ".join(run.name for run in waiting)
+        with kept_global_state(f"the training of {names}"):
+            train(
+                names,
+                trainers,
+                shared,
+                save=(lambda trainer: _save(by_trainer[id(trainer)], trainer)) if shared.group.is_main else None,
+            )
         if shared.group.is_main:
             for trainer, run in zip(trainers, waiting):
                 _finish(run, trainer)

@@ -189,6 +189,11 @@ class Trainer:
         loss = self.objective(batch, outputs)
         if shared.device.type == "cpu" or self.step == 0:
             self._refuse_not_finite(loss.parts)
+        if not loss.total.requires_grad:
+            raise UserError(
+                f"{self.run.name}: the loss of epoch {self.epoch}, step {self.step} has no gradient: its terms depend "
+                "on no trained weight, or one of them switched gradients off; check the terms of the stage"
+            )
         loss.total.backward()
         losses = shared.group.average(self._trained, {"total": loss.total.detach(), **loss.parts})
         if clip is not None:

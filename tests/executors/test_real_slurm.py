@@ -115,7 +115,7 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Itera
 
 @pytest.fixture
 def graph(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], RunGraph]:
-    """Make the graph of a teacher and two arms in a folder; the cluster is asked often."""
+    """Make the graph of a teacher and two arms in a folder; squeue is called often."""
     monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
     monkeypatch.setattr("i2ikd.executors.slurm.SlurmExecutor._poll_seconds", 0.2)
     monkeypatch.setattr("i2ikd.executors.squeue._MIN_SECONDS", 0.2)
@@ -137,7 +137,7 @@ def test_jobs_that_are_stopped_preempted_and_cancelled_end_with_the_numbers_of_o
 ) -> None:
     log, lines, others = tmp_path / "slurm" / "workers", list[str](), list[subprocess.Popen[bytes]]()
 
-    def listen(line: str) -> None:
+    def record(line: str) -> None:
         lines.append(line.strip().partition("  (students")[0])
         if line.startswith("submit  students/student/"):
             output_of("scancel", "3")
@@ -147,7 +147,7 @@ def test_jobs_that_are_stopped_preempted_and_cancelled_end_with_the_numbers_of_o
 
     def executor(graph: RunGraph) -> Any:
         options = {"partition": "all", "cpus_per_task": 1, "timeout_min": 9}
-        return make(graph, "slurm", listen, options=options)
+        return make(graph, "slurm", record, options=options)
 
     made, again = graph("slurm"), graph("slurm")
     teacher = first_job(made)
@@ -161,7 +161,7 @@ def test_jobs_that_are_stopped_preempted_and_cancelled_end_with_the_numbers_of_o
         trained = epochs(log / "1_0_log.err")
         alone = r"^students/student/seed0: its job 3 ended without a result \(CANCELLED\)"
         with pytest.raises(UserError, match=alone):
-            compare(again, again.context.experiment.arms, [0], log=listen, executor=executor(again))
+            compare(again, again.context.experiment.arms, [0], log=record, executor=executor(again))
         assert others[0].wait() == 0
         written = list(lines)
     assert written == [

@@ -17,6 +17,7 @@ from i2ikd_mri.slice_samples import VolumeSamples
 from torch import nn
 from torch.utils.data import get_worker_info
 
+import i2ikd
 from i2ikd import NullCallback, UserError
 from i2ikd.engine.exhaustion import exhaustion
 from i2ikd.engine.loop import Interrupted, _Saver
@@ -104,7 +105,7 @@ class TestMemory:
         assert message.endswith("; the same command continues from the checkpoint")
 
 
-def test_without_a_checkpoint_the_line_says_so(resumes: Any) -> None:
+def test_without_a_checkpoint_the_line_states_it(resumes: Any) -> None:
     message = resumes(At(3, fail(MemoryError())))
     assert message.endswith("; the same command starts the run again, which has no checkpoint")
 
@@ -183,3 +184,35 @@ def test_a_clock_that_jumps(resumes: Any, monkeypatch: pytest.MonkeyPatch) -> No
     jumps = itertools.cycle([0.0, -30 * year, 20 * year])
     monkeypatch.setattr(time, "time", lambda: now + next(jumps))
     assert resumes(At(4, fail(UserError("ended")))) == "ended"
+
+
+class TestSettingsOfTheProcess:
+    """A distiller of a plugin that changes them in the middle of a training."""
+
+    def train(self, change: Callable[[], object], laboratory: Any) -> Any:
+        class Careless(i2ikd.Distiller):
+            uses_taps = False
+
+            def forward(self, student: Any, knowledge: Any, batch: Any) -> Any:
+                change()
+                return student.image().abs().mean()
+
+        class Plugin:
+            @i2ikd.hookimpl
+            def register_distillers(self, register: Any) -> None:
+                register("careless", Careless)
+
+        arms = [{"name": "arm", "recipe": "joint", "distiller": "careless"}]
+        settings = ("task.dataset.size=[16, 16]", "training.epochs=1")
+        return laboratory.train(laboratory.graph(*settings, arms=arms, plugins=(Plugin(),)), "arm")
+
+    def test_are_put_back_with_a_line(self, laboratory: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        self.train(lambda: torch.use_deterministic_algorithms(True), laboratory)
+        assert not torch.are_deterministic_algorithms_enabled()
+        line = "i2ikd: the training of students/arm/seed0 changed deterministic algorithms of the process; put back\n"
+        assert capsys.readouterr().err == line
+
+    def test_without_gradients_the_loss_is_refused(self, laboratory: Any) -> None:
+        with pytest.raises(UserError, match=r"^students/arm/seed0: the loss of epoch 0, step 0 has no gradient: "):
+            self.train(lambda: torch.set_grad_enabled(False), laboratory)
+        assert torch.is_grad_enabled()
