@@ -102,11 +102,15 @@ def _has_name(value: Any) -> Any:
     return value
 
 
+LONGEST_NAME = 100
+"""Characters of the name of an experiment or an arm, which is part of paths."""
+
+
 class Arm(BaseModel):
     """Arm of the comparison, one row of the table: a recipe with its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=LONGEST_NAME)]
     recipe: str = "student"
     student: dict[str, Any] = Field(default_factory=dict)
     """Options of ``[student]`` that this arm overrides, such as ``depth``."""
@@ -201,7 +205,7 @@ class Experiment(BaseModel):
     """Schema of an experiment file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [0]
     task: Annotated[Reference, BeforeValidator(_has_name)]
     teacher: Network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ BASE = "base"
 
 _DEEPEST = 20
 """Tables in each other that an override may state."""
+_LONGEST, _MOST_DOTS = 2_000_000, 1000
+"""Characters of an experiment, and dots between two of the characters that end a key."""
 
 _COMPONENT_KEYS = ("name", "model")
 """Keys that name the component of a table. The other keys of the table are options of that component."""
@@ -82,7 +85,7 @@ def _names_another(inherited: Mapping[str, Any], table: Mapping[str, Any]) -> bo
 def _inherited(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     """Read a file and merge it into its bases; ``heirs`` are the files that led to it, the first one first."""
     chain = (*heirs, path)
-    if path.resolve() in {heir.resolve() for heir in heirs}:
+    if os.path.realpath(path) in map(os.path.realpath, heirs):
         raise UserError(f"the experiment {chain[0]} inherits from itself: " + " -> ".join(map(str, chain)))
     document = _parsed(path, heirs)
     base = document.pop(BASE, None)
@@ -99,13 +102,23 @@ def _parsed(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     with named(f"cannot read the experiment {path}{heir}"):
         refuse_special_file(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_unusual(text)
+        return tomllib.loads(text)
     except OSError as error:
         raise UserError(f"cannot read the experiment {path}{heir}: {error.strerror}") from None
     except RecursionError:
         raise UserError(f"{path}{heir} is not TOML of an experiment: it is nested too deeply") from None
     except ValueError as error:  # also an integer of thousands of digits
         raise UserError(f"{path}{heir} is not TOML: {error}") from None
+
+
+def _refuse_unusual(text: str) -> None:
+    """Refuse what the parser takes minutes for: the time of a dotted key grows with the square of its parts."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"expected at most {_LONGEST:,} characters, got {len(text):,}")
+    if max(part.count(".") for part in re.split(r"[=,{\n]", text)) > _MOST_DOTS:
+        raise ValueError(f"expected at most {_MOST_DOTS} dots in a key")
 
 
 def apply_override(document: dict[str, Any], override: str) -> None:

@@ -41,16 +41,19 @@ MOST_DETAILS = 10
 def shortened(text: str, length: int = LONGEST_LINE) -> str:
     """Return a text as one line of at most ``length`` characters: its start with the object, its end with the remedy.
 
+    The end starts after a semicolon, as remedies do, where one leaves a third of the length to the start.
+
     >>> shortened("expected a number, got " + 50 * "9" + "; state one", 50)
-    'expected a number, got 999999 ... 99999; state one'
+    'expected a number, got 999999999999 ...; state one'
     """
     line = " ".join(text[: 100 * length].split())
     if len(text) > 100 * length:
         line += " ... " + " ".join(text[-length:].split())
     if len(line) <= length:
         return line
-    tail = length // 3
-    return line[: length - tail - 5].rstrip() + " ... " + line[-tail:].lstrip()
+    remedy = line.find("; ", len(line) - 2 * length // 3)
+    end = line[remedy:] if remedy >= 0 else " " + line[-(length // 3) :].lstrip()
+    return line[: length - len(end) - 4].rstrip() + " ..." + end
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from i2ikd import hookspecs
 from i2ikd.callback import Callback, NullCallback, combine
+from i2ikd.cli.main import run as run_command
 from i2ikd.component import Plugin
 from i2ikd.config import Experiment, apply_override, check_experiment
 from i2ikd.engine import checkpoint
@@ -32,6 +33,7 @@ from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.schedule import train_arms
 from i2ikd.experiment.tracking import HookCallback
 from i2ikd.registry import Registry, default_registry
+from tests.commands import CommandResult
 
 # One thread: these tensors are too small to share, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
@@ -142,9 +144,8 @@ class Laboratory:
 _DRAWN: dict[tuple[object, ...], np.ndarray] = {}
 
 
-@pytest.fixture
-def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each simulated subject is drawn once for all tests: otherwise that would be most of their work."""
+def draw_once(patch: pytest.MonkeyPatch) -> None:
+    """Draw each simulated subject once for all tests: otherwise that would be most of their work."""
     draw = PhantomVolume._draw
 
     def look_up(volume: PhantomVolume) -> np.ndarray:
@@ -153,7 +154,26 @@ def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
             _DRAWN[key] = draw(volume)
         return _DRAWN[key]
 
-    monkeypatch.setattr(PhantomVolume, "_draw", look_up)
+    patch.setattr(PhantomVolume, "_draw", look_up)
+
+
+@pytest.fixture
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each simulated subject is drawn once for all tests."""
+    draw_once(monkeypatch)
+
+
+@pytest.fixture
+def i2ikd(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    """Return a function that runs a command in this process: ``i2ikd("list", "models")``."""
+
+    def call(*arguments: object) -> CommandResult:
+        capsys.readouterr()
+        code = run_command([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return CommandResult(code, captured.out, captured.err)
+
+    return call
 
 
 @pytest.fixture

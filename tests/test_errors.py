@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from i2ikd.errors import UserError, nearest
+from i2ikd.errors import UserError, nearest, shortened
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,16 @@ def test_a_user_error_is_an_exception_with_its_message() -> None:
     with pytest.raises(Exception, match=r"^depth = 0 is too small$"):
         raise UserError("depth = 0 is too small")
     assert not issubclass(UserError, ValueError), "pydantic would convert it to a ValidationError inside a validator"
+
+
+@pytest.mark.parametrize("remedy", ["lower a.b", "set a; or b; or c", "-o training.device=cuda " + "and so on " * 15])
+def test_the_remedy_of_a_long_message_is_whole(remedy: str) -> None:
+    line = shortened(f"the object: expected a; {'and more, ' * 5000}got b; {remedy.strip()}")
+    assert len(line) <= 300
+    assert line.startswith("the object: expected a") and line.endswith(f" ...; {remedy.strip()}")
+
+
+def test_a_long_message_without_a_remedy_keeps_both_ends() -> None:
+    line = shortened("the object is at " + "/folder" * 100 + "/file.h5")
+    assert len(line) <= 300
+    assert line.startswith("the object is at /folder") and line.endswith("/folder/file.h5")

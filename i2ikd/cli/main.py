@@ -16,7 +16,7 @@ from i2ikd.attribution import describe_error
 from i2ikd.cli.ending import STOPPED, ended_by_signals
 from i2ikd.cli.result import reserved_stdout
 from i2ikd.engine.processes import SINGLE_PROCESS, PeerFailed, ProcessGroup, joined_processes, require_single_process
-from i2ikd.errors import MOST_DETAILS, UserError, nearest, printable, shortened
+from i2ikd.errors import LONGEST_LINE, MOST_DETAILS, UserError, nearest, printable, shortened
 from i2ikd.registry import default_registry
 
 _DATA_PARALLEL = {"train", "distill"}
@@ -142,6 +142,10 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
         if error.errno in _USER_ERRNO:
             return _report(UserError(f"{error.filename or 'a file'}: {error.strerror}"), group)
         return _report_unexpected(error, group)
+    except RuntimeError as error:
+        if str(error).startswith("Symlink loop from "):  # pathlib's error for a path that leads to itself
+            return _report(UserError(f"{str(error)[18:]}: a loop of symbolic links; pass the file itself"), group)
+        return _report_unexpected(error, group)
     except KeyboardInterrupt:
         raise
     except SystemExit as error:
@@ -171,7 +175,9 @@ def _report_unexpected(error: BaseException, group: ProcessGroup) -> int:
 def _report(error: UserError, group: ProcessGroup) -> int:
     """Print an error as one line and at most 10 details, in the first process that fails; return exit code 2."""
     if group.first_to_fail():
-        lines = [f"i2ikd: error: {shortened(str(error))}", *(f"  {shortened(text)}" for text in error.details)]
+        start = "i2ikd: error: "
+        lines = [start + shortened(str(error), LONGEST_LINE - len(start))]
+        lines += [f"  {shortened(text, LONGEST_LINE - 2)}" for text in error.details]
         if len(error.details) > MOST_DETAILS:
             lines[MOST_DETAILS + 1 :] = [f"  and {len(error.details) - MOST_DETAILS} more"]
         for line in lines:

@@ -42,7 +42,7 @@ lockstep = click.option(
 )
 processes = click.option(
     "--processes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=1000),
     metavar="N",
     help="Number of parallel runs: local processes that share the CPU cores, or the most jobs on a cluster.",
 )

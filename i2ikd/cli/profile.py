@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command("profile")
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN-or-EXPERIMENT.toml")
-@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Number of timed runs.")
+@click.option("--repeats", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Number of timed runs.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @options.trust
 @options.overrides

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from i2ikd.attribution import describe_error
 from i2ikd.bounded_cache import BoundedCache
 from i2ikd.errors import UserError
+from i2ikd.registry import default_registry
 from i2ikd.sample import Batch, Sample, fits, refuse_unsound
 from i2ikd.seeds import derive
 from i2ikd.task import SampleDataset
@@ -46,14 +48,27 @@ class BatchSource(Protocol):
         ...
 
 
-class _AugmentedSamples(Dataset[Sample]):
-    """Map-style dataset over (index, augmentation seed) for torch's DataLoader."""
+class _PlannedBatches(Dataset[Batch | UserError]):
+    """Map-style dataset for torch's DataLoader: from the (index, augmentation seed) of its samples to a batch.
+
+    A process of the loader returns an error as a value: torch would pass on its traceback as text.
+    """
 
     def __init__(self, dataset: SampleDataset) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, item: tuple[int, int | None]) -> Sample:
-        return self._dataset.sample(*item)
+    def __getitem__(self, items: list[tuple[int, int | None]]) -> Batch | UserError:
+        if get_worker_info() is None:
+            return self._batch(items)
+        try:
+            return self._batch(items)
+        except UserError as error:
+            return error
+        except BaseException as error:  # of a plugin or a library
+            return UserError(describe_error(error, default_registry()))
+
+    def _batch(self, items: list[tuple[int, int | None]]) -> Batch:
+        return Batch.collate([self._dataset.sample(*item) for item in items])
 
 
 class SampleBatches:
@@ -85,10 +100,11 @@ class SampleBatches:
         self.steps = int((sizes // self.size).sum())
         self.stable = not dataset.varies
         self._plan: list[list[tuple[int, int | None]]] = []
-        self._loader: Iterable[Batch] = DataLoader(
-            _AugmentedSamples(dataset),
-            batch_sampler=_Plan(self._plan),
-            collate_fn=Batch.collate,
+        self._loader: Iterable[Batch | UserError] = DataLoader(
+            _PlannedBatches(dataset),
+            batch_size=None,
+            sampler=_Plan(self._plan),
+            collate_fn=_unchanged,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin,
@@ -110,7 +126,13 @@ class SampleBatches:
         self._plan[:] = [
             [(int(i), self._augmentation_seed(number, int(i))) for i in row[columns]] for row in chosen[skip:]
         ]
-        return iter(self._loader)
+        return self._planned()
+
+    def _planned(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
 
     def in_order(self) -> Iterator[Batch]:
         """Return batches of every sample once, in order, without augmentation."""
@@ -130,6 +152,10 @@ class SampleBatches:
     def _augmentation_seed(self, epoch: int, index: int) -> int | None:
         """Return the seed of a sample's augmentation in an epoch; ``None``: the dataset has no augmentation."""
         return None if self.stable else derive(self._seed, "view", epoch, index)
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 def _groups(dataset: SampleDataset, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +178,7 @@ def _groups(dataset: SampleDataset, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Plan:
-    """Batch sampler for torch's DataLoader: the planned batches of the current epoch."""
+    """Sampler for torch's DataLoader: the planned batches of the current epoch."""
 
     def __init__(self, plan: list[Any]) -> None:
         self._plan = plan

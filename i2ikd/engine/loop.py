@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 
 from i2ikd.engine.context import TrainingContext
 from i2ikd.engine.teacher_runner import TeacherRunner
 from i2ikd.engine.trainer import Trainer
+from i2ikd.sample import Batch
 from i2ikd.seeds import seed_torch
 
 
@@ -119,7 +120,8 @@ def _run_epoch(
     runner = TeacherRunner(shared.inputs, all_requests, shared.caches, shared.device, shared.autocast)
     skip = min((t.step for t in active), default=0)
     try:
-        for index, batch in enumerate(shared.batches.epoch(epoch, skip, shared.part), start=skip):
+        batches = _saved_on_error(shared.batches.epoch(epoch, skip, shared.part), active, stop, saver)
+        for index, batch in enumerate(batches, start=skip):
             on_device = shared.to_device(batch)
             runner.forward(on_device)
             stepping = [trainer for trainer in active if trainer.step == index]
@@ -143,6 +145,23 @@ def _run_epoch(
         saver.save(active)
     else:
         saver.save_if_due(active)
+
+
+def _saved_on_error(
+    batches: Iterator[Batch], active: Sequence[Trainer], stop: StopRequest, saver: _Saver
+) -> Iterator[Batch]:
+    """Yield batches; an error while one is read comes between complete steps, so that checkpoints are saved first."""
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception:
+            saver.save(active)
+            if stop.requested:  # Ctrl-C reaches processes that read, too
+                raise Interrupted from None
+            raise
+        if batch is None:
+            return
+        yield batch
 
 
 class _Saver:

@@ -41,8 +41,8 @@ class OutputManifest:
         if not file.is_file():
             return Manifest()
         found = read_model(file, Manifest, _REMEDY)
-        if not found.intact:
-            raise UserError(f"{file} is damaged: its checksum does not match; {_REMEDY}")
+        if found.checksum is None or not found.intact:
+            raise UserError(f"{file} is damaged: its checksum is missing or does not match; {_REMEDY}")
         return found
 
     def state_files(self, paths: Iterable[Path], experiment: str | None = None) -> None:

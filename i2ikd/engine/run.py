@@ -14,6 +14,7 @@ from i2ikd.engine import checkpoint
 from i2ikd.engine.build import build_network
 from i2ikd.engine.checksums import Manifest, merged, record_of
 from i2ikd.engine.context import TrainingContext
+from i2ikd.engine.exhaustion import Exhaustion, exhaustion
 from i2ikd.engine.loop import train
 from i2ikd.engine.manifest import manifest
 from i2ikd.engine.objectives import create_objective
@@ -23,6 +24,7 @@ from i2ikd.engine.store import RunSpecification
 from i2ikd.engine.trainer import Trainer
 from i2ikd.errors import UserError
 from i2ikd.files import write_atomically
+from i2ikd.global_state import kept_global_state
 from i2ikd.registry import Registry
 from i2ikd.transform import Transform
 
@@ -54,7 +56,7 @@ def train_runs(runs: Sequence[Run], shared: TrainingContext) -> None:
 
     Raises:
         Interrupted: after checkpoints were saved.
-        UserError: an error of the loop, or a full disk.
+        UserError: an error of the loop, a full disk, memory that ran out, or a reading process that was killed.
     """
     waiting = [run for run in runs if not run.folder.finished]
     if not waiting:
@@ -64,12 +66,14 @@ def train_runs(runs: Sequence[Run], shared: TrainingContext) -> None:
         for run in waiting:
             trainers.append(_start(run, shared))
         by_trainer = {id(trainer): run for trainer, run in zip(trainers, waiting)}
-        train(
-            ", ".join(run.name for run in waiting),
-            trainers,
-            shared,
-            save=(lambda trainer: _save(by_trainer[id(trainer)], trainer)) if shared.group.is_main else None,
-        )
+        names = ", ".join(run.name for run in waiting)
+        with kept_global_state(f"the training of {names}"):
+            train(
+                names,
+                trainers,
+                shared,
+                save=(lambda trainer: _save(by_trainer[id(trainer)], trainer)) if shared.group.is_main else None,
+            )
         if shared.group.is_main:
             for trainer, run in zip(trainers, waiting):
                 _finish(run, trainer)
@@ -77,10 +81,22 @@ def train_runs(runs: Sequence[Run], shared: TrainingContext) -> None:
     except BaseException as error:
         for trainer in trainers:
             trainer.run.error = error
-        raise
+        exhausted = exhaustion(error)
+        if exhausted is None:
+            raise
+        raise UserError(_at_end(waiting, trainers, exhausted)) from error
     finally:
         for trainer in trainers:
             shared.events.on_run_end(trainer.run)
+
+
+def _at_end(runs: Sequence[Run], trainers: Sequence[Trainer], exhausted: Exhaustion) -> str:
+    """Return the message of a training that ended for lack of a resource, with what the same command does then."""
+    place = f" in epoch {trainers[0].epoch}, step {trainers[0].step}" if trainers else ""
+    saved = all(run.folder.checkpoint.is_file() for run in runs)
+    outcome = "continues from the checkpoint" if saved else "starts the run again, which has no checkpoint"
+    names = ", ".join(run.name for run in runs)
+    return f"{names}: {exhausted.event}{place}; {exhausted.remedy}; the same command {outcome}"
 
 
 def _start(run: Run, shared: TrainingContext) -> Trainer:
@@ -213,7 +229,7 @@ def load_network(registry: Registry, folder: RunFolder, expected: RunSpecificati
         if content.digest != expected.digest:
             raise UserError(
                 f"{place}: expected the weights of the run {expected.digest[:16]}, got those of {content.digest[:16]}; "
-                f"put back the run that belongs there, or delete {folder.path} to train it again"
+                "put back the run that belongs there, or delete its folder to train it again"
             )
         content = content.model_copy(
             update={"model": expected.model, "options": expected.options, "seed": expected.seed}

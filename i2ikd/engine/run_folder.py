@@ -18,7 +18,7 @@ from i2ikd.files import read_json, read_model, refuse_linked_folder, write_atomi
 _MANIFEST = "manifest.json"
 ORIGIN = "origin"
 """Name of the file with a run's experiment and its names, which a copy of the folder keeps."""
-_REMEDY = "put back the file that belongs there, or delete {folder} to train the run again"
+_REMEDY = "put back the file that belongs there, or delete its folder to train the run again"
 
 
 class RunRecord(BaseModel):
@@ -119,9 +119,9 @@ class RunFolder:
             UserError: it is missing, of another shape, or damaged.
         """
         file = self.path / _MANIFEST
-        found = read_model(file, Manifest, _REMEDY.format(folder=self.path))
+        found = read_model(file, Manifest, _REMEDY)
         if not found.intact:
-            raise UserError(f"{file} is damaged: its checksum does not match; {_REMEDY.format(folder=self.path)}")
+            raise UserError(f"{file} is damaged: its checksum does not match; {_REMEDY}")
         return found
 
     def write_manifest(self, manifest: Manifest) -> None:
@@ -187,7 +187,7 @@ class RunFolder:
         stated = self.stated()
         problem = difference(file, stated.get(file.name)) if stated else ""
         if problem:
-            raise UserError(f"{file} is damaged: {problem}; {_REMEDY.format(folder=self.path)}")
+            raise UserError(f"{file} is damaged: {problem}; {_REMEDY}")
 
     def load_weights(self) -> SavedWeights:
         """Read the trained weights.
@@ -201,7 +201,7 @@ class RunFolder:
         if digest is not None and digest != saved.digest:
             raise UserError(
                 f"{self.weights}: expected the weights of the run {digest[:16]}, got those of {saved.digest[:16]}; "
-                + _REMEDY.format(folder=self.path)
+                + _REMEDY
             )
         return saved
 
@@ -219,7 +219,7 @@ class RunFolder:
         self.verify(file)
         state = content.get("state")
         if not isinstance(state, dict):
-            raise UserError(f"{file} holds no weights; {_REMEDY.format(folder=self.path)}")
+            raise UserError(f"{file} holds no weights; {_REMEDY}")
         return state
 
     def history(self) -> list[dict[str, Any]]:
@@ -240,4 +240,4 @@ class RunFolder:
         Raises:
             UserError: it is missing or of another shape.
         """
-        return read_model(self.path / "run.json", RunRecord, _REMEDY.format(folder=self.path))
+        return read_model(self.path / "run.json", RunRecord, _REMEDY)

@@ -189,6 +189,11 @@ class Trainer:
         loss = self.objective(batch, outputs)
         if shared.device.type == "cpu" or self.step == 0:
             self._refuse_not_finite(loss.parts)
+        if not loss.total.requires_grad:
+            raise UserError(
+                f"{self.run.name}: the loss of epoch {self.epoch}, step {self.step} has no gradient: its terms depend "
+                "on no trained weight, or one of them switched gradients off; check the terms of the stage"
+            )
         loss.total.backward()
         losses = shared.group.average(self._trained, {"total": loss.total.detach(), **loss.parts})
         if clip is not None:
@@ -260,6 +265,12 @@ class Trainer:
 
     def _close_stage(self, index: int) -> None:
         self.left |= self._selected.finish(self.network)
+        for name, weights in self.network.named_parameters():  # the last step may have no validation after it
+            if not bool(torch.isfinite(weights).all()):
+                raise UserError(
+                    f"{self.run.name}: the weights {name!r} are not finite after the last step of the stage "
+                    f"{self.stages[index].stage.name!r}; lower training.lr, or set training.clip_grad"
+                )
         self.close()
         self._shared.events.on_stage_end(self._stage_context(index))
 

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypedDict
 
 from i2ikd.callback import Callback
+from i2ikd.errors import UserError, shortened
+from i2ikd.executors.failures import Failures, JobFailed
 
 Log = Callable[[str], None]
 """Prints one line for the user."""
@@ -43,9 +45,10 @@ class Job:
 class Outcome(TypedDict):
     """How a job ended in another process."""
 
-    ended: Literal["finished", "stopped", "refused"]
+    ended: Literal["finished", "stopped", "refused", "crashed"]
+    """Refused: a user error; crashed: any other, after which the process trains no further job."""
     message: str
-    """Of the user error, where it was refused."""
+    """Of the error."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,18 @@ class Executor(Protocol):
         """End jobs that still run."""
 
     def submit(self, job: Job) -> None:
-        """Start a job whose requirements are finished."""
+        """Start a job whose requirements are finished.
+
+        Raises:
+            JobFailed: it could not be started.
+        """
 
     def wait(self) -> Job:
         """Wait until one of the submitted jobs is finished, and return it.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM, in this process or in that of the job.
-            UserError: a job failed; the message names it.
+            JobFailed: a job failed; the message names it.
         """
 
 
@@ -128,17 +135,33 @@ class InProcessExecutor:
     def wait(self) -> Job:
         """Train the first job of the queue."""
         job = self._jobs.pop(0)
-        job.run(self._callback)
+        failure = None
+        try:
+            job.run(self._callback)
+        except UserError as error:
+            failure = JobFailed(job, error)
+        if failure is not None:  # without the traceback, whose frames would keep the networks in memory
+            raise failure
         return job
 
 
-def execute(jobs: Sequence[Job], executor: Executor, on_submit: Callable[[Job], None] = lambda job: None) -> None:
+def execute(
+    jobs: Sequence[Job],
+    executor: Executor,
+    on_submit: Callable[[Job], None] = lambda job: None,
+    log: Log = lambda line: None,
+    stop_at_failure: bool = False,
+) -> None:
     """Train every job, each after those that train the runs it requires.
+
+    A job that fails leaves out only those that need its runs; its error is raised when the others have ended.
 
     Args:
         jobs: in the order in which they start when nothing else decides.
         executor: trains them.
         on_submit: called just before a job starts.
+        log: prints a line for a job that failed while others go on.
+        stop_at_failure: raise the error of a job at once, for processes that train together.
 
     Raises:
         Interrupted: after checkpoints were saved.
@@ -149,16 +172,27 @@ def execute(jobs: Sequence[Job], executor: Executor, on_submit: Callable[[Job], 
         return
     if executor.slots > 1:  # first those that others wait for
         waiting = sorted(jobs, key=lambda job: not any(job.provides & other.requires for other in jobs))
+    failures = Failures()
     with executor:
         while waiting or running:
             ready = [job for job in waiting if not _is_blocked(job, [*waiting, *running])]
             assert ready or running, "the graph of runs has a cycle"
-            for job in ready[: executor.slots - len(running)]:
-                on_submit(job)
-                executor.submit(job)
-                waiting.remove(job)
-                running.append(job)
-            running.remove(executor.wait())
+            try:
+                for job in ready[: executor.slots - len(running)]:
+                    on_submit(job)
+                    waiting.remove(job)
+                    executor.submit(job)
+                    running.append(job)
+                running.remove(executor.wait())
+            except JobFailed as failure:
+                if stop_at_failure:
+                    raise
+                running = [job for job in running if job is not failure.job]
+                failures.add(failure)
+                waiting = failures.without_needing(waiting)
+                if waiting or running:
+                    log(f"failed  {failure.job.name}  ({shortened(str(failure))})")
+    failures.refuse()
 
 
 def _is_blocked(job: Job, others: Sequence[Job]) -> bool:

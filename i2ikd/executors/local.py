@@ -21,7 +21,7 @@ import torch
 from i2ikd.callback import Callback
 from i2ikd.engine.loop import Interrupted, StopRequest
 from i2ikd.executors.base import Job, Log, Outcome, WorkerSetup
-from i2ikd.executors.worker_errors import crash, refusal
+from i2ikd.executors.worker_errors import crash, failure
 
 _POLL_SECONDS = 0.5
 
@@ -82,15 +82,18 @@ class ProcessExecutor:
 
     def submit(self, job: Job) -> None:
         """Send the job to an idle worker, preferably one that trained a job of equal affinity, or to a new one."""
-        idle = [worker for worker in self._workers if worker.job is None]
-        if idle:
-            worker = min(idle, key=lambda worker: worker.affinity != job.affinity)
-        else:
-            number = len(self._workers)
-            worker = _Worker(self._folder / f"worker-{number}.log", self._environment(number), self._setup)
-            self._workers.append(worker)
+        idle = [worker for worker in self._workers if worker.job is None and worker.process.poll() is None]
+        worker = min(idle, key=lambda worker: worker.affinity != job.affinity) if idle else self._new_worker()
         self._log(f" start  {job.name}")
         worker.submit(job)
+
+    def _new_worker(self) -> _Worker:
+        """Start a worker, in the place of one that has ended."""
+        taken = {worker.place for worker in self._workers if worker.process.poll() is None}
+        place = next(number for number in range(len(taken) + 1) if number not in taken)
+        log = self._folder / f"worker-{len(self._workers)}.log"
+        self._workers.append(_Worker(place, log, self._environment(place), self._setup))
+        return self._workers[-1]
 
     def wait(self) -> Job:
         """Wait for the first outcome of any worker."""
@@ -121,27 +124,30 @@ class ProcessExecutor:
             raise crash(job, worker.exit_status(), worker.log)
         if outcome["ended"] == "stopped":
             raise Interrupted
-        if outcome["ended"] == "refused":
-            raise refusal(job, outcome["message"])
+        if outcome["ended"] == "crashed":
+            worker.process.wait()
+        if outcome["ended"] != "finished":
+            raise failure(job, outcome, worker.log)
         job.replay(self._callback)
         self._log(f"  done  {job.name}  ({worker.seconds:.0f} s)")
         return job
 
-    def _environment(self, number: int) -> dict[str, str]:
+    def _environment(self, place: int) -> dict[str, str]:
         """Return this process's environment with a worker's threads, and one of several GPUs."""
         changes = {"OMP_NUM_THREADS": str(self._threads), "MKL_NUM_THREADS": str(self._threads)}
         changes["PYTHONPATH"] = os.pathsep.join(str(Path(part).resolve()) for part in sys.path)
         if self._gpus and torch.cuda.device_count() > 1:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             devices = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
-            changes["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+            changes["CUDA_VISIBLE_DEVICES"] = devices[place % len(devices)]
         return {**os.environ, **changes}
 
 
 class _Worker:
     """One worker process: JSON lines to its stdin, outcomes from its stdout."""
 
-    def __init__(self, log: Path, environment: dict[str, str], setup: WorkerSetup) -> None:
+    def __init__(self, place: int, log: Path, environment: dict[str, str], setup: WorkerSetup) -> None:
+        self.place = place
         self.job: Job | None = None
         self.affinity: object = None
         self.seconds = 0.0

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
+from i2ikd.attribution import describe_error
 from i2ikd.callback import EpochContext, NullCallback
 from i2ikd.engine.loop import Interrupted
 from i2ikd.errors import UserError
 from i2ikd.executors.base import Outcome
 from i2ikd.imported import import_target
+from i2ikd.registry import default_registry
 
 Perform = Callable[[Mapping[str, Any], NullCallback], None]
 """Trains the job of a payload."""
@@ -48,4 +51,7 @@ def perform(opened: Callable[[], Perform], payload: Mapping[str, Any]) -> Outcom
         return Outcome(ended="stopped", message="")
     except UserError as error:
         return Outcome(ended="refused", message=str(error))
+    except BaseException as error:  # of a plugin or a library
+        traceback.print_exc()
+        return Outcome(ended="crashed", message=describe_error(error, default_registry()))
     return Outcome(ended="finished", message="")

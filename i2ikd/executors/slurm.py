@@ -1,7 +1,8 @@
 """Jobs of a Slurm cluster, by submitit (``pip install "i2ikd[slurm]"``).
 
-A job near its time limit requeues itself, a preempted one is requeued by Slurm; both continue from their checkpoints.
-Jobs outlive a comparison that is killed; the same command finds them again and waits for them.
+A job that is preempted or near its time limit saves a checkpoint, requeues itself and continues from there; one that
+the cluster ends without a warning is submitted again. Jobs outlive a comparison that is killed; the same
+command finds them by their names and waits for them.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from types import FrameType, TracebackType
 from typing import Any, Literal, Self
 
 from i2ikd.callback import Callback
+from i2ikd.config import digest
 from i2ikd.engine.loop import Interrupted, StopRequest
-from i2ikd.engine.run_folder import RunFolder
 from i2ikd.errors import UserError
 from i2ikd.executors.base import Job, Log, Outcome, WorkerSetup
+from i2ikd.executors.failures import JobFailed
 from i2ikd.executors.remote import open_worker, perform
 from i2ikd.executors.squeue import Queue
-from i2ikd.executors.worker_errors import crash, refusal
+from i2ikd.executors.worker_errors import crash, failure
 
 _DEFAULTS: dict[str, Any] = {"timeout_min": 240}
 _SHARED = {"name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "stderr_to_stdout"}
@@ -30,6 +32,10 @@ _REQUEUES = 100
 """Largest number of times that a job may reach its time limit."""
 _FILES_SECONDS = 60.0
 """How long a shared file system may take until a file written on a node is visible on this machine."""
+_ENDED_BY_CLUSTER = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED", "TIMEOUT"}
+"""States of jobs that ended for no reason of their own; the last of these where Slurm sent no warning."""
+_SUBMISSIONS = 5
+"""Largest number of times that a job is submitted which the cluster ends."""
 _CANCEL_SECONDS = 40.0
 """Slurm kills a cancelled job 30 seconds after its SIGTERM."""
 
@@ -65,32 +71,34 @@ def _catch_signals() -> Callable[[], None]:
     """Delay submitit's requeueing, which happens in the middle of a step, until the step has ended and was saved.
 
     Returns:
-        A function to call then: it requeues the job and ends the process if a signal requested that, else nothing.
+        A function to call then: it requeues the job and ends the process if the cluster requested that, else nothing.
     """
-    requeues: list[Callable[[], object]] = []
+    warnings = (signal.SIGUSR1, signal.SIGUSR2)
+    handlers = [handler for number in warnings if callable(handler := signal.getsignal(number))]
+    warned: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    def catch(number: int) -> None:
-        requeue = signal.getsignal(number)  # submitit's, for a job near its time limit or preempted
-        if callable(requeue):
-
-            def stop_then_requeue(number: int, frame: FrameType | None) -> None:
-                requeues.append(lambda: requeue(number, frame))
-                os.kill(os.getpid(), signal.SIGTERM)
-
-            signal.signal(number, stop_then_requeue)
+    def warn(number: int, frame: FrameType | None) -> None:
+        warned.append(number)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)  # the loop puts its own in place, which waits for the end of a step
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        catch(number)
+    for number in warnings if handlers else ():  # submitit handles one of the two; clusters send either
+        signal.signal(number, warn)
 
     def requeue_if_requested() -> None:
-        for requeue in requeues[:1]:
-            requeue()
+        if handlers and (warned or _is_preempted()):
+            handlers[0](signal.SIGUSR2, None)
 
     return requeue_if_requested
+
+
+def _is_preempted() -> bool:
+    """Whether SIGTERM came from a preemption: Slurm cancels such a job later, and requeues none that ended before."""
+    environment = _submitit().JobEnvironment()
+    return environment.cluster == "slurm" and Queue().get_state(environment.job_id, "force") == "RUNNING"
 
 
 class SlurmExecutor:
@@ -127,12 +135,12 @@ class SlurmExecutor:
         self._callback = callback
         self._label = label
         self._folder = folder.resolve()
-        self._record = RunFolder(self._folder)
         self._cluster = cluster
         self._threads: int | None = options.get("cpus_per_task", 1 if cluster == "local" else None)
         self._executor = _make_executor(self._folder, cluster, options)
         self._queue = Queue()
         self._jobs: dict[str, tuple[Job, Any]] = {}
+        self._submissions: dict[str, int] = {}
         self._stop = StopRequest()
 
     def __enter__(self) -> Self:
@@ -152,8 +160,6 @@ class SlurmExecutor:
             deadline = time.monotonic() + _CANCEL_SECONDS
             while time.monotonic() < deadline and any(not h.done(force_check=True) for _, h in self._jobs.values()):
                 time.sleep(self._poll_seconds)
-            for key in self._jobs:
-                self._remember(key, None)
         finally:
             self._stop.__exit__(kind, error, trace)
 
@@ -165,35 +171,39 @@ class SlurmExecutor:
         """Submit the job, or find the one that an earlier command submitted for it.
 
         Raises:
-            UserError: the cluster rejects it or does not respond.
+            JobFailed: the cluster rejects it or does not respond.
         """
-        handle = self._submitted_before(job)
+        try:
+            handle = self._submitted_before(job)
+        except UserError as error:  # a second job would write into the files of the first
+            raise JobFailed(job, UserError(f"{job.name}: {error}")) from None
         if handle is not None:
             self._log(f"  wait  {job.name}  (job {handle.job_id})")
+            self._jobs[job.key] = (job, handle)
         else:
-            try:
-                self._executor.update_parameters(name=self._label)
-                handle = self._watched(self._executor.submit(RemoteJob(self._setup, job.payload)))
-            except Exception as error:  # submitit's errors, and any of sbatch for a wrong parameter
-                reason = " ".join(str(error).split())
-                raise UserError(f"{job.name} could not be submitted: {reason}") from error
-            self._remember(job.key, str(handle.job_id))
-            self._log(f"submit  {job.name}  (job {handle.job_id})")
+            self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        try:
+            self._executor.update_parameters(name=self._label + self._ending(job))
+            handle = self._watched(self._executor.submit(RemoteJob(self._setup, job.payload)))
+        except Exception as error:  # submitit's errors, and any of sbatch for a wrong parameter
+            reason = " ".join(str(error).split())
+            raise JobFailed(job, UserError(f"{job.name} could not be submitted: {reason}")) from error
+        self._submissions[job.key] = self._submissions.get(job.key, 0) + 1
+        self._log(f"submit  {job.name}  (job {handle.job_id})")
         self._jobs[job.key] = (job, handle)
+
+    def _ending(self, job: Job) -> str:
+        """Return the end of the name of a job's cluster job, by which later commands on the same folder find it."""
+        return "-" + digest([str(self._folder), job.key])[:12]
 
     def _submitted_before(self, job: Job) -> Any | None:
         """Return the handle of an earlier command's job that still waits or runs; a local one cannot be found again."""
-        job_id = (self._record.read("jobs") or {}).get(job.key)
-        if job_id is None or self._cluster == "local":
+        if self._cluster == "local":
             return None
-        handle = self._watched(_submitit().SlurmJob(folder=self._folder, job_id=job_id))
-        if handle.done(force_check=True):
-            return None
-        if handle.state == "UNKNOWN":  # a second job would write into the files of the first
-            raise UserError(
-                f"{job.name}: squeue does not report whether its job {job_id} still runs; start the command again later"
-            )
-        return handle
+        job_id = self._queue.find(self._ending(job))
+        return job_id and self._watched(_submitit().SlurmJob(folder=self._folder, job_id=job_id))
 
     def _watched(self, handle: Any) -> Any:
         if self._cluster == "slurm":
@@ -201,42 +211,44 @@ class SlurmExecutor:
             self._queue.restart()
         return handle
 
-    def _remember(self, key: str, job_id: str | None) -> None:
-        known = {**(self._record.read("jobs") or {}), key: job_id}
-        self._record.write("jobs", {key: value for key, value in known.items() if value is not None})
-
     def wait(self) -> Job:
-        """Poll the jobs until one has ended."""
+        """Poll the jobs until one has ended; one that the cluster ended is submitted again."""
         while True:
-            for key, (job, handle) in self._jobs.items():
+            for key, (job, handle) in list(self._jobs.items()):
                 if self._stop.requested:
                     raise Interrupted
                 if handle.done():
                     del self._jobs[key]
-                    self._remember(key, None)
-                    return self._finished_job(job, handle)
+                    if self._finished(job, handle):
+                        return job
             time.sleep(self._poll_seconds)
 
-    def _finished_job(self, job: Job, handle: Any) -> Job:
+    def _finished(self, job: Job, handle: Any) -> bool:
+        """Return whether an ended job trained its runs; ``False``: it was submitted again."""
         try:
             outcome: Outcome = handle.result()
         except Exception as error:  # submitit raises various errors for a job without a result
             if self._stop.requested:
                 raise Interrupted from None
+            if handle.state in _ENDED_BY_CLUSTER and self._submissions.get(job.key, 0) < _SUBMISSIONS:
+                self._log(
+                    f" ended  {job.name}  (job {handle.job_id}: {handle.state}; it continues from its checkpoint)"
+                )
+                self._submit(job)
+                return False
             how = f"its job {handle.job_id} ended without a result ({handle.state})"
             raise crash(job, how, handle.paths.stderr) from error
-        if outcome["ended"] == "refused":
-            raise refusal(job, outcome["message"])
+        if outcome["ended"] != "finished":
+            raise failure(job, outcome, handle.paths.stderr)
         deadline = time.monotonic() + _FILES_SECONDS
         while not job.is_finished():
             if time.monotonic() > deadline:
-                raise UserError(
-                    f"{job.name}: its job {handle.job_id} has ended, but its weights are not visible on this machine"
-                )
+                message = f"{job.name}: job {handle.job_id} has ended, but its weights are not visible on this machine"
+                raise JobFailed(job, UserError(message))
             time.sleep(self._poll_seconds)
         job.replay(self._callback)
         self._log(f"  done  {job.name}")
-        return job
+        return True
 
 
 def _make_executor(folder: Path, cluster: str, options: Mapping[str, Any]) -> Any:

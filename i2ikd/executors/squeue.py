@@ -1,4 +1,4 @@
-"""States of Slurm jobs, read from ``squeue``.
+"""States and names of Slurm jobs, read from ``squeue``.
 
 submitit reads ``sacct``, which has no information on clusters without an accounting database, and treats a suspended
 job, or one whose node is being started, as ended.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from typing import NamedTuple
+
+from i2ikd.errors import UserError
 
 _ENDED = {
     "BOOT_FAIL",
@@ -18,6 +21,7 @@ _ENDED = {
     "FAILED",
     "NODE_FAIL",
     "OUT_OF_MEMORY",
+    "PREEMPTED",
     "REVOKED",
     "TIMEOUT",
 }
@@ -27,11 +31,16 @@ _MIN_SECONDS, _MAX_SECONDS = 2.0, 60.0
 """Bounds of the time between two queries, which grows with the time since the last submission to limit the load."""
 
 
+class _Queued(NamedTuple):
+    state: str
+    name: str
+
+
 class Queue:
     """Replacement for submitit's job watcher: one ``squeue`` call for all jobs of this user."""
 
     def __init__(self) -> None:
-        self._states: dict[str, str] | None = None
+        self._jobs: dict[str, _Queued] | None = None
         self._started = self._queried = float("-inf")
 
     def restart(self) -> None:
@@ -51,9 +60,31 @@ class Queue:
         now = time.monotonic()
         pause = min(_MAX_SECONDS, max(_MIN_SECONDS, (now - self._started) / 2))
         if mode == "force" or (mode == "standard" and now - self._queried >= pause):
-            self._states = _query()
-            self._queried = time.monotonic()
-        return "UNKNOWN" if self._states is None else self._states.get(job_id, _GONE)
+            self._query()
+        if self._jobs is None:
+            return "UNKNOWN"
+        return self._jobs[job_id].state if job_id in self._jobs else _GONE
+
+    def _query(self) -> None:
+        self._jobs = _query()
+        self._queried = time.monotonic()
+
+    def find(self, ending: str) -> str | None:
+        """Return the number of a job that waits or runs, whichever process submitted it; ``squeue`` is called.
+
+        Args:
+            ending: last characters of the job's name.
+
+        Raises:
+            UserError: ``squeue`` fails.
+        """
+        self._query()
+        if self._jobs is None:
+            raise UserError(
+                "squeue does not report which jobs of an earlier command still run; start the command again later"
+            )
+        running = (job for job, entry in self._jobs.items() if entry.name.endswith(ending))
+        return next((job for job in running if self._jobs[job].state not in _ENDED), None)
 
     def is_done(self, job_id: str, mode: str = "standard") -> bool:
         """Return whether a job has certainly ended.
@@ -66,11 +97,12 @@ class Queue:
         return state in _ENDED or state == _GONE
 
 
-def _query() -> dict[str, str] | None:
-    """Return the states of all jobs of this user by number; ``None`` if ``squeue`` fails."""
-    command = ["squeue", "--noheader", "--states=all", f"--user={os.geteuid()}", "--format=%i|%T"]
+def _query() -> dict[str, _Queued] | None:
+    """Return all jobs of this user by number; ``None`` if ``squeue`` fails."""
+    command = ["squeue", "--noheader", "--states=all", f"--user={os.geteuid()}", "--format=%i|%T|%j"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}  # filters
     completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if completed.returncode != 0:
         return None
-    return dict(line.strip().split("|", 1) for line in completed.stdout.splitlines() if "|" in line)
+    parts = (line.strip().split("|", 2) for line in completed.stdout.splitlines())
+    return {job: _Queued(state, name) for job, state, name in (part for part in parts if len(part) == 3)}

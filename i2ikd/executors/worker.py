@@ -71,7 +71,10 @@ def main() -> None:
         setup = next(lines, None)
         opened = cache(lambda: open_worker(setup or {}))
         for payload in lines:
-            print(json.dumps(perform(opened, payload)), file=outcomes, flush=True)
+            outcome = perform(opened, payload)
+            print(json.dumps(outcome), file=outcomes, flush=True)
+            if outcome["ended"] == "crashed":
+                return
     except (KeyboardInterrupt, BrokenPipeError):  # between two jobs, or the other end was closed
         sys.exit(130)
 

@@ -91,9 +91,9 @@ class ExperimentContext:
         self.training = experiment.training
         self._check_augmentations()
         self._remote = remote
+        self._measured = RunFolder(out / "store")
         self.device = self._resolve_device()
         self.trained_on: str = self.training.device if remote else self.device.type
-        self._measured = RunFolder(out / "store")
         self.precision = self._resolve_precision()
         self._datasets: dict[str, SampleDataset] = {}
         self._validation = CachedBatches(lambda: ordered(self.dataset("val"), self.training.batch))
@@ -109,29 +109,31 @@ class ExperimentContext:
     def _resolve_device(self) -> torch.device:
         """Return the device of this process."""
         wanted = self.training.device
-        if self._remote and wanted == "auto":
-            raise UserError(
-                "training.device = 'auto' is resolved on this machine, and the runs are trained on others; "
-                "set -o training.device=cuda, or cpu"
-            )
+        if self._remote:
+            self._refuse_unresolved()
         return resolve_device("auto" if self._remote and wanted == "cuda" else wanted, self.group)
+
+    def _refuse_unresolved(self) -> None:
+        """Refuse all settings together that this machine would resolve for the others."""
+        training = self.training
+        lacking = {"device": "cuda (or cpu)"} if training.device == "auto" else {}
+        if training.precision == "auto" and self._known_precision(training.device) is None:
+            lacking["precision"] = "bf16 (or fp32)"
+        if lacking:
+            names = " and ".join(f"training.{name} = 'auto'" for name in lacking)
+            remedy = " ".join(f"-o training.{name}={value}" for name, value in lacking.items())
+            raise UserError(f"{names}: this machine would decide for those that train; state {remedy}")
 
     def _resolve_precision(self) -> Precision:
         """Resolve ``auto`` by measuring once per folder: a run that continues must compute as it began."""
-        if self.training.precision == "auto":
-            known = self._known_precision().get(self.trained_on)
-            if known in ("fp32", "bf16"):
-                return known
-            if self._remote:
-                raise UserError(
-                    "training.precision = 'auto' is measured on this machine, and the runs are trained on others; "
-                    "set -o training.precision=bf16, or fp32"
-                )
+        known = self._known_precision(self.trained_on) if self.training.precision == "auto" else None
+        if known is not None:
+            return known
         found = resolve_precision(self.training.precision, self.device)
         return "bf16" if self.group.broadcast(found == "bf16") else "fp32"
 
-    def _known_precision(self) -> dict[str, Any]:
-        """Return the precision by device that an earlier call resolved ``auto`` to."""
+    def _known_precisions(self) -> dict[str, Any]:
+        """Return the precisions by device that earlier calls resolved ``auto`` to."""
         known = self._measured.read("precision")
         if known is not None and not isinstance(known, dict):
             raise UserError(
@@ -140,9 +142,13 @@ class ExperimentContext:
             )
         return known or {}
 
+    def _known_precision(self, device: str) -> Precision | None:
+        known = self._known_precisions().get(device)
+        return known if known in ("fp32", "bf16") else None
+
     def remember_precision(self) -> None:
         """Write the precision that ``auto`` was resolved to, before anything is computed with it."""
-        known = self._known_precision()
+        known = self._known_precisions()
         if self.group.is_main and self.training.precision == "auto" and self.trained_on not in known:
             self._measured.write("precision", {**known, self.trained_on: self.precision})
 

@@ -18,7 +18,7 @@ from i2ikd.experiment.training import RunTrainer
 
 
 def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log, callback: Callback | None = None) -> None:
-    """Print the decisions of a plan, and train every group of it.
+    """Print the decisions of a plan, and train every group of it; one that fails leaves out those that need its runs.
 
     Args:
         graph: of the experiment's runs.
@@ -51,7 +51,7 @@ def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log, call
 
     if callback is not None:
         callback.on_schedule(scheduled(graph, wanted))
-    execute(jobs, executor, on_submit)
+    execute(jobs, executor, on_submit, log, stop_at_failure=graph.context.group.size > 1)
     for decision in wanted.decisions:
         record_origin(graph.context, decision.run.folder, decision.run.name)
 

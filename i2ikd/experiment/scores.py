@@ -21,6 +21,7 @@ from i2ikd.executors.base import Log
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.networks import load_input, transformed
 from i2ikd.files import write_atomically
+from i2ikd.global_state import kept_global_state
 from i2ikd.metric import Metric
 
 _SPLIT = "test"
@@ -126,7 +127,8 @@ class Scorer:
             return read_records(file)
         if reason is not None:
             self._log(f"{name}: scored again from its weights ({reason})")
-        records = score()
+        with kept_global_state(f"the scoring of {name}"):
+            records = score()
         if folder.path.is_symlink():
             self._log(f"{name}: the scores are not stored, as {folder.path} is a symbolic link")
             return records

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +21,6 @@ arms = [{{ name = "student" }}]
 task.name = "{task}"
 task.dataset = {{ name = "phantom", train = 1, val = 1, test = 1, slices = 2, size = [32, 24] }}
 """
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """Exit code and output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """Return the single line on stderr of a user error."""
-        assert self.code == 2, (self.code, self.out, self.err)
-        assert self.err.startswith("i2ikd: error: ") and self.err.endswith("\n"), self.err
-        assert self.err.count("\n") == 1, self.err
-        assert "Traceback" not in self.err
-        return self.err.removeprefix("i2ikd: error: ").rstrip()
-
-
-@pytest.fixture
-def i2ikd(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
-    """Return a function that runs a command: ``i2ikd("list", "models")``."""
-
-    def call(*arguments: object) -> CommandResult:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return CommandResult(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from i2ikd import NullCallback, UserError
 from i2ikd.engine.loop import Interrupted
 from i2ikd.executors.base import execute
-from i2ikd.executors.remote import open_worker
+from i2ikd.executors.remote import open_worker, perform
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.jobs import worker_setup
 from i2ikd.experiment.plan import plan
@@ -111,17 +111,33 @@ def test_ctrl_c_ends_the_workers(laboratory: Any, make: Any) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_worker_that_dies_is_named_with_its_exit_status(laboratory: Any, make: Any) -> None:
-    graph = laboratory.graph(SMALL, "training.epochs=100000")
+def test_a_worker_that_dies_is_named_with_its_exit_status_when_the_others_have_ended(
+    laboratory: Any, make: Any
+) -> None:
+    graph, lines = laboratory.graph(SMALL), list[str]()
 
     def kill(line: str) -> None:
+        lines.append(line.strip())
         if line == " start  students/student/seed0":
             os.kill(workers(os.getpid())[-1], signal.SIGKILL)
 
-    wanted = plan(graph, [graph.context.experiment.arm("student")], [0])
+    arms = [graph.context.experiment.arm(name) for name in ("student", "kd-mri")]
     with pytest.raises(UserError, match=r"^students/student/seed0: its process was killed by SIGKILL .* memory"):
-        train_plan(graph, wanted, make(graph, "here", kill, processes=2), lambda _: None)
+        train_plan(graph, plan(graph, arms, [0]), make(graph, "here", kill, processes=2), lambda _: None)
+    assert [line.split("  (")[0] for line in lines[-3:]] == [
+        "done  teacher/seed0",
+        "start  students/kd-mri/seed0",
+        "done  students/kd-mri/seed0",
+    ]
     assert not workers(os.getpid())
+
+
+def test_a_worker_ends_after_an_error_that_is_no_users() -> None:
+    def end(payload: Any, callback: Any) -> None:
+        sys.exit("of a plugin")
+
+    outcome = perform(lambda: end, {})
+    assert outcome["ended"] == "crashed" and outcome["message"].startswith("SystemExit: of a plugin")
 
 
 DRIVER = '''

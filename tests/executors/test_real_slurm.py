@@ -20,8 +20,6 @@ import pytest
 from i2ikd import UserError
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.graph import RunGraph
-from i2ikd.experiment.plan import plan
-from i2ikd.experiment.schedule import train_plan
 
 SMALL = "task.dataset.size=[16, 16]"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "setpriv")
@@ -43,7 +41,7 @@ SlurmctldPort={controller}
 SlurmdPort={node}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
@@ -55,7 +53,7 @@ SwitchType=switch/none
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
-SchedulerParameters=batch_sched_delay=0,sched_interval=2
+SchedulerParameters=batch_sched_delay=0,sched_interval=1
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
@@ -63,7 +61,10 @@ MailProg=/bin/true
 ReturnToService=2
 SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2
-PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=all Nodes={host} Default=YES PriorityTier=1 GraceTime=60 MaxTime=INFINITE State=UP
+PartitionName=urgent Nodes={host} PriorityTier=9 MaxTime=INFINITE State=UP
 """
 
 
@@ -112,25 +113,43 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Any) -> Itera
         until(lambda: not output_of("squeue", "--noheader"), 60)
 
 
+@pytest.fixture
+def graph(laboratory: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], RunGraph]:
+    """Make the graph of a teacher and two arms in a folder; squeue is called often."""
+    monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
+    monkeypatch.setattr("i2ikd.executors.slurm.SlurmExecutor._poll_seconds", 0.2)
+    monkeypatch.setattr("i2ikd.executors.squeue._MIN_SECONDS", 0.2)
+    settings = [SMALL, "training.epochs=2", "teacher.training.epochs=120"]
+    arms = [{"name": "student"}, {"name": "imitation", "recipe": "imitation"}]
+    return lambda out: laboratory.graph(*settings, arms=arms, out=out)
+
+
+PREEMPTION = "sbatch --partition=urgent --exclusive --output=/dev/null --wrap=true"
+"""Submits a job that needs the whole node, and for which Slurm ends those of the other partition."""
+
+
 def epochs(log: Path) -> list[int]:
     return [int(number) for number in re.findall(r" epoch (\d+) ", log.read_text())] if log.is_file() else []
 
 
-def test_a_comparison_that_is_killed_and_stopped_gives_the_numbers_of_one_process(
-    states: Callable[[], list[str]], laboratory: Any, make: Any, first_job: Any, until: Any, tmp_path: Path
+def test_jobs_that_are_stopped_preempted_and_cancelled_end_with_the_numbers_of_one_process(
+    states: Callable[[], list[str]], graph: Any, make: Any, first_job: Any, until: Any, tmp_path: Path
 ) -> None:
-    lines: list[str] = []
+    log, lines, others = tmp_path / "slurm" / "workers", list[str](), list[subprocess.Popen[bytes]]()
 
-    def graph(out: str) -> RunGraph:
-        settings = [SMALL, "training.epochs=2", "teacher.training.epochs=120"]
-        return laboratory.graph(*settings, arms=[{"name": "imitation", "recipe": "imitation"}], out=out)
+    def record(line: str) -> None:
+        lines.append(line.strip().partition("  (students")[0])
+        if line.startswith("submit  students/student/"):
+            output_of("scancel", "3")
+        elif line.startswith("submit  teacher/") and line.endswith("(job 2)"):
+            command = f"until grep -qs ' epoch ' {log}/2_0_log.err; do sleep 0.1; done; {PREEMPTION}"
+            others.append(subprocess.Popen(["bash", "-c", command], stdout=subprocess.DEVNULL))
 
     def executor(graph: RunGraph) -> Any:
         options = {"partition": "all", "cpus_per_task": 1, "timeout_min": 9}
-        return make(graph, "slurm", lines.append, options=options)
+        return make(graph, "slurm", record, options=options)
 
-    log = tmp_path / "slurm" / "workers"
-    made = graph("slurm")
+    made, again = graph("slurm"), graph("slurm")
     teacher = first_job(made)
     with executor(made) as killed:  # it is not left before the others are through: as if by kill -9
         killed.submit(teacher)
@@ -140,34 +159,28 @@ def test_a_comparison_that_is_killed_and_stopped_gives_the_numbers_of_one_proces
         until(lambda: states() == ["CANCELLED"], 60)
         assert made.teacher_run(0).folder.checkpoint.is_file()
         trained = epochs(log / "1_0_log.err")
-        again = graph("slurm")
-        compare(again, again.context.experiment.arms, [0], log=lines.append, executor=executor(again))
-        until(lambda: states() == ["CANCELLED", "COMPLETED", "COMPLETED"], 60)
-        assert [line.strip() for line in lines] == [
-            "submit  teacher/seed0  (job 1)",
-            "wait  teacher/seed0  (job 1)",
-            "stop  teacher/seed0: cancelling",
-            "go on  teacher/seed0  (it was interrupted)",
-            "train  students/imitation/seed0",
-            "submit  teacher/seed0  (job 2)",
-            "done  teacher/seed0",
-            "submit  students/imitation/seed0  (job 3)",
-            "done  students/imitation/seed0",
-        ]
+        alone = r"^students/student/seed0: its job 3 ended without a result \(CANCELLED\)"
+        with pytest.raises(UserError, match=alone):
+            compare(again, again.context.experiment.arms, [0], log=record, executor=executor(again))
+        assert others[0].wait() == 0
+        written = list(lines)
+    assert written == [
+        "submit  teacher/seed0  (job 1)",
+        "wait  teacher/seed0  (job 1)",
+        "stop  teacher/seed0: cancelling",
+        "go on  teacher/seed0  (it was interrupted)",
+        "train  students/student/seed0",
+        "train  students/imitation/seed0",
+        "submit  teacher/seed0  (job 2)",
+        "submit  students/student/seed0  (job 3)",
+        "failed  students/student/seed0",
+        "done  teacher/seed0",
+        "submit  students/imitation/seed0  (job 5)",
+        "done  students/imitation/seed0",
+    ]
+    assert output_of("scontrol", "show", "job", "2").count(" Restarts=1 ") == 1, "it was preempted"
     assert trained + epochs(log / "2_0_log.err") == list(range(1, 121)), "no epoch is trained twice"
-    alone = graph("alone")
-    compare(alone, alone.context.experiment.arms, [0], log=lambda _: None)
+    for out in ("slurm", "alone"):
+        compare(graph(out), [again.context.experiment.arm("imitation")], [0], log=lambda _: None)
     for name in ("records.csv", "results.json"):
         assert (tmp_path / "slurm" / name).read_text() == (tmp_path / "alone" / name).read_text()
-
-
-def test_a_job_without_a_result_is_noticed_and_the_others_are_cancelled(
-    states: Callable[[], list[str]], laboratory: Any, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
-    graph = laboratory.graph(SMALL, arms=[{"name": "student"}])
-    setup = {"setup": [f"mkdir {tmp_path}/first && exit 3", "sleep 60"]}
-    executor = make(graph, "slurm", options=setup)
-    with pytest.raises(UserError, match=r"its job \d ended without a result \(FAILED\); .* ends with: nothing"):
-        train_plan(graph, plan(graph, graph.context.experiment.arms, [0]), executor, lambda _: None)
-    assert sorted(states()) == ["CANCELLED", "FAILED"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ echo RUNNING > $jobs/$id.state
     [ -e $jobs/$id.again ] || break
     rm $jobs/$id.again
   done
-  echo COMPLETED > $jobs/$id.state
+  cat $jobs/ended > $jobs/$id.state 2> /dev/null || echo COMPLETED > $jobs/$id.state
 ) > /dev/null 2>&1 &
 echo $! > $jobs/$id.group
 echo "Submitted batch job $id"
@@ -76,8 +77,9 @@ echo $BASHPID > $jobs/$SLURM_JOB_ID.task
 exec "$@" >> ${out//%t/0} 2>> ${err//%t/0}
 """,
     "squeue": """
-for state in $jobs/*.state; do
-  echo "$(basename $state .state)|$(cat $state)"
+for state in $(ls $jobs/*.state 2> /dev/null); do
+  id=$(basename $state .state)
+  echo "$id|$(cat $state)|$(sed -n 's/^#SBATCH --job-name=//p' $jobs/$id.script)"
 done
 """,
     "scontrol": "touch $jobs/$2.again; ls $jobs/../out/store/*/checkpoint.pt >> $jobs/requeued",
@@ -116,7 +118,7 @@ def test_a_job_outlives_its_comparison_and_its_time_limit(
     script = next((tmp_path / "out" / "workers").glob("*_submission.sh")).read_text()
     assert "--partition=short" in script and "--time=7" in script and "--cpus-per-task=1" in script
     log = until(lambda: [p for p in (tmp_path / "out" / "workers").glob("*.err") if " epoch " in p.read_text()])
-    os.kill(int(next(jobs.glob("*.task")).read_text()), signal.SIGUSR2)  # Slurm's warning, 90 seconds before the end
+    os.kill(int(next(jobs.glob("*.task")).read_text()), signal.SIGUSR1)  # a warning; submitit's is SIGUSR2
 
     lines: list[str] = []
     again = graph("out")
@@ -133,26 +135,50 @@ def test_a_job_outlives_its_comparison_and_its_time_limit(
     killed.__exit__(None, None, None)
 
 
-def test_a_job_without_a_result_is_named_and_the_others_are_cancelled(
-    jobs: Path, laboratory: Any, make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
-    graph = laboratory.graph(SMALL, arms=[{"name": "student"}])
-    setup = {"setup": [f"mkdir {jobs}/first && exit 3", "sleep 60"]}
-    executor = make(graph, "slurm", options=setup)
-    with pytest.raises(UserError, match=r"^teacher/seed0: its job \d+ ended without a result \(COMPLETED\); .*nothing"):
-        train_plan(graph, missing(graph, teachers=True), executor, quiet)
-    assert sorted(path.read_text().strip() for path in jobs.glob("*.state")) == ["CANCELLED", "COMPLETED"]
+class TestJobsWithoutResults:
+    @pytest.fixture
+    def trained(self, jobs: Path, laboratory: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Train a teacher and a student whose jobs end at once; return what was logged and the error."""
+        monkeypatch.setattr("submitit.Job._results_timeout_s", 0)
+        monkeypatch.setattr("i2ikd.executors.slurm.SlurmExecutor._poll_seconds", 0.05)
+        monkeypatch.setattr("i2ikd.executors.squeue._MIN_SECONDS", 0.0)
+
+        def train(state: str, arm: dict[str, Any]) -> tuple[list[str], UserError]:
+            (jobs / "ended").write_text(state)
+            graph, lines = laboratory.graph(SMALL, arms=[arm]), list[str]()
+            executor = make(graph, "slurm", lines.append, options={"setup": ["exit 3"]})
+            with pytest.raises(UserError) as caught:
+                train_plan(graph, missing(graph, teachers=True), executor, lines.append)
+            return [line.strip().split("  (")[0] for line in lines], caught.value
+
+        return train
+
+    def test_each_is_named_at_the_end(self, trained: Any) -> None:
+        lines, error = trained("FAILED", {"name": "student"})
+        assert lines[-3:] == ["submit  teacher/seed0", "submit  students/student/seed0", "failed  teacher/seed0"]
+        assert str(error).startswith("2 jobs failed (teacher/seed0, students/student/seed0), the others are finished")
+        for name, line in zip(("teacher", "students/student"), error.details, strict=True):
+            assert re.match(rf"{name}/seed0: its job \d+ ended without a result \(FAILED\); .*nothing", line)
+
+    def test_those_that_the_cluster_ends_are_submitted_again(self, trained: Any) -> None:
+        lines, error = trained("NODE_FAIL", {"name": "imitation", "recipe": "imitation"})
+        assert lines[2:] == ["submit  teacher/seed0", *4 * ["ended  teacher/seed0", "submit  teacher/seed0"]]
+        assert re.match(r"teacher/seed0: its job \d+ ended without a result \(NODE_FAIL\)", str(error))
+        assert error.details == ("students/imitation/seed0 was not trained: it needs teacher/seed0",)
 
 
 def test_device_and_precision_of_other_machines_must_be_stated(laboratory: Any, tmp_path: Path) -> None:
     def remote(*overrides: str) -> ExperimentContext:
         return ExperimentContext(laboratory.experiment(*overrides), default_registry(), tmp_path / "out", remote=True)
 
-    with pytest.raises(UserError, match=r"training\.device = 'auto' is resolved on this .* -o training\.device=cuda"):
+    device, precision = r"-o training\.device=cuda \(or cpu\)", r"-o training\.precision=bf16 \(or fp32\)"
+    with pytest.raises(UserError, match=f"^training.device = 'auto': .* {device}$"):
         remote("training.device=auto")
-    with pytest.raises(UserError, match=r"training\.precision = 'auto' is measured on this .*=bf16, or fp32"):
+    with pytest.raises(UserError, match=f"^training.precision = 'auto': .* {precision}$"):
         remote("training.precision=auto")
+    both = r"^training\.device = 'auto' and training\.precision = 'auto': "
+    with pytest.raises(UserError, match=f"{both}.* {device} {precision}$"):
+        remote("training.device=auto", "training.precision=auto")
     graph = RunGraph(remote("training.device=cuda"))
     specification = graph.arm_run(graph.context.experiment.arm("student"), 0).specification
     assert specification.stages[0]["training"]["device"] == "cuda", "whether or not this machine has one"

@@ -30,13 +30,13 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CONFIGURING", "SUSPENDED", "COMPLETING", "REQUEUE_HOLD"])
 def test_what_has_not_ended(answer: Path, state: str) -> None:
-    answer.write_text(f"12|COMPLETED\n7|{state}\n")
+    answer.write_text(f"12|COMPLETED|a\n7|{state}|b\n")
     assert (Queue().get_state("7"), Queue().is_done("7")) == (state, False)
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"])
 def test_what_has_ended(answer: Path, state: str) -> None:
-    answer.write_text(f"12|RUNNING\n7|{state}\n")
+    answer.write_text(f"12|RUNNING|a\n7|{state}|b\n")
     assert (Queue().get_state("7"), Queue().is_done("7")) == (state, True)
 
 
@@ -48,7 +48,7 @@ def test_a_job_that_slurm_has_forgotten_has_ended(answer: Path) -> None:
 def test_without_an_answer_nothing_has_ended(answer: Path) -> None:
     queue = Queue()
     assert (queue.get_state("7"), queue.is_done("7")) == ("UNKNOWN", False)
-    answer.write_text("7|FAILED\n")
+    answer.write_text("7|FAILED|b\n")
     assert queue.is_done("7", mode="force")
     answer.unlink()
     assert not queue.is_done("7", mode="force")
@@ -59,7 +59,7 @@ def test_squeue_is_called_again_when_its_answer_is_old_or_a_job_was_submitted(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("i2ikd.executors.squeue.time.monotonic", lambda: now)
-    answer.write_text("7|RUNNING\n")
+    answer.write_text("7|RUNNING|b\n")
     queue = Queue()
 
     def called_at(*times: float) -> list[float]:
@@ -78,12 +78,18 @@ def test_squeue_is_called_again_when_its_answer_is_old_or_a_job_was_submitted(
     assert called_at(2061, 2062, 2063) == [2061, 2063]
 
 
-def test_no_second_job_while_squeue_does_not_report_the_state_of_the_first(
+def test_jobs_are_found_by_the_ends_of_their_names(answer: Path) -> None:
+    answer.write_text("7|FAILED|a|b-12\n8|RUNNING|i2ikd-a-34\n9|PENDING|a|b-12\n")
+    queue = Queue()
+    assert (queue.find("-12"), queue.find("-34"), queue.find("-56")) == ("9", "8", None)
+
+
+def test_no_second_job_while_squeue_does_not_report_whether_there_is_a_first(
     answer: Path, laboratory: Any, make: Any, first_job: Any
 ) -> None:
     graph = laboratory.graph("task.dataset.size=[16, 16]", arms=[{"name": "student"}])
-    job = first_job(graph, teachers=False)
     executor = make(graph, "slurm")
-    executor._remember(job.key, "7")
-    with pytest.raises(UserError, match=r"student/seed0: squeue does not report whether its job 7 still runs"):
-        executor.submit(job)
+    with pytest.raises(
+        UserError, match=r"student/seed0: squeue does not report which jobs of an earlier command still"
+    ):
+        executor.submit(first_job(graph, teachers=False))

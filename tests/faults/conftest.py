@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from i2ikd_mri.phantom import PhantomVolume
 
 from i2ikd.cli.main import run as run_command
-from tests.conftest import TINY
+from tests.commands import CommandResult
+from tests.conftest import TINY, draw_once
 from tests.faults.damage import CRASHES, INPUTS, TRIED
 
 
@@ -26,44 +26,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @dataclass(frozen=True)
-class Result:
-    """Exit code and output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The single line on stderr of a refusal."""
-        assert self.code == 2, (self.code, self.out, self.err)
-        lines = [line for line in self.err.splitlines() if line.startswith("i2ikd: error: ")]
-        assert len(lines) == 1 and "Traceback" not in self.err, self.err
-        return lines[0].removeprefix("i2ikd: error: ")
-
-
-@pytest.fixture
-def i2ikd(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Run a command in this process."""
-
-    def call(*arguments: object) -> Result:
-        capsys.readouterr()
-        code = run_command([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return call
-
-
-@dataclass(frozen=True)
 class Comparison:
     """A finished comparison of the tiny experiment in a folder of its own."""
 
     file: Path
     out: Path
-    command: Callable[..., Result]
+    command: Callable[..., CommandResult]
 
-    def again(self, *options: object) -> Result:
+    def again(self, *options: object) -> CommandResult:
         """Start the same command again."""
         return self.command("compare", self.file, "--out", self.out, *options)
 
@@ -77,20 +47,9 @@ class Comparison:
         return json.loads((self.out / "results.json").read_text()), (self.out / "records.csv").read_text()
 
 
-DRAWN: dict[tuple[object, ...], Any] = {}
-
-
-def draw_once(patch: pytest.MonkeyPatch) -> None:
+def prepare(patch: pytest.MonkeyPatch) -> None:
     """Draw each phantom once in the process, and no figure."""
-    draw = PhantomVolume._draw
-
-    def look_up(volume: PhantomVolume) -> Any:
-        key = tuple(value for name, value in sorted(vars(volume).items()) if name != "_images")
-        if key not in DRAWN:
-            DRAWN[key] = draw(volume)
-        return DRAWN[key]
-
-    patch.setattr(PhantomVolume, "_draw", look_up)
+    draw_once(patch)
     patch.setattr("i2ikd.report.write.render_figures", lambda comparison, registry: [])
 
 
@@ -101,17 +60,20 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     file, out = folder / "tiny.toml", folder / "out"
     file.write_text(TINY, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        draw_once(patch)
+        prepare(patch)
         assert run_command(["compare", str(file), "--out", str(out)]) == 0
     return file, out
 
 
 @pytest.fixture
 def comparison(
-    finished_once: tuple[Path, Path], tmp_path: Path, i2ikd: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    finished_once: tuple[Path, Path],
+    tmp_path: Path,
+    i2ikd: Callable[..., CommandResult],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Comparison:
     """A copy of the finished comparison."""
-    draw_once(monkeypatch)
+    prepare(monkeypatch)
     file, out = finished_once
     shutil.copytree(out, tmp_path / "out", symlinks=True)
     return Comparison(file, tmp_path / "out", i2ikd)

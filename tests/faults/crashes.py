@@ -12,8 +12,9 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _KILLED = 137
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -109,6 +110,13 @@ def left_files(out: Path) -> list[str]:
     )
 
 
+class Whole(NamedTuple):
+    """A comparison that was not killed."""
+
+    operations: int
+    numbers: dict[str, Any]
+
+
 def numbers(out: Path) -> dict[str, Any]:
     """Return everything of a comparison that must not depend on interruptions."""
     return {
@@ -121,40 +129,50 @@ def numbers(out: Path) -> dict[str, Any]:
     }
 
 
-def problem_at(file: Path, out: Path, point: int, whole: dict[str, Any]) -> str:
-    """Kill a comparison at one point and start it again; return what is wrong, empty for nothing."""
+def problem_after(file: Path, out: Path, kills: Sequence[int], whole: Whole) -> str:
+    """Kill a comparison, once or again and again, and start it again; return what is wrong, empty for nothing.
+
+    Args:
+        file: the experiment.
+        out: its output folder, which is emptied first.
+        kills: number of the operation before which each start ends.
+        whole: the comparison that was not killed.
+    """
     shutil.rmtree(out, ignore_errors=True)
-    code, _, log = compared(file, out, point)
-    if code != _KILLED:
-        return f"ended with {code} instead of being killed: {log[-300:]}"
-    for path in out.rglob("*.json"):
-        try:
-            json.loads(path.read_text())
-        except ValueError:
-            return f"half a file: {path.relative_to(out)}"
-    code, _, log = compared(file, out)
+    for kill in kills:
+        code, _, log = compared(file, out, kill)
+        if code != _KILLED:
+            return f"ended with {code} instead of being killed: {log[-300:]}"
+        for path in out.rglob("*.json"):
+            try:
+                json.loads(path.read_text())
+            except ValueError:
+                return f"half a file: {path.relative_to(out)}"
+    code, operations, log = compared(file, out)
     if code != 0 or "Traceback" in log:
-        return f"the second start ended with {code}: {log[-300:]}"
+        return f"the last start ended with {code}: {log[-300:]}"
+    if len(kills) > 1 and operations >= whole.operations:
+        return f"{operations} of {whole.operations} operations were repeated"
     if left := left_files(out):
         return f"left: {', '.join(left)[:300]}"
     found = numbers(out)
-    differing = [name for name in whole if found[name] != whole[name]]
+    differing = [name for name in whole.numbers if found[name] != whole.numbers[name]]
     return f"other {', '.join(differing)}" if differing else ""
 
 
 def main(folder: Path, file: Path, points: int) -> dict[str, Any]:
-    """Try points that are spread over all operations of a comparison."""
+    """Kill a comparison three times in a row, and once at each of ``points`` spread over all its operations."""
     _prepare(file, folder / "imports")
     shutil.rmtree(folder / "whole", ignore_errors=True)
     code, operations, log = compared(file, folder / "whole")
     assert code == 0, log
-    whole = numbers(folder / "whole")
+    whole = Whole(operations, numbers(folder / "whole"))
     chosen = sorted({1 + round(number * (operations - 1) / max(points - 1, 1)) for number in range(points)})
     problems = {}
-    for point in chosen:
-        problem = problem_at(file, folder / "killed", point, whole)
+    for kills in ([operations // 2, operations // 3, 5], *([point] for point in chosen)):
+        problem = problem_after(file, folder / "killed", kills, whole)
         if problem:
-            problems[point] = problem
+            problems[str(kills)] = problem
     return {"operations": operations, "points": len(chosen), "problems": problems}
 
 

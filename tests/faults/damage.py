@@ -26,7 +26,7 @@ def share(parts: int, short: int) -> int:
         parts: number of properties among which the inputs of the long profile are divided.
         short: number of inputs of the short profile.
     """
-    return max(INPUTS // parts, short) if INPUTS else short
+    return max(-(-INPUTS // parts), short) if INPUTS else short
 
 
 def damaged(content: bytes) -> st.SearchStrategy[bytes]:

@@ -76,7 +76,7 @@ class TestWeights:
         Path("in.nii.gz").touch()
         edit_weights(comparison.run(RUN), model=MODEL, options={})
         arguments = commands(comparison)[command]
-        message = comparison.command(*arguments).error
+        message = comparison.command(*arguments).refusal
         assert MODEL in message and "stands in a file that came with the run" in message and "weights.pt" in message
         assert "--trust" in message and not imported()
 
@@ -84,7 +84,7 @@ class TestWeights:
     def test_that_name_a_part_of_python_are_refused_even_with_trust(self, target: str, comparison: Any) -> None:
         edit_weights(comparison.run(RUN), model=f"import:{target}", options={"command": "touch imported"})
         for options in ((), ("--trust",)):
-            message = comparison.command("evaluate", comparison.out / RUN, *options).error
+            message = comparison.command("evaluate", comparison.out / RUN, *options).refusal
             assert f"'import:{target}'" in message and not imported()
 
     def test_are_built_with_trust_and_with_an_experiment_that_names_the_import(self, comparison: Any) -> None:
@@ -125,7 +125,7 @@ class TestExperiments:
                 document["task"][kind] = {"name": MODEL}
 
         edit_experiment(comparison.out, change)
-        message = comparison.command(*commands(comparison)[command]).error
+        message = comparison.command(*commands(comparison)[command]).refusal
         assert MODEL in message and "stands in a file that came with the run" in message and not imported()
 
 
@@ -138,7 +138,7 @@ class TestReport:
         (comparison.out / "manifest.json").unlink()
         assert comparison.command("report", comparison.out).code == 0
         assert not imported()
-        assert "that makes a i2ikd.metric.Metric" in comparison.command("report", comparison.out, "--trust").error
+        assert "that makes a i2ikd.metric.Metric" in comparison.command("report", comparison.out, "--trust").refusal
         assert imported()
 
 
@@ -149,5 +149,5 @@ class TestAnExperimentOfOnesOwn:
     @pytest.mark.parametrize("setting", ["student={{model='{0}'}}", "task.mask={{name='{0}'}}", "teacher.recipe='{0}'"])
     def test_is_refused_in_one_line(self, setting: str, target: str, comparison: Any) -> None:
         override = setting.format(f"import:{target}")
-        message = comparison.again("-o", override).error
+        message = comparison.again("-o", override).refusal
         assert f"'import:{target}', and '{target.partition(':')[0]}' is a module of Python" in message

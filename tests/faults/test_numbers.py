@@ -40,18 +40,23 @@ WEIGHTS = ("GiB of weights", "layers, got")
 )
 def test_a_number_beyond_its_limit_is_refused_at_once(override: str, message: str, comparison: Any) -> None:
     start = time.monotonic()
-    error = comparison.again("-o", override).error
+    error = comparison.again("-o", override).refusal
     assert message in error and len(error) <= 300
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize("place", ["name", "arms.student.name"])
+def test_names_that_are_parts_of_paths_are_limited(place: str, comparison: Any) -> None:
+    assert "at most 100 characters" in comparison.again("-o", f"{place}={'n' * 101}").refusal
+
+
 def test_the_number_of_seeds_is_limited(comparison: Any) -> None:
-    message = comparison.again("--seeds", 10**9).error
+    message = comparison.again("--seeds", 10**9).refusal
     assert "expected at most 1,000, got 1000000000; each seed trains every arm" in message
 
 
 def test_arms_that_differ_in_case_only_are_refused(comparison: Any) -> None:
-    error = comparison.again("-o", "arms=[{name='KD'}, {name='kd'}]").error
+    error = comparison.again("-o", "arms=[{name='KD'}, {name='kd'}]").refusal
     assert "the arms 'KD' and 'kd' differ in case only" in error
 
 
@@ -61,15 +66,17 @@ def test_arms_that_differ_in_case_only_are_refused(comparison: Any) -> None:
         ("seeds = [" + "9" * 5000 + "]", "is not TOML: "),
         ("x = " + "[" * 50_000, "is not TOML"),
         ("name = \"\\ud800\"", "is not TOML"),
+        ("a." * 200_000 + "a = 1", "is not TOML: expected at most 1000 dots in a key"),
+        ("#" * 3_000_000, "is not TOML: expected at most 2,000,000 characters, got 3,000,000"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_parsed_is_one_line(text: str, message: str, tmp_path: Any, i2ikd: Any) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(text, encoding="utf-8")
-    assert message in i2ikd("data", file).error
+    assert message in i2ikd("data", file).refusal
 
 
 def test_an_error_does_not_print_the_whole_experiment(comparison: Any) -> None:
     long = ", ".join(f"{{name='arm{number}', recipe='kd-mri'}}" for number in range(500))
-    error = comparison.again("-o", f"arms=[{long}, {{name='last', inputs=3}}]").error
+    error = comparison.again("-o", f"arms=[{long}, {{name='last', inputs=3}}]").refusal
     assert len(error) <= 300 and "arms.500.inputs = 3" in error

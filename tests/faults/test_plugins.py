@@ -48,13 +48,13 @@ class Loud(i2ikd.Metric):
         print("a plugin prints")
         os.write(1, b"a library prints")
         subprocess.run([sys.executable, "-c", "print('a subprocess prints')"], check=True)
-        self.error, self.when = error, when
+        self.refusal, self.when = error, when
         if error and when == "create":
             raise ERRORS[error]
 
     def __call__(self, prediction, target):
-        if self.error:
-            raise ERRORS[self.error]
+        if self.refusal:
+            raise ERRORS[self.refusal]
         return 1.0
 
 
@@ -92,7 +92,7 @@ def rude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
 @pytest.mark.parametrize("error", ["base", "exit", "assertion", "unprintable", "recursion", "memory", "stop", "closed"])
 def test_any_exception_is_one_line_with_the_plugin(error: str, when: str, rude: Registry, comparison: Any) -> None:
     metric = f"comparison.metrics.loud={{name='loud', error='{error}', when='{when}'}}"
-    message = comparison.command("evaluate", comparison.out / "teacher/seed0", "-o", metric).error
+    message = comparison.command("evaluate", comparison.out / "teacher/seed0", "-o", metric).refusal
     assert "rude (rude-package 1.0)" in message, message
 
 

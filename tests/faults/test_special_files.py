@@ -253,3 +253,13 @@ def test_a_header_that_is_not_read_in_time_is_refused(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match=r"a\.h5: its header was not read within 0\.05 seconds"):
         read_header(tmp_path / "a.h5", released.wait, "damaged")
     released.set()
+
+
+def test_a_path_that_is_a_loop_of_links_is_one_line(comparison: Any, tmp_path: Path) -> None:
+    run, data = comparison.run("students/student/seed0"), tmp_path / "a.npy"
+    np.save(data, np.ones((32, 32), np.float32))
+    for name in ("loop.toml", "loop.npy"):
+        (tmp_path / name).symlink_to(name)
+    assert "Too many levels of symbolic links" in comparison.command("data", tmp_path / "loop.toml").refusal
+    error = comparison.command("infer", run, "--input", data, "--output", tmp_path / "loop.npy").refusal
+    assert "loop.npy" in error and "I2IKD_TRACEBACK" not in error

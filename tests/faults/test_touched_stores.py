@@ -66,12 +66,12 @@ class TestARunsFiles:
         file = comparison.run(run) / "weights.pt"
         DAMAGE[damage](file)
         before = comparison.numbers
-        message = comparison.again().error
+        message = comparison.again().refusal
         assert message.startswith(f"{run}: {file} is damaged: ") and "to train the run again" in message
         assert comparison.numbers == before
-        assert "weights.pt is" in comparison.command("evaluate", comparison.out / run).error
+        assert "weights.pt is" in comparison.command("evaluate", comparison.out / run).refusal
         damaged = comparison.command("verify", comparison.out)
-        assert str(file.relative_to(comparison.out)) in damaged.out and "1 file" in damaged.error
+        assert str(file.relative_to(comparison.out)) in damaged.out and "1 file" in damaged.refusal
 
     def test_missing_weights_are_trained_again_to_the_same_numbers(self, comparison: Any) -> None:
         before = comparison.numbers
@@ -109,20 +109,20 @@ class TestExchangedFiles:
     def test_two_runs_are_noticed(self, comparison: Any) -> None:
         left, right = (comparison.run(name) for name in self.NAMES)
         self.exchange(left, right)
-        assert f"expected the run {left.name}, got the run {right.name}" in comparison.again().error
-        assert "expected the run" in comparison.command("evaluate", comparison.out / self.NAMES[0]).error
+        assert f"expected the run {left.name}, got the run {right.name}" in comparison.again().refusal
+        assert "expected the run" in comparison.command("evaluate", comparison.out / self.NAMES[0]).refusal
         assert comparison.command("verify", comparison.out).code == 2
 
     def test_two_weights_are_noticed(self, comparison: Any) -> None:
         left, right = (comparison.run(name) / "weights.pt" for name in self.NAMES)
         self.exchange(left, right)
-        assert "weights.pt is damaged: its SHA-256 is not that of its manifest" in comparison.again().error
+        assert "weights.pt is damaged: its SHA-256 is not that of its manifest" in comparison.again().refusal
 
     def test_two_weights_with_their_manifests_are_noticed(self, comparison: Any) -> None:
         left, right = (comparison.run(name) for name in self.NAMES)
         for name in ("weights.pt", "manifest.json"):
             self.exchange(left / name, right / name)
-        assert f"expected the run {left.name}, got the run {right.name}" in comparison.again().error
+        assert f"expected the run {left.name}, got the run {right.name}" in comparison.again().refusal
 
     def test_two_scores_are_made_anew(self, comparison: Any) -> None:
         before = comparison.numbers
@@ -136,7 +136,7 @@ class TestExchangedFiles:
     def test_two_names_are_noticed(self, comparison: Any) -> None:
         left, right = (comparison.out / name for name in self.NAMES)
         self.exchange(left, right)
-        assert "expected the run" in comparison.command("evaluate", left).error
+        assert "expected the run" in comparison.command("evaluate", left).refusal
         assert comparison.again().code == 0
         assert comparison.command("evaluate", left).code == 0, "compare puts the names back"
 
@@ -146,7 +146,7 @@ class TestResults:
     def test_are_refused_by_report_and_made_anew_by_compare(self, name: str, comparison: Any) -> None:
         before = comparison.numbers
         flip(comparison.out / name)
-        message = comparison.command("report", comparison.out).error
+        message = comparison.command("report", comparison.out).refusal
         assert name in message
         result = comparison.again()
         assert result.code == 0, result.err
@@ -159,7 +159,7 @@ class TestResults:
         document = json.loads(file.read_text())
         document["rows"][1]["psnr"]["mean"] += 1
         file.write_text(json.dumps(document))
-        assert f"{file} is damaged: " in comparison.command("report", comparison.out).error
+        assert f"{file} is damaged: " in comparison.command("report", comparison.out).refusal
 
 
 class TestVerify:
@@ -174,7 +174,7 @@ class TestVerify:
             "weights.pt": "its SHA-256 is not that of its manifest",
             "records.csv": "its SHA-256 is not that of its manifest",
         }
-        assert "2 files" in result.error
+        assert "2 files" in result.refusal
 
     def test_of_one_run(self, comparison: Any) -> None:
         assert comparison.command("verify", comparison.out / "teacher/seed0").code == 0
@@ -183,7 +183,7 @@ class TestVerify:
 
     def test_of_a_folder_that_is_no_store_is_refused(self, tmp_path: Path, i2ikd: Any) -> None:
         (tmp_path / "notes.txt").write_text("x")
-        assert "expected the folder of a comparison or of a run" in i2ikd("verify", tmp_path).error
+        assert "expected the folder of a comparison or of a run" in i2ikd("verify", tmp_path).refusal
 
     def test_finds_a_damaged_cache_entry(self, comparison: Any) -> None:
         rows, *_ = (comparison.out / "cache").glob("*/rows.npy")
