@@ -42,6 +42,13 @@ def register_objectives(register: Register) -> None:
         paper="arXiv:1503.02531",
         formula="t l(y_S, x) + i |y_S - y_T| + w(e) |y_S(u) - y_T(u)|",
     )
+    register(
+        "quantisation-aware",
+        "i2ikd_schemes.quantisation_aware:QuantisationAware",
+        summary="training with the values of int8 weights and activations, towards the teacher's image",
+        paper="arXiv:1712.05877, arXiv:1802.05668",
+        formula="t l(y_Q, x) + i |y_Q - y_T|, y_Q with weights round(w / s) s, s = max |w| / 127 an output channel",
+    )
 
 
 @i2ikd.hookimpl
@@ -69,6 +76,7 @@ def register_recipes(register: Register) -> None:
             "unlabelled_imitation",
             "the target, and imitation of the teacher on unlabelled samples",
         ),
+        ("quantisation-aware", "quantisation_aware", "training for int8: with its values, towards the teacher's image"),
         ("recommended", "recommended", "the scheme to try first: grafting from the teacher's layers"),
         ("student-friendly", "student_friendly", "of a teacher: trained with branches of student blocks"),
     ):
