@@ -68,6 +68,7 @@ def register_recipes(register: Register) -> None:
     """Named lists of stages; all of them have the budget of plain training."""
     for name, target, summary in (
         ("teacher-start", "teacher_start", "plain training that starts from layers of the teacher"),
+        ("pruned-start", "pruned_start", "plain training that starts from the teacher's most important channels"),
         ("grafting", "grafting", "block grafting from the teacher's layers, then the target alone"),
         ("fading-imitation", "fading_imitation", "target and imitation; the imitation fades out"),
         ("deep-supervision", "deep_supervision", "the target, and a fading loss on the image after every block"),

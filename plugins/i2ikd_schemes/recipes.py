@@ -37,6 +37,27 @@ def teacher_start(
     ]
 
 
+def pruned_start(
+    norm: Literal["l1", "l2"] = "l2",
+    warmup_epochs: Annotated[int, Field(ge=0)] = 2,
+    terms: list[Term] | None = None,
+    epochs: Epochs = None,
+) -> list[Stage]:
+    """Plain training that starts from the teacher without its least important channels (structured pruning).
+
+    The student has the teacher's layers with fewer channels. Dependent channels are removed together.
+
+    Args:
+        norm: of the weights of a channel, which is its importance.
+        warmup_epochs: epochs over which the learning rate rises, so that the first steps do not undo the start.
+        terms: further terms beside the target, such as ``imitation``.
+        epochs: of the stage; ``training.epochs`` unless given.
+    """
+    start, training = Start.model_validate({"from": "teacher", "prune": norm}), {"warmup_epochs": warmup_epochs}
+    every = [Term(distiller=_TARGET), *(terms or [])]
+    return [Stage(name="reconstruction", terms=every, start=start, training=training, epochs=epochs)]
+
+
 def grafting(
     mode: Literal["parallel", "stochastic"] = "parallel",
     blocks: Blocks = None,
