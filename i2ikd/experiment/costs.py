@@ -29,11 +29,13 @@ class ThreadLatency:
         threads: of the runtime.
         median_ms: median in milliseconds.
         spread_ms: interquartile range in milliseconds.
+        cpu_ms: median of the CPU time over all threads, in milliseconds; ``None`` in results of older versions.
     """
 
     threads: int
     median_ms: float
     spread_ms: float
+    cpu_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def measure_costs(
             found = latency_of_calls({str(key): _call(network, example) for key, network in distinct.items()})
         for key, latencies in measured.items():
             latency: Latency = found[str(key)]
-            latencies.append(ThreadLatency(count, latency.median_ms, latency.spread_ms))
+            latencies.append(ThreadLatency(count, latency.median_ms, latency.spread_ms, latency.cpu_ms))
     counted = {key: _costs(network, example, measured[key], out) for key, network in distinct.items()}
     return {name: counted[id(network)] for name, network in networks.items()}
 

@@ -28,7 +28,7 @@ def cost_columns(comparison: Comparison) -> list[Column]:
     if not counts and any(row.costs is not None and row.costs.latency_ms is not None for row in comparison.rows):
         columns.append(Column("latency_ms", "CPU", "ms", part="cost"))
     if has_files(comparison) and counts:
-        columns.append(Column("speedup", "speed-up", part="cost"))
+        columns += [Column("cpu_ms", "CPU time", "ms", part="cost"), Column("speedup", "speed-up", part="cost")]
     return columns
 
 
@@ -50,6 +50,8 @@ def cost_cells(row: Row, teacher: Row | None, columns: Iterable[Column]) -> dict
     cells["latency_ms"] = Cell(numbers.milliseconds(costs.latency_ms), value=costs.latency_ms)
     if costs.bytes is not None:
         cells["bytes"] = Cell(numbers.fixed(costs.bytes / 1024, 0), value=costs.bytes)
+    if costs.latencies:
+        cells["cpu_ms"] = Cell(numbers.milliseconds(costs.latencies[0].cpu_ms), value=costs.latencies[0].cpu_ms)
     for latency in costs.latencies[1:]:
         text = numbers.milliseconds(latency.median_ms)
         cells[f"latency_ms_{latency.threads}"] = Cell(text, value=latency.median_ms)
@@ -60,7 +62,10 @@ def cost_cells(row: Row, teacher: Row | None, columns: Iterable[Column]) -> dict
 
 
 def speedup_over(row: Row, teacher: Row | None) -> float | None:
-    """Return the teacher's latency over a row's, with the first number of threads; ``None`` if not measured.
+    """Return the teacher's time over a row's, with the first number of threads; ``None`` if not measured.
+
+    With one thread it is CPU time, because other programs of a busy machine lengthen a long call by another factor than
+    a short one; with several threads, whose waiting is CPU time too, it is latency.
 
     Args:
         row: of the table.
@@ -68,7 +73,10 @@ def speedup_over(row: Row, teacher: Row | None) -> float | None:
     """
     if row.costs is None or teacher is None or teacher.costs is None:
         return None
-    own, reference = row.costs.latency_ms, teacher.costs.latency_ms
+    if not row.costs.latencies or not teacher.costs.latencies:
+        return None
+    ours, theirs = row.costs.latencies[0], teacher.costs.latencies[0]
+    own, reference = (ours.cpu_ms, theirs.cpu_ms) if ours.threads == 1 else (ours.median_ms, theirs.median_ms)
     return reference / own if own and reference else None
 
 

@@ -11,7 +11,7 @@ from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.report.cost_columns import speedup_over, thread_counts
 
 _COSTS = ("params", "macs", "bytes", "runtime", "precision", "file", "latency_ms", "latency_spread_ms")
-_LATENCY = ("median_ms", "spread_ms")
+_LATENCY = ("median_ms", "spread_ms", "cpu_ms")
 _ESTIMATE = ("mean", "low", "high", "n")
 _GAP_CLOSED = (*_ESTIMATE, "gap", "gap_too_small")
 _DIFFERENCE = ("mean", "low", "high", "p", "p_holm", "n")

@@ -157,7 +157,10 @@ def _costs(comparison: Comparison) -> list[tuple[str, str]]:
         )
         if counts:
             first = f"{counts[0]} {'thread' if counts[0] == 1 else 'threads'}"
-            entries.append(("speed-up", f"latency of the teacher in eager mode over that of the row, {first}"))
+            text = "without the time that other programs had the CPU; median of the same rounds"
+            entries.append(("CPU time", f"of all threads of a slice, {text}"))
+            quantity = "CPU time" if counts[0] == 1 else "latency"
+            entries.append(("speed-up", f"{quantity} of the teacher in eager mode over that of the row, {first}"))
     return entries
 
 

@@ -44,6 +44,7 @@ class _Latency(BaseModel):
     threads: int
     median_ms: float
     spread_ms: float
+    cpu_ms: float | None = None
 
 
 class _Row(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,16 +104,16 @@ def _all_forms_agree(out: Path, found: Any) -> None:
     teacher, int8 = found.row("teacher").costs, found.row("int8").costs
     (line,) = [line for line in markdown(found).splitlines() if line.startswith("| int8 ")]
     cells = [cell.strip() for cell in line.split("|")]
-    speedup = f"{teacher.latency_ms / int8.latency_ms:.1f}×"
-    assert cells[4:6] == [f"{int8.bytes / 1024:.0f}", "bright 1, int8"] and cells[7] == speedup
+    speedup = teacher.latencies[0].cpu_ms / int8.latencies[0].cpu_ms
+    assert cells[4:6] == [f"{int8.bytes / 1024:.0f}", "bright 1, int8"] and cells[8] == f"{speedup:.1f}×"
     header, *lines = [row.split(",") for row in csv_table(found).replace('"torch, eager"', "torch").splitlines()]
     row = dict(zip(header, next(row for row in lines if row[0] == "int8"), strict=True))
     assert (row["runtime"], row["file"], row["bytes"]) == ("bright 1", int8.file, str(int8.bytes))
-    assert float(row["speedup"]) == teacher.latency_ms / int8.latency_ms
+    assert float(row["speedup"]) == speedup
     assert float(row["latency_1_threads_median_ms"]) == int8.latencies[0].median_ms
     stored = next(row for row in json.loads((out / "results.json").read_text())["rows"] if row["arm"] == "int8")
     latency = int8.latencies[0]
-    assert stored["latencies"] == [{"threads": 1, "median_ms": latency.median_ms, "spread_ms": latency.spread_ms}]
+    assert stored["latencies"] == [asdict(latency)] and latency.cpu_ms > 0
     (out / "experiment.json").write_text('{"name": "tiny"}')
     from i2ikd.engine.output_manifest import OutputManifest
 
