@@ -171,6 +171,8 @@ class Comparison(BaseModel):
     metrics: dict[str, ComponentRef] = Field(default_factory=dict)
     """Further columns of the table: metrics, with options, by column name."""
     latency: bool = True
+    threads: list[Annotated[PositiveInt, at_most(1024, "each is a CPU core")]] = Field(default_factory=list)
+    """Numbers of CPU threads that latency is measured with; empty: the number that torch has."""
 
 
 class Sweep(BaseModel):

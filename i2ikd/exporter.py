@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -31,6 +31,8 @@ class ExportRequest:
         fixed: whether the file is for the height and width of ``batch`` alone; the batch axis is free in any case.
         calibration: training slices that ranges of activations are determined from; empty unless the precision is
             ``int8``.
+        full_precision: paths of convolutions in ``network`` that stay float32 in the precision ``int8``.
+        conversions: results that requests for the same network share, such as its conversion to another format.
     """
 
     network: nn.Module
@@ -39,6 +41,8 @@ class ExportRequest:
     precision: Precision = "fp32"
     fixed: bool = False
     calibration: Sequence[Batch] = ()
+    full_precision: frozenset[str] = frozenset()
+    conversions: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def form(self) -> ExportForm:
@@ -48,6 +52,23 @@ class ExportRequest:
             UserError: the network has no such form.
         """
         return self.make_form()
+
+    @property
+    def full_precision_weights(self) -> frozenset[str]:
+        """Names, in the form's network, of the weights of the convolutions that stay float32.
+
+        Raises:
+            UserError: the form has no such weight.
+        """
+        kept = {path: id(self.network.get_submodule(path).weight) for path in self.full_precision}
+        names = {id(parameter): name for name, parameter in self.form.network.named_parameters()}
+        for path, weight in kept.items():
+            if weight not in names:
+                raise UserError(
+                    f"full_precision: expected convolutions of {type(self.network).__name__} whose weights its export "
+                    f"form has, got {path!r}; leave full_precision empty"
+                )
+        return frozenset(names[weight] for weight in kept.values())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 TapPairs = list[tuple[str, str]]
 """(teacher path, student path) pairs of modules."""
@@ -117,6 +125,23 @@ class Start(BaseModel):
     """(input's module path, trained network's module path), with ``*``; an empty list copies nothing."""
     network: str | None = None
     """Name of a further network that the input's run left behind, instead of its main one."""
+    prune: Literal["l1", "l2"] | None = None
+    """Remove the input's channels of smallest norm until it has the widths of the trained network, whose layers are the
+    same otherwise; then all of its layers are copied."""
+
+    @model_validator(mode="after")
+    def _prunes_whole_networks(self) -> Start:
+        if self.prune is not None and self.map is not None:
+            raise ValueError("prune copies all layers: state either prune or map")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_prune(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``prune`` out where it is not used, so that runs of earlier versions keep their addresses."""
+        content: dict[str, Any] = handler(self)
+        if content.get("prune") is None:
+            content.pop("prune", None)
+        return content
 
 
 def _start(value: Any) -> Any:

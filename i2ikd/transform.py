@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from torch import nn
@@ -34,6 +35,20 @@ class Transform(ABC):
         Raises:
             UserError: the network cannot be changed in this way.
         """
+
+    def apply_stored(self, network: nn.Module, batches: Iterable[Batch], task: Task, folder: Path) -> nn.Module:
+        """Return the changed network of a row of the table, with a folder for results that are worth keeping.
+
+        A transform that takes long can write to the folder, and read from it when the row is loaded again. What is read
+        must be compared with what it depends on. By default the folder is not used.
+
+        Args:
+            network: as for ``apply``.
+            batches: as for ``apply``.
+            task: as for ``apply``.
+            folder: of this network and its transforms, which may not exist yet.
+        """
+        return self.apply(network, batches, task)
 
     def fold(self, network: nn.Module) -> nn.Module:
         """Return a plain network that computes the same; only called for training transforms.

@@ -156,6 +156,21 @@ def register_trackers(register: Register) -> None:
 
 
 @hookimpl
+def register_transforms(register: Register) -> None:
+    """Register transforms that make a row of the table of a delivered file."""
+    register(
+        "deliver",
+        "i2ikd.deploy.transform:Deliver",
+        summary="the network as a file in its runtime: scored, timed and measured as it is delivered",
+    )
+    register(
+        "int8",
+        "i2ikd.deploy.transform:int8",
+        summary="a file in int8, quantised after training by ONNX Runtime or NNCF, on training slices",
+    )
+
+
+@hookimpl
 def register_exporters(register: Register) -> None:
     """Register exporters: deployment formats of a trained network."""
     exporters = "i2ikd.builtin.exporters."

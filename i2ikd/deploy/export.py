@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from i2ikd.deploy.agreement import Agreement, compare, refuse_disagreement
+from i2ikd.deploy.delivered_network import DeliveredNetwork
 from i2ikd.deploy.slices import EvenSlices
 from i2ikd.engine.batches import ordered
 from i2ikd.errors import UserError
@@ -90,13 +91,16 @@ class ExportReport:
         }
 
 
-def choose_exporter(registry: Registry, output: Path, name: str | None) -> tuple[str, Exporter]:
+def choose_exporter(
+    registry: Registry, output: Path, name: str | None, options: Mapping[str, Any] | None = None
+) -> tuple[str, Exporter]:
     """Return the exporter of a format, with its name.
 
     Args:
         registry: contains the exporters.
         output: file to write, whose ending decides.
         name: of the exporter; ``None``: the one of the ending.
+        options: of the exporter.
 
     Raises:
         UserError: no exporter writes the ending, or it is not one of the stated exporter's.
@@ -112,7 +116,7 @@ def choose_exporter(registry: Registry, output: Path, name: str | None) -> tuple
     own = component.metadata.get("suffixes", "").split()
     if own and output.suffix not in own:
         raise UserError(f"{output}: the format {name} has the ending {' or '.join(own)}, got {output.suffix!r}")
-    exporter = registry.create("exporter", name)
+    exporter = registry.create("exporter", name, options or {})
     if not isinstance(exporter, Exporter):
         raise UserError(f"exporter {name!r}: expected an i2ikd.Exporter, got {type(exporter).__name__}")
     return name, exporter
@@ -150,6 +154,11 @@ def export(
     if not output.resolve().parent.is_dir():
         raise UserError(f"the folder {output.resolve().parent} does not exist; create it first")
     held_out = EvenSlices(task.dataset("test"), settings.slices)
+    if isinstance(network, DeliveredNetwork):
+        raise UserError(
+            f"{output} was not written: the row is a file already ({network.file.exporter}, {network.file.precision}); "
+            f"copy {network.file.path}, or export the row that it is of"
+        )
     network = network.cpu().eval()
     request = export_request(network, task, next(iter(ordered(held_out, 1))), settings)
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from i2ikd.engine.context import TrainingContext
+from i2ikd.engine.pruning import pruned_tensors
 from i2ikd.engine.start import assign, mapped_tensors, shared_tensors
 from i2ikd.errors import UserError
 from i2ikd.pairing import registered_pairs
@@ -56,6 +57,9 @@ def _copy_from_input(
     source = shared.inputs[role]
     if start.network is not None:
         source = shared.left_network(role, start.network)
+    if start.prune is not None:
+        assign(network, pruned_tensors(source, network, shared.example(), start.prune, where))
+        return
     pairs = start.map
     if pairs is None and start.network is None:
         pairs = registered_pairs(shared.registry, (shared.models.get(role, ""), model[0]), (source, network), "layers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,11 +28,14 @@ class Latency:
         median_ms: median in milliseconds.
         spread_ms: interquartile range in milliseconds.
         repeats: number of timed runs.
+        cpu_ms: median of the CPU time of this process, over all of its threads, in milliseconds; NaN on CUDA. Unlike
+            the latency, it does not include the time in which other programs have the CPU.
     """
 
     median_ms: float
     spread_ms: float
     repeats: int
+    cpu_ms: float = math.nan
 
 
 def ready(network: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
@@ -123,7 +127,7 @@ def latency_of_calls(
     """
     names = list(runs)
     clock = _cuda_milliseconds if torch.device(device).type == "cuda" else _milliseconds
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     with torch.inference_mode(), _without_garbage_collection():
         for turn in range(-warm_up, repeats):
             first = turn % len(names) if names else 0
@@ -134,27 +138,28 @@ def latency_of_calls(
     return {name: _summary(values) for name, values in times.items()}
 
 
-def _summary(times: list[float]) -> Latency:
-    """Return median and interquartile range of times in milliseconds."""
-    low, middle, high = np.quantile(times, [0.25, 0.5, 0.75])
-    return Latency(float(middle), float(high - low), len(times))
+def _summary(times: list[tuple[float, float]]) -> Latency:
+    """Return medians and interquartile range of (elapsed, CPU) times in milliseconds."""
+    elapsed, computing = np.array(times).T
+    low, middle, high = np.quantile(elapsed, [0.25, 0.5, 0.75])
+    return Latency(float(middle), float(high - low), len(times), float(np.median(computing)))
 
 
-def _milliseconds(run: Callable[[], object]) -> float:
-    """Time one call on the CPU."""
-    start = time.perf_counter()
+def _milliseconds(run: Callable[[], object]) -> tuple[float, float]:
+    """Time one call on the CPU; elapsed and CPU time."""
+    start, computing = time.perf_counter(), time.process_time()
     run()
-    return (time.perf_counter() - start) * 1e3
+    return (time.perf_counter() - start) * 1e3, (time.process_time() - computing) * 1e3
 
 
-def _cuda_milliseconds(run: Callable[[], object]) -> float:
-    """Time one call with CUDA events."""
+def _cuda_milliseconds(run: Callable[[], object]) -> tuple[float, float]:
+    """Time one call with CUDA events; elapsed time, and no CPU time."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
     run()
     end.record()
     end.synchronize()
-    return start.elapsed_time(end)
+    return start.elapsed_time(end), math.nan
 
 
 @contextmanager

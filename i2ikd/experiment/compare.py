@@ -11,15 +11,16 @@ from torch import nn
 
 from i2ikd.callback import Callback, NullCallback
 from i2ikd.config import Arm, digest
+from i2ikd.deploy.delivered_network import DeliveredNetwork
 from i2ikd.engine.output_manifest import OutputManifest
 from i2ikd.engine.run import Run
-from i2ikd.evaluation.latency import latency_of_many
-from i2ikd.evaluation.profile import count_macs, count_parameters
+from i2ikd.evaluation.machine import cpu_model
 from i2ikd.evaluation.records import Record, records_text
 from i2ikd.executors.base import Executor, InProcessExecutor, Log
 from i2ikd.experiment.budget import unequal_budgets
 from i2ikd.experiment.checks import check
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.costs import Costs, measure_costs, thread_counts
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.left_out import left_out
 from i2ikd.experiment.levers import control_levers, missing_levers
@@ -27,7 +28,7 @@ from i2ikd.experiment.metrics import table_metrics
 from i2ikd.experiment.plan import plan
 from i2ikd.experiment.schedule import name_reused_rows, train_plan
 from i2ikd.experiment.scores import References, Scorer, network_of, teacher_seed
-from i2ikd.experiment.summary import Comparison, Costs, RowKind, summarise
+from i2ikd.experiment.summary import Comparison, RowKind, summarise
 from i2ikd.experiment.verdict import verdict
 from i2ikd.files import write_atomically
 
@@ -148,23 +149,16 @@ def _score(scorer: Scorer, rows: Sequence[TableRow]) -> tuple[list[Record], dict
 
 
 def _costs(context: ExperimentContext, rows: Sequence[TableRow], seed: int) -> dict[str, Costs]:
-    """Count and time every distinct architecture once; latencies are taken in interleaved rounds, on the CPU."""
-    example = context.example()
-    addresses = {row.name: row.architecture(seed) for row in rows}
-    networks: dict[str, nn.Module] = {
-        addresses[row.name]: network_of(context, row.runs[seed], row.combine, row.transforms) for row in rows
-    }
-    latencies = latency_of_many(networks, example) if context.experiment.comparison.latency else {}
-    costs = {}
+    """Count and time every distinct architecture once, and every delivered file."""
+    settings = context.experiment.comparison
+    distinct: dict[str, nn.Module] = {}
+    networks: dict[str, nn.Module] = {}
     for row in rows:
-        network, latency = networks[addresses[row.name]], latencies.get(addresses[row.name])
-        costs[row.name] = Costs(
-            params=count_parameters(network)[0],
-            macs=count_macs(network, example)[0],
-            latency_ms=latency.median_ms if latency else None,
-            latency_spread_ms=latency.spread_ms if latency else None,
-        )
-    return costs
+        network = network_of(context, row.runs[seed], row.combine, row.transforms)
+        is_file = isinstance(network, DeliveredNetwork)
+        networks[row.name] = network if is_file else distinct.setdefault(row.architecture(seed), network)
+    threads = thread_counts(settings.threads, settings.latency)
+    return measure_costs(networks, context.example(), threads, context.store.root)
 
 
 def _metadata(context: ExperimentContext, seeds: Sequence[int]) -> dict[str, str]:
@@ -175,4 +169,5 @@ def _metadata(context: ExperimentContext, seeds: Sequence[int]) -> dict[str, str
         "seeds": ", ".join(str(seed) for seed in seeds),
         "training": f"{training.epochs} epochs a stage, batch {training.batch}, {context.precision}, "
         f"{context.trained_on}",
+        **({"cpu": cpu_model()} if context.experiment.comparison.latency else {}),
     }

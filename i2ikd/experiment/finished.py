@@ -18,7 +18,7 @@ from i2ikd.errors import UserError
 from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.folder import MARK, is_owned, read_owner
 from i2ikd.experiment.graph import RunGraph
-from i2ikd.experiment.networks import transformed
+from i2ikd.experiment.networks import derived_folder, transformed
 from i2ikd.imported import stated_imports
 from i2ikd.registry import Registry, default_registry
 
@@ -179,7 +179,12 @@ def finished_network(registry: Registry, run: Path, experiment: Experiment) -> n
     training = owner.training.model_copy(update={"device": "cpu", "precision": "fp32"})
     context = ExperimentContext(owner.model_copy(update={"training": training}), registry, run)
     references = _transforms(RunGraph(context), run, folder)
-    return transformed(context, network, references) if references else network
+    if not references:
+        return network
+    out = _output_folder(run)
+    stored = None if out is None or folder.digest is None else derived_folder(out, [folder.digest], references, None)
+    # a folder is read where compare has written it: a command on one run adds nothing to the store
+    return transformed(context, network, references, stored if stored is not None and stored.is_dir() else None)
 
 
 def _transforms(graph: RunGraph, run: Path, folder: RunFolder) -> list[dict[str, Any]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from i2ikd.config import digest
 from i2ikd.engine.batches import ordered
 from i2ikd.engine.build import build_network, load_weights
 from i2ikd.engine.checkpoint import load_state
@@ -59,11 +61,43 @@ def blank_input(context: ExperimentContext, runs: Sequence[Run], combine: Mappin
     return networks[0] if len(networks) == 1 else combined(registry, networks, combine or {"name": "mean"})
 
 
-def transformed(context: ExperimentContext, network: nn.Module, references: Sequence[Mapping[str, Any]]) -> nn.Module:
-    """Return a finished network after an arm's transforms, calibrated on the training split without augmentation."""
-    for transform in create_transforms(context.registry, references, "transforms"):
-        network = transform.apply(network, _calibration(context), context.task)
+def transformed(
+    context: ExperimentContext,
+    network: nn.Module,
+    references: Sequence[Mapping[str, Any]],
+    folder: Path | None = None,
+) -> nn.Module:
+    """Return a finished network after an arm's transforms, calibrated on the training split without augmentation.
+
+    Args:
+        context: of the experiment that trained the network.
+        network: the finished network.
+        references: names and options of the transforms.
+        folder: of results that transforms keep (``derived_folder``); ``None``: they keep none.
+    """
+    for index, transform in enumerate(create_transforms(context.registry, references, "transforms")):
+        batches = _calibration(context)
+        if folder is None:
+            network = transform.apply(network, batches, context.task)
+        else:
+            own = folder if index == len(references) - 1 else folder / f"transform-{index}"
+            network = transform.apply_stored(network, batches, context.task, own)
     return network.eval()
+
+
+def derived_folder(
+    root: Path, runs: Sequence[str], transforms: Sequence[Mapping[str, Any]], combine: Mapping[str, Any] | None
+) -> Path:
+    """Return the folder of what is derived from finished runs: scores, and files of transforms.
+
+    Args:
+        root: output folder.
+        runs: digests of their specifications.
+        transforms: names and options.
+        combine: name and options of the combination of several runs.
+    """
+    address = digest([list(runs), list(transforms), combine])[:16]
+    return root / "store" / f"derived-{address}"
 
 
 def _calibration(context: ExperimentContext) -> Iterator[Batch]:

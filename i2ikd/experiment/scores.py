@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from i2ikd.config import digest
+from i2ikd.deploy.transform import delivery_of
 from i2ikd.engine.checksums import FileRecord, difference, file_record, record_of
 from i2ikd.engine.run import Run
 from i2ikd.engine.run_folder import RunFolder
@@ -19,7 +20,7 @@ from i2ikd.evaluation.predict import evaluate_baselines, evaluate_network
 from i2ikd.evaluation.records import NO_SEED, Record, read_records, records_text
 from i2ikd.executors.base import Log
 from i2ikd.experiment.context import ExperimentContext
-from i2ikd.experiment.networks import load_input, transformed
+from i2ikd.experiment.networks import derived_folder, load_input, transformed
 from i2ikd.files import write_atomically
 from i2ikd.global_state import kept_global_state
 from i2ikd.metric import Metric
@@ -54,7 +55,11 @@ def network_of(
 ) -> nn.Module:
     """Return the network of a row of the table: of one run, or of several combined, after its transforms."""
     network = load_input(context.registry, runs, combine)
-    return transformed(context, network, transforms) if transforms else network
+    if not transforms:
+        return network
+    digests = [run.specification.digest for run in runs]
+    folder = derived_folder(context.store.root, digests, transforms, combine) if context.group.is_main else None
+    return transformed(context, network, transforms, folder)
 
 
 class Scorer:
@@ -89,22 +94,29 @@ class Scorer:
             combine: how several runs become one network.
         """
         context = self._context
+        made: list[nn.Module] = []
+
+        def make() -> nn.Module:
+            if not made:
+                made.append(network_of(context, runs, combine, transforms))
+            return made[0]
 
         def score() -> list[Record]:
-            network = network_of(context, runs, combine, transforms)
             dataset = context.dataset(_SPLIT)
-            return evaluate_network(network, context.task, dataset, self._metrics, arm, seed, context.device)
+            return evaluate_network(make(), context.task, dataset, self._metrics, arm, seed, context.device)
 
         networks = [[run.specification.digest, file_record(run.folder.weights).sha256] for run in runs]
         origin = self._origin() | {"networks": networks, "transforms": list(transforms), "combine": combine}
+        if transforms and (delivery := delivery_of(make())):
+            origin["delivery"] = delivery
         records = self._stored_or(self._folder(runs, transforms, combine), origin, score, runs[0].name)
         return [replace(record, arm=arm, seed=seed) for record in records]
 
     def _folder(self, runs: Sequence[Run], transforms: References, combine: Mapping[str, Any] | None) -> RunFolder:
         if len(runs) == 1 and not transforms:
             return runs[0].folder
-        address = digest([[run.specification.digest for run in runs], list(transforms), combine])[:16]
-        return RunFolder(self._context.store.root / "store" / f"derived-{address}")
+        digests = [run.specification.digest for run in runs]
+        return RunFolder(derived_folder(self._context.store.root, digests, transforms, combine))
 
     def baselines(self) -> list[Record]:
         """Return the records of the task's non-learned baselines."""

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
 
 from i2ikd.evaluation.records import Record, Tables, pivot
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed, gap_closed, holm, interval, paired, ranks
+from i2ikd.experiment.costs import Costs
 
 RowKind = Literal["baseline", "teacher", "arm"]
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Costs of a network for one slice.
-
-    Attributes:
-        params: number of parameters.
-        macs: multiply-accumulate operations.
-        latency_ms: median, in milliseconds; ``None`` if not measured.
-        latency_spread_ms: interquartile range of the latency, in milliseconds.
-    """
-
-    params: int
-    macs: int
-    latency_ms: float | None = None
-    latency_spread_ms: float | None = None
 
 
 @dataclass
@@ -60,10 +44,7 @@ class Row:
         return {
             "arm": self.arm,
             "kind": self.kind,
-            "params": self.costs.params if self.costs else None,
-            "macs": self.costs.macs if self.costs else None,
-            "latency_ms": self.costs.latency_ms if self.costs else None,
-            "latency_spread_ms": self.costs.latency_spread_ms if self.costs else None,
+            **(self.costs.as_json() if self.costs else dict.fromkeys(field.name for field in fields(Costs))),
             **{column: estimate.as_json() for column, estimate in self.metrics.items()},
             "gap_closed": self.gap_closed.as_json() if self.gap_closed else None,
             "differences": {

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from i2ikd.config import digest
+from i2ikd.deploy.stored_file import NAME as DELIVERY
+from i2ikd.deploy.stored_file import read_delivery
 from i2ikd.engine.checkpoint import load_weights, read_tensors
 from i2ikd.engine.checksums import Manifest, difference
 from i2ikd.engine.output_manifest import NAME, OutputManifest
@@ -103,6 +105,7 @@ class _Verifier:
         folder = RunFolder(path)
         if path.name.startswith(("derived-", "baseline-")):
             self._scores(folder)
+            self._delivery(folder)
             return
         if folder.checkpoint.is_file():
             self._tensors(folder.checkpoint)
@@ -153,6 +156,18 @@ class _Verifier:
             return
         self._add(file, "" if evaluation.checksum == evaluation.digest() else "its checksum does not match")
         self._add(folder.path / "records.csv", difference(folder.path / "records.csv", evaluation.records))
+
+    def _delivery(self, folder: RunFolder) -> None:
+        file = folder.path / f"{DELIVERY}.json"
+        try:
+            stated = read_delivery(folder.path)
+        except UserError as error:
+            self._add(file, _without(error, file))
+            return
+        if stated is not None:
+            self._add(file, "")
+            for name, record in stated.files.items():
+                self._add(folder.path / name, difference(folder.path / name, record))
 
     def _tensors(self, file: Path) -> None:
         try:

@@ -11,51 +11,9 @@ from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
 from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.registry import Registry
 from i2ikd.report import numbers
+from i2ikd.report.cells import Cell, Column
+from i2ikd.report.cost_columns import cost_cells, cost_columns
 from i2ikd.report.legend import MetricDescription, describe_metric, reference_arms
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One formatted table cell.
-
-    Attributes:
-        text: the formatted value; ``numbers.NONE`` where it is undefined.
-        interval: the formatted 95 % interval ``[low, high]``; empty without one.
-        remark: an addition such as a formatted p-value; empty without one.
-        value: the unformatted number, used for sorting; ``None`` for text and undefined values.
-    """
-
-    text: str
-    interval: str = ""
-    remark: str = ""
-    value: float | None = None
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.text, self.interval, self.remark) if part)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One table column.
-
-    Attributes:
-        key: identifier, the key of the column's cells in ``Line.cells``.
-        title: heading without unit and direction.
-        unit: physical unit of the values; empty for dimensionless ones.
-        arrow: direction of better values; empty where none is defined.
-        part: group of the column, which decides its order in narrow tables.
-    """
-
-    key: str
-    title: str
-    unit: str = ""
-    arrow: Literal["", "↑", "↓"] = ""
-    part: Literal["arm", "cost", "metric", "gap_closed", "difference", "rank"] = "metric"
-
-    @property
-    def heading(self) -> str:
-        """Title, unit and direction in one line."""
-        return " ".join(part for part in (self.title, f"({self.unit})" if self.unit else "", self.arrow) if part)
 
 
 @dataclass(frozen=True)
@@ -113,9 +71,9 @@ def table_content(comparison: Comparison, registry: Registry | None = None) -> C
     }
     student = reference_arms(comparison).student
     columns = _columns(comparison, descriptions, student)
-    lines = []
+    lines, teacher = [], comparison.row("teacher")
     for row in comparison.rows:
-        cells = _costs(row)
+        cells = {"arm": Cell(row.arm)} | cost_cells(row, teacher, columns)
         cells |= {name: _estimate(row.metrics.get(name), digits[name]) for name in comparison.columns}
         if student is not None:
             first = next(iter(comparison.columns))
@@ -129,13 +87,7 @@ def table_content(comparison: Comparison, registry: Registry | None = None) -> C
 
 def _columns(comparison: Comparison, descriptions: dict[str, MetricDescription], student: str | None) -> list[Column]:
     """Return the table's columns in display order."""
-    columns = [
-        Column("arm", "arm", part="arm"),
-        Column("params", "params", part="cost"),
-        Column("macs", "MACs", part="cost"),
-    ]
-    if any(row.costs is not None and row.costs.latency_ms is not None for row in comparison.rows):
-        columns.append(Column("latency_ms", "CPU", "ms", part="cost"))
+    columns = [Column("arm", "arm", part="arm"), *cost_columns(comparison)]
     columns += [Column(name, name, descriptions[name].unit, descriptions[name].arrow) for name in comparison.columns]
     if student is not None:
         unit = descriptions[next(iter(comparison.columns))].unit
@@ -144,17 +96,6 @@ def _columns(comparison: Comparison, descriptions: dict[str, MetricDescription],
         columns.append(Column("difference", f"Δ {student}", unit, part="difference"))
     columns.append(Column("rank", "rank", part="rank"))
     return columns
-
-
-def _costs(row: Row) -> dict[str, Cell]:
-    """Return the cells for the arm's name, parameters, MACs and latency."""
-    costs = row.costs
-    cells = {"arm": Cell(row.arm), **dict.fromkeys(("params", "macs", "latency_ms"), Cell(numbers.NONE))}
-    if costs is not None:
-        cells["params"] = Cell(numbers.count(costs.params), value=costs.params)
-        cells["macs"] = Cell(numbers.count(costs.macs), value=costs.macs)
-        cells["latency_ms"] = Cell(numbers.milliseconds(costs.latency_ms), value=costs.latency_ms)
-    return cells
 
 
 def metric_decimals(comparison: Comparison, column: str) -> int:

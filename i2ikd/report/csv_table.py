@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2ikd.experiment.summary import Comparison, Row
+from i2ikd.report.cost_columns import speedup_over, thread_counts
 
-_COSTS = ("params", "macs", "latency_ms", "latency_spread_ms")
+_COSTS = ("params", "macs", "bytes", "runtime", "precision", "file", "latency_ms", "latency_spread_ms")
+_LATENCY = ("median_ms", "spread_ms", "cpu_ms")
 _ESTIMATE = ("mean", "low", "high", "n")
 _GAP_CLOSED = (*_ESTIMATE, "gap", "gap_too_small")
 _DIFFERENCE = ("mean", "low", "high", "p", "p_holm", "n")
@@ -25,7 +28,8 @@ def csv_table(comparison: Comparison) -> str:
     """
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
-    header = ["arm", "kind", *_COSTS]
+    header = ["arm", "kind", *_COSTS, "speedup"]
+    header += [f"latency_{threads}_threads_{part}" for threads in thread_counts(comparison) for part in _LATENCY]
     header += [f"{column}_{part}" for column in comparison.columns for part in _ESTIMATE]
     header += [f"gap_closed_{part}" for part in _GAP_CLOSED]
     header += [f"difference_to_{name}_{part}" for name in comparison.references for part in _DIFFERENCE]
@@ -38,14 +42,16 @@ def csv_table(comparison: Comparison) -> str:
 def _values(row: Row, comparison: Comparison) -> list[Any]:
     """Return an arm's values in the order of the header."""
     entry = row.as_json()
-    values = [row.arm, row.kind, *(entry[cost] for cost in _COSTS)]
+    values = [row.arm, row.kind, *(entry[cost] for cost in _COSTS), speedup_over(row, comparison.row("teacher"))]
+    latencies = {str(latency["threads"]): latency for latency in entry["latencies"] or ()}
+    values += _parts(latencies, [str(threads) for threads in thread_counts(comparison)], _LATENCY)
     values += _parts(entry, list(comparison.columns), _ESTIMATE)
     values += _parts(entry, ["gap_closed"], _GAP_CLOSED)
     values += _parts(entry["differences"], comparison.references, _DIFFERENCE)
     return [*values, row.rank]
 
 
-def _parts(entry: dict[str, Any], keys: list[str], parts: tuple[str, ...]) -> list[Any]:
+def _parts(entry: Mapping[str, Any], keys: Sequence[str], parts: tuple[str, ...]) -> list[Any]:
     """Return ``parts`` of each nested object; ``None`` where the object is missing."""
     return [(entry.get(key) or {}).get(part) for key in keys for part in parts]
 

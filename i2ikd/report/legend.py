@@ -10,6 +10,7 @@ from i2ikd.errors import UserError
 from i2ikd.experiment.summary import Comparison
 from i2ikd.imported import IMPORT
 from i2ikd.registry import Registry, default_registry
+from i2ikd.report.cost_columns import has_files, thread_counts
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,31 @@ def legend(comparison: Comparison, registry: Registry | None = None) -> list[tup
         entries.append((references.control, text))
     rank = f"1 + the number of arms whose whole interval in {first} is better; equal ranks: intervals overlap"
     entries.append(("rank", f"{rank}; bold: best mean"))
-    entries.append(
-        (
-            "params, MACs, CPU",
-            "parameters; multiply-adds and CPU latency (ms) of one slice; latency: median of interleaved rounds",
+    entries += _costs(comparison)
+    return entries
+
+
+def _costs(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the definitions of the columns of costs."""
+    text = "parameters; multiply-adds and CPU latency (ms) of one slice; latency: median of interleaved rounds"
+    counts = thread_counts(comparison)
+    if counts:
+        text += f", {' or '.join(map(str, counts))} {'thread' if counts == [1] else 'threads'}"
+    entries = [("params, MACs, CPU", text)]
+    if has_files(comparison):
+        entries.append(
+            (
+                "size, runtime",
+                "of the delivered file, which is scored and timed in its runtime; of other rows, the weights in memory "
+                "and torch in eager mode",
+            )
         )
-    )
+        if counts:
+            first = f"{counts[0]} {'thread' if counts[0] == 1 else 'threads'}"
+            text = "without the time that other programs had the CPU; median of the same rounds"
+            entries.append(("CPU time", f"of all threads of a slice, {text}"))
+            quantity = "CPU time" if counts[0] == 1 else "latency"
+            entries.append(("speed-up", f"{quantity} of the teacher in eager mode over that of the row, {first}"))
     return entries
 
 

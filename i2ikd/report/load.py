@@ -13,8 +13,9 @@ from i2ikd.engine.store import Store
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import Record, read_records
 from i2ikd.evaluation.statistics import Difference, Estimate, GapClosed
+from i2ikd.experiment.costs import EAGER, Costs, ThreadLatency
 from i2ikd.experiment.folder import read_owner
-from i2ikd.experiment.summary import Comparison, Conclusion, Costs, Row, RowKind
+from i2ikd.experiment.summary import Comparison, Conclusion, Row, RowKind
 from i2ikd.files import read_model
 
 
@@ -38,6 +39,14 @@ class _Gap(_Estimate):
     gap_too_small: bool | None
 
 
+class _Latency(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    threads: int
+    median_ms: float
+    spread_ms: float
+    cpu_ms: float | None = None
+
+
 class _Row(BaseModel):
     """Row in ``results.json``; further keys are columns of metrics."""
 
@@ -48,6 +57,12 @@ class _Row(BaseModel):
     macs: int | None
     latency_ms: float | None
     latency_spread_ms: float | None
+    bytes: int | None = None
+    runtime: str | None = None
+    precision: str | None = None
+    file: str | None = None
+    full_precision: list[str] | None = None
+    latencies: list[_Latency] | None = None
     gap_closed: _Gap | None
     differences: dict[str, _Difference]
     rank: int | None
@@ -125,9 +140,6 @@ def _histories(out: Path, records: list[Record]) -> dict[str, list[dict[str, Any
 
 def _row(row: _Row, columns: dict[str, str], file: Path) -> Row:
     """Build a row from its JSON object."""
-    costs = None
-    if row.params is not None and row.macs is not None:
-        costs = Costs(row.params, row.macs, row.latency_ms, row.latency_spread_ms)
     estimates = {}
     for column in columns:
         try:
@@ -142,12 +154,30 @@ def _row(row: _Row, columns: dict[str, str], file: Path) -> Row:
     return Row(
         arm=row.arm,
         kind=row.kind,
-        costs=costs,
+        costs=_costs(row),
         metrics=estimates,
         gap_closed=closed,
         differences={name: Difference(**values) for name, values in differences.items()},
         corrected={name: values.p_holm for name, values in row.differences.items() if values.p_holm is not None},
         rank=row.rank,
+    )
+
+
+def _costs(row: _Row) -> Costs | None:
+    """Return the costs of a row; results of older versions state neither bytes nor a runtime."""
+    if row.params is None or row.macs is None:
+        return None
+    return Costs(
+        params=row.params,
+        macs=row.macs,
+        latency_ms=row.latency_ms,
+        latency_spread_ms=row.latency_spread_ms,
+        bytes=row.bytes,
+        runtime=row.runtime or EAGER,
+        precision=row.precision or "fp32",
+        file=row.file,
+        full_precision=tuple(row.full_precision or ()),
+        latencies=tuple(ThreadLatency(**latency.model_dump()) for latency in row.latencies or ()),
     )
 
 

@@ -42,6 +42,13 @@ def register_objectives(register: Register) -> None:
         paper="arXiv:1503.02531",
         formula="t l(y_S, x) + i |y_S - y_T| + w(e) |y_S(u) - y_T(u)|",
     )
+    register(
+        "quantisation-aware",
+        "i2ikd_schemes.quantisation_aware:QuantisationAware",
+        summary="training with the values of int8 weights and activations, towards the teacher's image",
+        paper="arXiv:1712.05877, arXiv:1802.05668",
+        formula="t l(y_Q, x) + i |y_Q - y_T|, y_Q with weights round(w / s) s, s = max |w| / 127 an output channel",
+    )
 
 
 @i2ikd.hookimpl
@@ -61,6 +68,7 @@ def register_recipes(register: Register) -> None:
     """Named lists of stages; all of them have the budget of plain training."""
     for name, target, summary in (
         ("teacher-start", "teacher_start", "plain training that starts from layers of the teacher"),
+        ("pruned-start", "pruned_start", "plain training that starts from the teacher's most important channels"),
         ("grafting", "grafting", "block grafting from the teacher's layers, then the target alone"),
         ("fading-imitation", "fading_imitation", "target and imitation; the imitation fades out"),
         ("deep-supervision", "deep_supervision", "the target, and a fading loss on the image after every block"),
@@ -69,6 +77,7 @@ def register_recipes(register: Register) -> None:
             "unlabelled_imitation",
             "the target, and imitation of the teacher on unlabelled samples",
         ),
+        ("quantisation-aware", "quantisation_aware", "training for int8: with its values, towards the teacher's image"),
         ("recommended", "recommended", "the scheme to try first: grafting from the teacher's layers"),
         ("student-friendly", "student_friendly", "of a teacher: trained with branches of student blocks"),
     ):

@@ -37,6 +37,27 @@ def teacher_start(
     ]
 
 
+def pruned_start(
+    norm: Literal["l1", "l2"] = "l2",
+    warmup_epochs: Annotated[int, Field(ge=0)] = 2,
+    terms: list[Term] | None = None,
+    epochs: Epochs = None,
+) -> list[Stage]:
+    """Plain training that starts from the teacher without its least important channels (structured pruning).
+
+    The student has the teacher's layers with fewer channels. Dependent channels are removed together.
+
+    Args:
+        norm: of the weights of a channel, which is its importance.
+        warmup_epochs: epochs over which the learning rate rises, so that the first steps do not undo the start.
+        terms: further terms beside the target, such as ``imitation``.
+        epochs: of the stage; ``training.epochs`` unless given.
+    """
+    start, training = Start.model_validate({"from": "teacher", "prune": norm}), {"warmup_epochs": warmup_epochs}
+    every = [Term(distiller=_TARGET), *(terms or [])]
+    return [Stage(name="reconstruction", terms=every, start=start, training=training, epochs=epochs)]
+
+
 def grafting(
     mode: Literal["parallel", "stochastic"] = "parallel",
     blocks: Blocks = None,
@@ -80,12 +101,44 @@ def grafting(
     ]
 
 
-def _parts(share: float, epochs: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def quantisation_aware(
+    start: str | None = None,
+    target: Weight = 0.0,
+    imitation: Weight = 1.0,
+    lr: Annotated[float, Field(gt=0)] = 1e-4,
+    share: Share = 0.2,
+    epochs: Epochs = None,
+) -> list[Stage]:
+    """Training for int8: the objective ``quantisation-aware`` on a network that has been trained in float32.
+
+    Args:
+        start: role of the input network that is trained further (``inputs = { student = ["kd-mri"] }`` and
+            ``start = "student"``); unless given, a stage of target and imitation in float32 comes first.
+        target: weight of the task's loss in int8.
+        imitation: weight of the distance to the teacher's image in int8.
+        lr: learning rate in int8, where rounding makes large steps useless.
+        share: of the epochs, for int8; with ``start`` it has all of them.
+        epochs: of all stages together; ``training.epochs`` unless given.
+    """
+    objective = Reference.model_validate({"name": "quantisation-aware", "target": target, "imitation": imitation})
+    training = {"lr": lr, "schedule": "cosine"}
+    if start is not None:
+        source = Start.model_validate({"from": start})
+        return [Stage(name="int8", objective=objective, start=source, training=training, epochs=epochs)]
+    first, second = _parts(1 - share, epochs, "quantisation-aware")
+    terms = [Term(distiller=_TARGET, weight=0.5), Term(distiller=Reference(name="imitation"), weight=0.5)]
+    return [
+        Stage(name="float32", terms=terms, **first),
+        Stage(name="int8", objective=objective, training=training, **second),
+    ]
+
+
+def _parts(share: float, epochs: int | None, name: str = "grafting") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the lengths of two stages that divide the epochs, as arguments of ``Stage``."""
     if epochs is None:
         return {"share": share}, {"share": 1 - share}
     if epochs < 2:
-        raise UserError(f"grafting: expected at least 2 epochs, one for each stage, got epochs = {epochs}")
+        raise UserError(f"{name}: expected at least 2 epochs, one for each stage, got epochs = {epochs}")
     first = min(max(1, int(share * epochs + 0.5)), epochs - 1)
     return {"epochs": first}, {"epochs": epochs - first}
 

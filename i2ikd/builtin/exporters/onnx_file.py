@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ class Onnx(Exporter):
         if request.precision == "fp16":
             half_weights(model)
         if request.precision == "int8":
-            model = quantised(model, [arrays(request, batch) for batch in request.calibration], path.parent)
+            slices = [arrays(request, batch) for batch in request.calibration]
+            model = quantised(model, slices, path.parent, request.full_precision_weights)
         write_atomically(path, model.SerializeToString())
 
     def load(self, request: ExportRequest, path: Path) -> Delivered:
@@ -61,7 +63,7 @@ class Onnx(Exporter):
 
 
 def onnx_model(request: ExportRequest, exporter: str) -> Any:
-    """Convert the form of a network to an ``onnx.ModelProto`` in fp32.
+    """Convert the form of a network to an ``onnx.ModelProto`` in fp32, once for requests that share conversions.
 
     Args:
         request: form and example; its precision is ignored.
@@ -72,6 +74,13 @@ def onnx_model(request: ExportRequest, exporter: str) -> Any:
     """
     for package in ("onnx", "onnxscript"):
         require(package, exporter, exporter)
+    key = f"onnx, fixed {request.fixed}"
+    if key not in request.conversions:
+        request.conversions[key] = _converted(request, exporter)
+    return copy.deepcopy(request.conversions[key])
+
+
+def _converted(request: ExportRequest, exporter: str) -> Any:
     inputs = {name: tensor.contiguous() for name, tensor in request.form.inputs(request.batch).items()}
     free = free_axes(inputs, request.fixed)
     dynamic = torch.export.Dim.DYNAMIC

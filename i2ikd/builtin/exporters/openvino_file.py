@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,9 +35,16 @@ class OpenVino(Exporter):
     ``fp16`` stores weights in half precision. ``int8`` quantises convolutions with NNCF, with one scale for each output
     channel; products and sums of computed tensors, such as data consistency, stay float32; the model takes one slice of
     any size, or any number of slices of a fixed size. Compile the model with ``INFERENCE_PRECISION_HINT = "f32"``.
+
+    Args:
+        int8_trained: whether the network was trained with the values that int8 gives it. Its biases are then not
+            corrected, and the weights of first layers have 8 bits; with 7, sums cannot saturate on CPUs without VNNI.
     """
 
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
+
+    def __init__(self, int8_trained: bool = False) -> None:
+        self._int8_trained = int8_trained
 
     @signal_stack_kept()
     def write(self, request: ExportRequest, path: Path) -> None:
@@ -46,7 +53,8 @@ class OpenVino(Exporter):
         proto = onnx_model(request, "openvino")
         model = openvino.Core().read_model(io.BytesIO(proto.SerializeToString()))
         if request.precision == "int8":
-            model = _quantised(model, [arrays(request, batch) for batch in request.calibration])
+            slices = [arrays(request, batch) for batch in request.calibration]
+            model = _quantised(model, slices, request.full_precision_weights, self._int8_trained)
             if _one_slice(request):
                 model.reshape({port.get_any_name(): [1, *list(port.partial_shape)[1:]] for port in model.inputs})
         openvino.save_model(model, str(path), compress_to_fp16=request.precision == "fp16")
@@ -85,8 +93,11 @@ def _one_slice(request: ExportRequest) -> bool:
     return request.precision == "int8" and not request.fixed
 
 
-def _quantised(model: Any, calibration: Sequence[dict[str, np.ndarray]]) -> Any:
+def _quantised(
+    model: Any, calibration: Sequence[dict[str, np.ndarray]], full_precision: Collection[str], trained: bool
+) -> Any:
     """Return the model with convolutions in int8; ranges of activations are those of the calibration data."""
+    kept = [*_full_precision_nodes(model), *_convolutions_of(model, full_precision)]
     with _quiet():
         nncf = require("nncf", "openvino", "openvino")
         nncf.set_log_level(logging.ERROR)
@@ -97,9 +108,13 @@ def _quantised(model: Any, calibration: Sequence[dict[str, np.ndarray]]) -> Any:
                 model,
                 nncf.Dataset(calibration),
                 preset=nncf.QuantizationPreset.MIXED,
-                ignored_scope=nncf.IgnoredScope(names=_full_precision_nodes(model), validate=False),
+                ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
                 subset_size=len(calibration),
-                advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    activations_range_estimator_params=ranges,
+                    disable_bias_correction=trained,
+                    overflow_fix=nncf.OverflowFix.DISABLE if trained else nncf.OverflowFix.FIRST_LAYER,
+                ),
             )
 
 
@@ -129,4 +144,15 @@ def _full_precision_nodes(model: Any) -> list[str]:
         bias = "Constant" in sources and any("Convolution" in source for source in sources)
         if not weights and not bias:
             names.append(node.get_friendly_name())
+    return names
+
+
+def _convolutions_of(model: Any, weights: Collection[str]) -> list[str]:
+    """Return the names of the convolutions with weights of these names."""
+    names = []
+    for node in model.get_ops():
+        if "Convolution" in node.get_type_name():
+            source = node.input(1).get_source_output().get_node()
+            if source.get_friendly_name() in weights:
+                names.append(node.get_friendly_name())
     return names

@@ -55,6 +55,14 @@ def test_onnx_and_openvino_agree_with_the_network(
                     # NNCF quantises the inputs of convolutions, onnxruntime the outputs too
                     limit = 0.006 if format_ == "openvino" else 0.02
                     assert 0 < rms < limit * spread, (format_, shape, rms, spread)
+                    if name.startswith("dc-cnn-complex"):
+                        assert measured_error(loaded(batch), batch) < 1e-5, "the measured samples keep float32"
+
+
+def measured_error(image: Tensor, batch: Batch) -> float:
+    """Return the largest difference of an image [B, 2, H, W] to its measured samples."""
+    found = torch.fft.fft2(torch.complex(image[:, :1], image[:, 1:]), norm="ortho") * batch.conditions["mask"]
+    return float((found - batch.conditions["kspace"]).abs().max())
 
 
 @pytest.mark.parametrize("name", ["dc-cnn-real-lines", "dc-cnn-complex-plane", "vdsr", "docs", "conditional", "single"])
