@@ -51,7 +51,7 @@ def write_example(name: str, file: Path, force: bool) -> list[Path]:
     if name not in known:
         raise UserError(f"unknown example {name!r}; {nearest(name, known)}; all: {', '.join(known)}")
     source = example_folder() / f"{name}.toml"
-    texts = {file: source.read_text("utf-8").replace(f"{_FOLDER}/{source.name}", str(file))}
+    texts = {file: _of_file(source, file)}
     while base := tomllib.loads(source.read_text("utf-8")).get("base"):
         source = example_folder() / base
         if file.name == base:
@@ -64,3 +64,10 @@ def write_example(name: str, file: Path, force: bool) -> list[Path]:
     for path, text in texts.items():
         write_atomically(path, text)
     return list(texts)
+
+
+def _of_file(source: Path, file: Path) -> str:
+    """Return the text of an experiment whose commands, in its comments, name another file."""
+    lines = source.read_text("utf-8").splitlines(keepends=True)
+    named = f"{_FOLDER}/{source.name}"
+    return "".join(line.replace(named, str(file)) if line.startswith("#") else line for line in lines)
