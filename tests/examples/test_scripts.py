@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import runpy
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -43,3 +46,25 @@ def test_every_cell_of_the_script_has_a_cell_marker() -> None:
     text = (EXAMPLES / "distil_two_networks.py").read_text()
     assert "\n\n# %% [markdown]\n# # " in text and text.count("# %% [markdown]") >= text.count("\n# %%\n")
     assert ast.parse(text)
+
+
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive:UserWarning")
+def test_the_cells_of_the_notebook_run(capsys: pytest.CaptureFixture[str]) -> None:
+    book = json.loads((EXAMPLES / "first_distillation.ipynb").read_text("utf-8"))
+    code = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"])
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    variables: dict[str, Any] = {"__name__": "notebook"}
+    backend = matplotlib.get_backend()
+    matplotlib.use("agg")
+    try:
+        for cell in code:
+            source = "".join(cell["source"]).replace("EPOCHS = 32, 48, 12", "EPOCHS = 32, 48, 2")
+            exec(compile(source, cell["id"], "exec", dont_inherit=True), variables)
+        assert len(plt.get_fignums()) == 2
+    finally:
+        plt.close("all")
+        matplotlib.use(backend)
+    assert "teacher 4," in capsys.readouterr().out
+    assert variables["parameters"](variables["teacher"]) > 6 * variables["parameters"](variables["student"])
+    assert variables["result"].student is variables["student"]
