@@ -41,7 +41,8 @@ MOST_DETAILS = 10
 def shortened(text: str, length: int = LONGEST_LINE) -> str:
     """Return a text as one line of at most ``length`` characters: its start with the object, its end with the remedy.
 
-    The end starts after a semicolon, as remedies do, where one leaves a third of the length to the start.
+    The end starts at a semicolon, as remedies do: at the first one in the last third of the length, or else at the last
+    one that leaves a third to the start.
 
     >>> shortened("expected a number, got " + 50 * "9" + "; state one", 50)
     'expected a number, got 999999999999 ...; state one'
@@ -51,7 +52,9 @@ def shortened(text: str, length: int = LONGEST_LINE) -> str:
         line += " ... " + " ".join(text[-length:].split())
     if len(line) <= length:
         return line
-    remedy = line.find("; ", len(line) - 2 * length // 3)
+    remedy = line.find("; ", len(line) - length // 3)
+    if remedy < 0:
+        remedy = line.rfind("; ", len(line) - 2 * length // 3)
     end = line[remedy:] if remedy >= 0 else " " + line[-(length // 3) :].lstrip()
     return line[: length - len(end) - 4].rstrip() + " ..." + end
 

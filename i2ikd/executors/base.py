@@ -135,13 +135,10 @@ class InProcessExecutor:
     def wait(self) -> Job:
         """Train the first job of the queue."""
         job = self._jobs.pop(0)
-        failure = None
         try:
             job.run(self._callback)
         except UserError as error:
-            failure = JobFailed(job, error)
-        if failure is not None:  # without the traceback, whose frames would keep the networks in memory
-            raise failure
+            raise JobFailed(job, error) from error
         return job
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ class JobFailed(UserError):  # noqa: N818 (an outcome, which ends no execution)
     def __init__(self, job: Job, error: UserError) -> None:
         super().__init__(str(error), error.details)
         self.job = job
+        self.error = error
 
 
 class Failures:
@@ -34,7 +36,11 @@ class Failures:
         self._left_out: list[str] = []
 
     def add(self, failure: JobFailed) -> None:
-        """Record a job that failed."""
+        """Record a job that failed, and release what the frames of its traceback hold: networks and their gradients."""
+        current: BaseException | None = failure
+        while current is not None:
+            traceback.clear_frames(current.__traceback__)
+            current = current.__cause__ or current.__context__
         self._failed.append(failure)
         self._lacking |= dict.fromkeys(failure.job.provides, failure.job.name)
 
@@ -59,21 +65,23 @@ class Failures:
         """Raise one error for all failed jobs, if there are any.
 
         Raises:
-            UserError: the error of the only one, or the number of them with a detail line for each; the jobs that were
-                left out are details.
+            UserError: the error of the first, with a detail for each further one of another message, and for each job
+                that was left out.
         """
         if not self._failed:
             return
-        if len(self._failed) == 1:
-            (failure,) = self._failed
-            raise UserError(str(failure), [*failure.details, *self._left_out]) from failure
-        names = [failure.job.name for failure in self._failed]
-        reasons = [_named(failure) for failure in self._failed]
-        raise UserError(
-            f"{len(names)} jobs failed ({', '.join(names)}), the others are finished; "
-            "start the same command again to train what is missing",
-            [*reasons, *self._left_out],
-        ) from self._failed[0]
+        distinct: dict[str, JobFailed] = {}
+        for failure in self._failed:
+            distinct.setdefault(str(failure), failure)
+        first, *others = distinct.values()
+        details = [*first.details, *map(_named, others), *self._left_out]
+        if not others and not self._left_out:
+            raise first.error
+        message = str(first)
+        if others:
+            also = f"{len(self._failed) - 1} more failed" if len(self._failed) > 2 else "one more failed"
+            message = f"{_named(first)}; {also}, and the same command trains what is missing"
+        raise UserError(message, details) from first.error
 
 
 def _named(failure: JobFailed) -> str:

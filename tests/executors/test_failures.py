@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -51,15 +52,40 @@ def test_only_what_needs_a_failed_run_is_left_out(job: Any, trained: list[str]) 
 
 
 def test_several_failures_are_one_error(job: Any, trained: list[str]) -> None:
-    error = refused([job("a", fails="a: too small"), job("b"), job("c", fails="too large")])
+    error = refused([job("a", fails="a: too small"), job("b"), job("c", fails="too large"), job("d", "c")])
     assert trained == ["b"]
-    assert str(error).startswith("2 jobs failed (a, c), the others are finished; start the same command again")
-    assert error.details == ("a: too small", "c: too large")
+    assert str(error) == "a: too small; one more failed, and the same command trains what is missing"
+    assert error.details == ("a detail", "c: too large", "d was not trained: it needs c")
+
+
+def test_several_failures_of_one_reason_are_its_line(job: Any) -> None:
+    error = refused([job(name, fails="no disk") for name in "abc"])
+    assert (str(error), error.details) == ("no disk", ("a detail",))
 
 
 def test_processes_that_train_together_stop_at_once(job: Any, trained: list[str]) -> None:
     assert str(refused([job("a", fails="no disk"), job("b")], stop_at_failure=True)) == "no disk"
     assert trained == []
+
+
+def test_the_networks_of_a_failed_run_do_not_stay_in_memory(job: Any) -> None:
+    class Network:
+        pass
+
+    networks = weakref.WeakSet[Network]()
+
+    def run(callback: Any) -> None:
+        network = Network()
+        networks.add(network)
+        raise UserError("memory ran out") from MemoryError()
+
+    def follow(callback: Any) -> None:
+        assert not networks
+
+    first = Job("a", "a", {}, 0, run, lambda: False, lambda callback: None)
+    second = Job("b", "b", {}, 0, follow, lambda: True, lambda callback: None)
+    error = refused([first, second])
+    assert str(error) == "memory ran out" and isinstance(error.__cause__, MemoryError)
 
 
 def test_an_error_that_is_no_users_ends_all_at_once(job: Any, trained: list[str]) -> None:
