@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import json
 import logging
 import random
 from pathlib import Path
@@ -133,7 +134,11 @@ def test_random_states_allocator_and_networks_are_left_as_they_are(world: Any, m
     assert capfd.readouterr() == ("", ""), "nothing is printed outside a terminal"
 
 
-def test_progress_is_shown_on_request(world: Any, capsys: Any) -> None:
-    world.compare(progress=True)
+def test_progress_is_shown_on_request_and_trackers_receive_the_table(world: Any, capsys: Any, tmp_path: Path) -> None:
+    tracker = i2ikd.TrackerCallback([i2ikd.create("tracker", "json-lines", path=tmp_path / "log")])
+    world.compare(progress=True, callback=tracker)
+    tracker.close()
+    *epochs, last = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert len(epochs) == 2 and [row["arm"] for row in last["table"]][-1] == "imitation"
     printed = capsys.readouterr()
     assert printed.out == "" and "run 1 of 2  students/student/seed0" in printed.err
