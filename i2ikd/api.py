@@ -261,6 +261,8 @@ def load(run: str | Path, *, trust: bool = False) -> nn.Module:
         UserError: the folder is neither a finished run nor a bundle, or the plugin that registers the model of a run is
             not installed.
     """
+    if not isinstance(run, str | Path):
+        raise UserError(f"load: expected the folder of a run or a bundle, got a {type(run).__name__}")
     run = located(run)
     if is_bundle(run):
         return load_bundle(run)

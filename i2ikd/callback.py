@@ -153,11 +153,13 @@ class _Dispatch:
 
         def dispatch(*arguments: Any) -> None:
             for callback in self._callbacks:
-                getattr(callback, event)(*arguments)
+                receive = getattr(callback, event, None)  # a callback of an older version lacks later events
+                if receive is not None:
+                    receive(*arguments)
 
         return dispatch
 
 
 def combine(*callbacks: Callback) -> Callback:
-    """Return one callback that sends every event to each of ``callbacks``, in order."""
+    """Return one callback that sends every event to each of ``callbacks`` that has it, in order."""
     return cast("Callback", _Dispatch(callbacks))

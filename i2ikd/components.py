@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from i2ikd.errors import UserError
 from i2ikd.registry import Registry, default_registry
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def get(kind: str, name: str) -> Callable[..., Any]:
     Raises:
         UserError: an unknown kind or name; the message contains the nearest name.
     """
+    _refuse_no_text(kind, name)
     return default_registry().get(kind, name).resolve()
 
 
@@ -95,7 +97,15 @@ def create(kind: str, name: str, **options: Any) -> Any:
     Raises:
         UserError: an unknown kind or name, or a wrong option.
     """
+    _refuse_no_text(kind, name)
     return default_registry().create(kind, name, options)
+
+
+def _refuse_no_text(kind: object, name: object) -> None:
+    """Raise ``UserError`` for a kind or a name that is no text."""
+    for word, value in (("kind", kind), ("name", name)):
+        if not isinstance(value, str):
+            raise UserError(f"{word}: expected a text such as 'model' or 'plain-cnn', got a {type(value).__name__}")
 
 
 def list_components(kind: str) -> dict[str, Mapping[str, str]]:

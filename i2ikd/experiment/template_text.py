@@ -25,10 +25,11 @@ def with_value(text: str, key: str, value: Any, reason: str = "") -> str:
     lines = text.split("\n")
     first, last = _section(lines, section)
     line = None if value is None else _line(name, value, reason)
-    for index in range(first, last):
-        if re.match(rf"{re.escape(name)}\s*=", lines[index]):
-            lines[index : index + 1] = [] if line is None else [line]
-            return "\n".join(lines)
+    for prefix in ("", "# " if line is not None else ""):  # a line that is commented out is replaced too
+        for index in range(first, last):
+            if re.match(rf"{prefix}{re.escape(name)}\s*=", lines[index]):
+                lines[index : index + 1] = [] if line is None else [line]
+                return "\n".join(lines)
     if line is not None:
         end = next((i for i in range(last, first, -1) if lines[i - 1].strip()), first)
         lines.insert(end, line)

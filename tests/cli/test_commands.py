@@ -173,7 +173,10 @@ class TestTraining:
         (student,) = json.loads(answer.out)
         assert student["name"] == "students/kd-mri/seed0" and (Path(student["folder"]) / "weights.pt").is_file()
         assert "reuse  teacher/seed0" in answer.err and optimiser_steps.count == 12
-        self.compares(i2ikd("compare", tiny_file, "--out", out, "--json"), out)
+        tracker = f"trackers=[{{name='json-lines', path='{tmp_path / 'log'}'}}]"
+        self.compares(i2ikd("compare", tiny_file, "--out", out, "--json", "-o", tracker), out)
+        table = json.loads((tmp_path / "log").read_text().splitlines()[-1])["table"]
+        assert [row["arm"] for row in table] == ["zero-filled", "teacher", "student", "control", "kd-mri"]
         self.concludes(i2ikd, tiny_file, out)
         assert optimiser_steps.count == 24
         self.evaluates(i2ikd, out, tmp_path)

@@ -117,6 +117,8 @@ def test_a_template_keeps_its_comments() -> None:
     text = with_value(TEMPLATE, "training.epochs", 7, "why")
     changed = [(a, b) for a, b in zip(TEMPLATE.split("\n"), text.split("\n")) if a != b]
     assert changed == [("epochs = 100                    # of every stage", "epochs = 7                      # why")]
+    scaled = with_value(TEMPLATE, "task.scale", 4, "why")
+    assert "# scale = 2" not in scaled and tomllib.loads(scaled)["task"]["scale"] == 4
     text = with_value(with_value(TEMPLATE, "task.patch", None), "student.residual", True)
     document = tomllib.loads(text)
     assert "patch" not in document["task"] and document["student"]["residual"] is True

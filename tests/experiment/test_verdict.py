@@ -80,7 +80,7 @@ def test_one_seed_is_run_again_with_more() -> None:
     assert lines[-1].text.startswith("next: the same command with --seeds 3")
 
 
-def test_without_a_control_the_verdict_names_what_is_missing() -> None:
+def test_without_a_control_the_verdict_states_what_is_missing() -> None:
     (line,) = found({"teacher": 2.0, "student": 0.5, "a": 1.0})
     assert line.warning and "no control 'control'" in line.text and "recipe = 'student'" in line.text
 

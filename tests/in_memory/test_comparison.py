@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import json
 import logging
 import random
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 
 import i2ikd
 from i2ikd import Stage, Term
+from i2ikd.in_memory.samples import digest_of, read_samples
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +95,28 @@ def test_a_folder_has_the_report_and_is_continued_from(
     assert any("train  students/imitation" in text for text in caplog.messages), "another teacher is another run"
 
 
-def test_loaders_dicts_and_samples_give_the_same_numbers(world: Any) -> None:
-    pairs = world.compare()
-    loaders = world.compare(train=DataLoader(world.pairs[:4], batch_size=2), test=DataLoader(world.pairs[6:]))
-    dicts = world.compare(train=[{"input": source, "target": target} for source, target in world.pairs[:4]])
-    scores = [[row["psnr"]["mean"] for row in result.rows] for result in (pairs, loaders, dicts)]
-    assert scores[0] == scores[1] == scores[2]
+def test_loaders_dicts_batches_and_samples_are_the_same_data(world: Any) -> None:
+    pairs = world.pairs[:4]
+    forms: list[Any] = [
+        pairs,
+        DataLoader(pairs, batch_size=3),
+        [{"input": source, "target": target} for source, target in pairs],
+        [i2ikd.Batch(torch.stack([s for s, _ in pairs]), torch.stack([t for _, t in pairs]))],
+    ]
+    read = [read_samples(form, "train") for form in forms]
+    assert len({tuple(digest_of(sample) for sample in samples) for samples in read}) == 1
+    assert {tuple(sample.key for sample in samples) for samples in read} == {tuple(s.key for s in read[0])}
+    assert read_samples(read[0], "train") == read[0]
 
 
 def test_subjects_are_what_statistics_resample(world: Any) -> None:
-    test = [
-        {"input": source, "target": target, "subject": f"patient {index // 2}"}
+    items = [
+        {"input": source, "target": target, "subject": f"patient {index // 2}", "mask": source > 0}
         for index, (source, target) in enumerate(world.pairs[6:])
     ]
-    assert {row["psnr"]["n"] for row in world.compare(test=test).rows} == {3}
+    samples = read_samples(items, "test")
+    assert [sample.key.subject for sample in samples] == [f"patient {index // 2}" for index in range(6)]
+    assert len({sample.key for sample in samples}) == 6 and samples[0].conditions.keys() == {"mask"}
 
 
 def test_random_states_allocator_and_networks_are_left_as_they_are(world: Any, monkeypatch: Any, capfd: Any) -> None:
@@ -133,7 +143,11 @@ def test_random_states_allocator_and_networks_are_left_as_they_are(world: Any, m
     assert capfd.readouterr() == ("", ""), "nothing is printed outside a terminal"
 
 
-def test_progress_is_shown_on_request(world: Any, capsys: Any) -> None:
-    world.compare(progress=True)
+def test_progress_is_shown_on_request_and_trackers_receive_the_table(world: Any, capsys: Any, tmp_path: Path) -> None:
+    tracker = i2ikd.TrackerCallback([i2ikd.create("tracker", "json-lines", path=tmp_path / "log")])
+    world.compare(progress=True, callback=tracker)
+    tracker.close()
+    *epochs, last = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert len(epochs) == 2 and [row["arm"] for row in last["table"]][-1] == "imitation"
     printed = capsys.readouterr()
     assert printed.out == "" and "run 1 of 2  students/student/seed0" in printed.err

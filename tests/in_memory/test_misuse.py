@@ -121,3 +121,20 @@ def test_a_loss_that_is_not_finite_names_the_step(world: Any) -> None:
     loader = [(torch.full((1, 1, 8, 8), torch.nan), torch.zeros(1, 1, 8, 8))]
     with pytest.raises(UserError, match="the term 'target' became nan"):
         i2ikd.distill(None, copy.deepcopy(world.teacher), loader, recipe="student", epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: i2ikd.load(3), "load: expected the folder of a run or a bundle, got a int"),  # type: ignore[arg-type]
+        (lambda: i2ikd.load("none"), "none"),
+        (lambda: i2ikd.get("modell", "plain-cnn"), "no kind of component 'modell'; did you mean 'model'"),
+        (lambda: i2ikd.get("model", nn.Conv2d), "name: expected a text"),  # type: ignore[call-overload]
+        (lambda: i2ikd.create(3, "plain-cnn"), "kind: expected a text"),  # type: ignore[call-overload]
+        (lambda: i2ikd.create("model", "plain-cnn", widht=3), "unknown option 'widht'"),
+        (lambda: i2ikd.list_components("nets"), "no kind of component 'nets'"),
+    ],
+)
+def test_misuse_of_names_is_a_user_error(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        call()
