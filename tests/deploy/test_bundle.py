@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,6 +191,21 @@ def test_its_card_has_the_front_matter_of_hugging_face(bundle: Path) -> None:
     assert (card.license, card.library_name, card.pipeline_tag) == ("cc-by-sa-3.0", "onnxruntime", "image-to-image")
     (result,) = card.eval_results
     assert (result.metric_type, result.metric_value, result.dataset_name) == ("psnr", 30.0, "IXI, 128x128")
+
+
+def test_no_file_contains_data_of_a_subject(bundle: Path, task: Task, network: nn.Module) -> None:
+    contents = [path.read_bytes() for path in bundle.iterdir()]
+    for path in bundle.glob("*.npz"):
+        with zipfile.ZipFile(path) as archive:
+            contents += [archive.read(name) for name in archive.namelist()]
+    weight = network.get_parameter("cascades.0.layers.1.convolution.weight").detach().numpy()
+    assert any(weight.tobytes()[:64] in content for content in contents), "the search finds what is in a file"
+    for split in ("train", "test"):
+        sample = task.dataset(split)[0]
+        assert sample.target is not None
+        for values in (sample.input.numpy(), sample.target.numpy(), sample.conditions["kspace"].numpy()):
+            for row in values.reshape(-1, values.shape[-1]):
+                assert not any(row[:4].tobytes() in content for content in contents if row[:4].all())
 
 
 def test_what_is_not_known_is_stated_as_such(bundle: Path) -> None:
