@@ -21,7 +21,8 @@ EXPERIMENTS = sorted(FOLDER.glob("*.toml"))
 ANATOMIES = ("brain", "cardiac", "knee")
 FAMILIES = {
     "brain-4x": {"brain-4x-quick", "cardiac-4x", "cardiac-4x-quick", "knee-4x", "knee-4x-quick", "phantom-4x-quick",
-                 "distillers-4x", "distillers-4x-quick", "distillers-on-top-4x", "ablation-brain-4x", "delivery-brain-4x",
+                 "distillers-4x", "distillers-4x-quick", "distillers-on-top-4x", "ablation-brain-4x",
+                 "delivery-brain-4x",
                  *(f"schemes-{anatomy}-{acceleration}x" for anatomy in ANATOMIES for acceleration in (4, 5, 8)),
                  *(f"budget-brain-4x-{epochs}" for epochs in (30, 60, 120, 240))},
     "sr-4x": {"sr-4x-quick", "sr-2x-quick", "schemes-sr-4x", "schemes-sr-2x"},
