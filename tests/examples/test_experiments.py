@@ -22,6 +22,7 @@ ANATOMIES = ("brain", "cardiac", "knee")
 FAMILIES = {
     "brain-4x": {"brain-4x-quick", "cardiac-4x", "cardiac-4x-quick", "knee-4x", "knee-4x-quick", "phantom-4x-quick",
                  "distillers-4x", "distillers-4x-quick", "distillers-on-top-4x", "ablation-brain-4x",
+                 "delivery-brain-4x",
                  *(f"schemes-{anatomy}-{acceleration}x" for anatomy in ANATOMIES for acceleration in (4, 5, 8)),
                  "zoo-brain-4x", "zoo-phantom-4x",
                  *(f"budget-brain-4x-{epochs}" for epochs in (30, 60, 120, 240))},

@@ -20,6 +20,8 @@ ARMS = [
     {"name": "unlabelled", "recipe": "unlabelled-imitation", "imitation": 0.5},
     {"name": "collapsible", "recipe": "grafting", "student": {"transforms": [{"name": "collapsible", "expansion": 2}]}},
     {"name": "collapsible-plain", "student": {"transforms": ["collapsible"]}},
+    {"name": "int8", "recipe": "quantisation-aware", "share": 0.5, "student": {"transforms": ["collapsible"]}},
+    {"name": "pruned", "recipe": "pruned-start", "student": {"depth": 4, "channels": 2}},
 ]
 UNLABELLED = "task.unlabelled={name='phantom', train=2, slices=2, size=[32, 32], seed=9}"
 SETTINGS = (UNLABELLED, "training.epochs=3", "training.ema=0.6", "training.validate_every=1")
