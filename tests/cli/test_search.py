@@ -45,12 +45,12 @@ def test_the_smallest_student_near_the_teacher_is_found(i2ikd: Any, tiny_file: P
 @pytest.mark.usefixtures("without_report")
 def test_latency_and_bytes_are_those_of_the_file_in_its_runtime(i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:
     arms = 'arms=[{name="control"}]'
-    runtime = ("--runtime", "onnxruntime", "--latency", "2s", "--bytes", "1MB", "--trials", "1")
+    runtime = ("--runtime", "torch-export", "--latency", "2s", "--bytes", "1MB", "--trials", "1")
     sweep = ("-o", "sweep.student.depth=[2,3]", "-o", "training.epochs=1", "-o", arms)
     result = i2ikd("search", tiny_file, "--out", tmp_path / "out", *sweep, *runtime, "--json")
     assert result.code == 0, result.err
     found = json.loads(result.out)
-    assert (found["runtime"], found["sorted_by"], len(found["not_chosen"])) == ("onnxruntime", "latency_ms", 1)
+    assert (found["runtime"], found["sorted_by"], len(found["not_chosen"])) == ("torch-export", "latency_ms", 1)
     (candidate,) = found["candidates"]
     assert 0 < candidate["latency_ms"] < 2000 and candidate["bytes"] > 4 * candidate["params"]
 
