@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -38,18 +39,26 @@ MOST_DETAILS = 10
 """Further lines of an error on the command line."""
 
 
+_LONG_PATH = re.compile(r"(?<![^\s'\"(])/[^\s:;]{40,}((?:/[^\s/:;]+){2})(?=[\s:;,]|$)")
+"""A path; its last two parts are kept."""
+
+
 def shortened(text: str, length: int = LONGEST_LINE) -> str:
     """Return a text as one line of at most ``length`` characters: its start with the object, its end with the remedy.
 
-    The end starts at a semicolon, as remedies do: at the first one in the last third of the length, or else at the last
-    one that leaves a third to the start.
+    Long paths lose their leading folders first. The end starts at a semicolon, as remedies do: at the first one in the
+    last third of the length, or else at the last one that leaves a third to the start.
 
+    >>> shortened("/data" + 12 * "/folder" + "/store/run/weights.pt: expected " + 30 * "9" + "; copy it again", 90)
+    '.../run/weights.pt: expected 999999999999999999999999999999; copy it again'
     >>> shortened("expected a number, got " + 50 * "9" + "; state one", 50)
     'expected a number, got 999999999999 ...; state one'
     """
     line = " ".join(text[: 100 * length].split())
     if len(text) > 100 * length:
         line += " ... " + " ".join(text[-length:].split())
+    if len(line) > length:
+        line = _LONG_PATH.sub(r"...\1", line)
     if len(line) <= length:
         return line
     remedy = line.find("; ", len(line) - length // 3)

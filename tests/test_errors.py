@@ -36,6 +36,12 @@ def test_the_remedy_of_a_long_message_is_whole(remedy: str) -> None:
 
 
 def test_a_long_message_without_a_remedy_keeps_both_ends() -> None:
-    line = shortened("the object is at " + "/folder" * 100 + "/file.h5")
+    line = shortened("the object is of a kind" + "-folder" * 100 + "-file.h5")
     assert len(line) <= 300
-    assert line.startswith("the object is at /folder") and line.endswith("/folder/file.h5")
+    assert line.startswith("the object is of a kind-folder") and line.endswith("-folder-file.h5")
+
+
+def test_a_long_message_keeps_the_last_parts_of_its_paths_and_all_else() -> None:
+    stated = "'import:package:name' stands in a file that came with the run; pass --trust"
+    line = shortened("/folder" * 40 + "/store/0123/weights.pt (model): " + stated)
+    assert line == ".../0123/weights.pt (model): " + stated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -132,6 +133,7 @@ class WandB:
         except ImportError as error:
             raise _missing("wandb", "wandb") from error
         self._library: Any = wandb
+        hooks = sys.exit, sys.excepthook  # replaced by wandb, whose exit would count as that of a plugin
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._run: Any = wandb.init(project=project, name=run, mode=mode, dir=str(folder), reinit="finish_previous")
@@ -139,6 +141,8 @@ class WandB:
             raise UserError(
                 f"wandb: cannot start a run: {' '.join(str(error).split())}; set mode = 'offline'"
             ) from None
+        finally:
+            sys.exit, sys.excepthook = hooks
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Log numbers with the epoch of their stage, as ``epoch``: steps of Weights & Biases count the calls."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,8 @@ def show_taps(model: Stated, student: Stated | None, size: str | None, experimen
         shape = "" if row["shape"] is None else str(row["shape"])
         click.echo(f"{row['path']:<{width}}  {row['type']!s:<16}  {shape}".rstrip())
     if pairs:
-        click.echo(f"pairs = {json.dumps([list(pair) for pair in pairs])}  # {origin}")
+        stated = ", ".join(f'["{left}", "{right}"]' for left, right in pairs)
+        click.echo(f"pairs = [{stated}]  # {origin}")
     if problem:
         click.echo(f"i2ikd: {problem}", err=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, u
     pytest.importorskip("wandb")
     for variable, value in (("WANDB_SILENT", "true"), ("WANDB_DIR", str(tmp_path)), ("WANDB_MODE", "offline")):
         monkeypatch.setenv(variable, value)
+    hooks = sys.exit, sys.excepthook
     track(i2ikd.create("tracker", "wandb", run="first", folder=tmp_path))
+    assert (sys.exit, sys.excepthook) == hooks
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
     (log,) = run.glob("*.wandb")
     until(lambda: NAME.encode() in log.read_bytes(), 20)  # its own process writes the file
@@ -91,7 +94,7 @@ def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, u
 def test_a_missing_library_is_named_with_its_extra(
     name: str, module: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, module, None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf'pip install "i2ikd\[{name}\]"'):
         i2ikd.create("tracker", name, **options)
 

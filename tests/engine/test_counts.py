@@ -141,7 +141,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
 
 
 def reading(root: Path, memory_mib: int, workers: int = 0, empty: str = "skip") -> SampleBatches:
-    dataset = {"name": "folder", "root": str(root), "reader": "kdmri-hdf5", "empty": empty}
+    dataset = {"name": "folder", "root": str(root), "reader": "kdmri-hdf5", "empty": empty, "size": [20, 16]}
     task = i2ikd.create("task", "mri-recon", dataset=dataset, memory_mib=memory_mib)
     return SampleBatches(task.dataset("train"), 2, seed=0, workers=workers)
 
