@@ -156,11 +156,9 @@ def run(
         save_pictures(pictures, out)
         session.callback.on_results(tracked_rows(comparison), tracked_images(pictures))
         files = write_report(comparison, out)
-        if select is not None:
-            pass
-        elif as_json:
+        if select is None and as_json:
             print_json(comparison.as_json())
-        else:
+        elif select is None:
             print_comparison(comparison, session.console)
         session.log("written: " + ", ".join(str(file) for file in files))
     return comparison
