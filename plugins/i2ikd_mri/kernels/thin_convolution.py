@@ -17,8 +17,9 @@ class ThinConvolution(nn.Conv2d):
 
     With one or two channels on one side, torch's CPU kernels take the time of many times the operations (figures in
     ``docs/performance.md``). Each slow pass is replaced by one matrix product of the kernel and k * k shifted copies of
-    the thin image. Only the order of summation changes, so values agree to rounding. On other devices, in other
-    precisions and when compiled, traced, scripted or exported, ``nn.Conv2d`` is used.
+    the thin image. Only the order of summation changes, so values agree to rounding; in bfloat16, also under autocast,
+    products are rounded and summed in float32. On other devices, under autocast to float16 and when compiled, traced,
+    scripted or exported, ``nn.Conv2d`` is used.
 
     Requires an odd kernel, ``padding = kernel // 2``, and no stride, dilation or groups. The arguments are those of
     ``nn.Conv2d``.
@@ -43,27 +44,28 @@ class ThinConvolution(nn.Conv2d):
     @torch.jit.unused
     def _forward(self, input: Tensor) -> Tensor:
         """Convolve with matrix products where that is faster."""
-        weight = self.weight  # read once: a parametrised weight is computed at every access
-        plain = (
-            input.device.type != "cpu"
-            or input.dtype != weight.dtype
-            or torch.is_autocast_enabled("cpu")
-            or is_captured()
-        )
-        if plain:
-            return self._conv_forward(input, weight, self.bias)
+        weight, bias = self.weight, self.bias  # read once: a parametrised weight is computed at every access
+        if input.device.type != "cpu" or is_captured():
+            return self._conv_forward(input, weight, bias)
+        if torch.is_autocast_enabled("cpu") and input.dtype != torch.float64:
+            lower = torch.get_autocast_dtype("cpu")
+            input, weight = input.to(lower), weight.to(lower)
+            bias = None if bias is None else bias.to(lower)
+        if input.dtype != weight.dtype or input.dtype == torch.float16:
+            return self._conv_forward(input, weight, bias)
         function = _FromImage if self.in_channels < self.out_channels else _ToImage
-        output: Tensor = function.apply(input, weight, self.bias)
+        with torch.autocast("cpu", enabled=False):
+            output: Tensor = function.apply(input, weight, bias)
         return output
 
 
 class _FromImage(torch.autograd.Function):
-    """Few channels to many: forward by ``conv2d``, gradients by matrix products."""
+    """Few channels to many; gradients by matrix products."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(image, weight)
-        return F.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
+        return _spread(image, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -83,8 +85,7 @@ class _ToImage(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(features, weight)
-        image = _gathered(features, weight)
-        return image if bias is None else image + bias.view(1, -1, 1, 1)
+        return _gathered(features, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -92,7 +93,8 @@ class _ToImage(torch.autograd.Function):
         features, weight = ctx.saved_tensors
         to_features = to_weight = None
         if ctx.needs_input_grad[0]:
-            to_features = F.conv2d(gradient, _transposed(weight), padding=weight.shape[-1] // 2)
+            # In the layout of the features: a ReLU's gradient takes five times as long where the two differ.
+            to_features = _spread(gradient, _transposed(weight).clone(memory_format=_layout(features)))
         if ctx.needs_input_grad[1]:
             to_weight = _transposed(_correlated(features, gradient, weight.shape[-1]))
         return to_features, to_weight, gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
@@ -103,7 +105,27 @@ def _transposed(weight: Tensor) -> Tensor:
     return weight.flip(2, 3).transpose(0, 1).contiguous()
 
 
-def _gathered(features: Tensor, weight: Tensor) -> Tensor:
+def _layout(features: Tensor) -> torch.memory_format:
+    last = features.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _spread(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve few channels [B, C, H, W] to many: in bfloat16 a product of the kernel with shifted images."""
+    if image.dtype != torch.bfloat16:
+        return F.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
+    many, few, kernel, _ = weight.shape
+    batch, _, height, width = image.shape
+    pixels = _shifted(image, kernel).view(batch, few * kernel * kernel, height * width).mT
+    taps = weight.reshape(many, -1).t().expand(batch, -1, -1)
+    shape = batch, many, height, width
+    features = torch.empty(shape, dtype=image.dtype, memory_format=torch.channels_last)
+    shift = image.new_zeros(many) if bias is None else bias
+    torch.baddbmm(shift.expand(batch, 1, many), pixels, taps, out=_flat(features).mT)
+    return features
+
+
+def _gathered(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve many channels [B, C, H, W] to few: products of kernel elements with all pixels, shifted and summed."""
     few, many, kernel, _ = weight.shape
     batch, _, height, width = features.shape
@@ -111,12 +133,16 @@ def _gathered(features: Tensor, weight: Tensor) -> Tensor:
     products = torch.bmm(taps, _flat(features))
     products = products.view(batch, kernel, kernel, few, height, width)
     pad = kernel // 2
-    padded = features.new_zeros(batch, few, height + 2 * pad, width + 2 * pad)
+    summed = torch.float32 if features.dtype == torch.bfloat16 else features.dtype
+    padded = features.new_zeros(batch, few, height + 2 * pad, width + 2 * pad, dtype=summed)
     for row in range(kernel):
         for column in range(kernel):
             top, left = 2 * pad - row, 2 * pad - column
             padded[:, :, top : top + height, left : left + width] += products[:, row, column]
-    return padded[:, :, pad : pad + height, pad : pad + width].contiguous()
+    image = padded[:, :, pad : pad + height, pad : pad + width]
+    if bias is not None:
+        image = image + bias.view(1, -1, 1, 1)
+    return image.to(features.dtype, memory_format=torch.contiguous_format)
 
 
 def _flat(features: Tensor) -> Tensor:
@@ -129,12 +155,19 @@ def _flat(features: Tensor) -> Tensor:
 def _correlated(features: Tensor, image: Tensor, kernel: int) -> Tensor:
     """Return the weight gradient [many, few, k, k] for the input ``image`` and the output gradient ``features``."""
     batch, few, height, width = image.shape
+    flat = _shifted(image, kernel).view(batch, few * kernel * kernel, height * width)
+    products = torch.bmm(flat, _flat(features).mT)
+    summed = products.sum(0, dtype=torch.float32 if products.dtype == torch.bfloat16 else None)
+    return summed.t().reshape(features.shape[1], few, kernel, kernel).to(image.dtype)
+
+
+def _shifted(image: Tensor, kernel: int) -> Tensor:
+    """Return [B, C, k, k, H, W], for every element of the kernel the pixels that it is multiplied with."""
+    batch, few, height, width = image.shape
     pad = kernel // 2
     padded = F.pad(image, (pad, pad, pad, pad))
     shifted = image.new_empty(batch, few, kernel, kernel, height, width)
     for row in range(kernel):
         for column in range(kernel):
             shifted[:, :, row, column] = padded[:, :, row : row + height, column : column + width]
-    flat = shifted.view(batch, few * kernel * kernel, height * width)
-    products = torch.bmm(flat, features.reshape(batch, -1, height * width).transpose(1, 2))
-    return products.sum(0).t().reshape(features.shape[1], few, kernel, kernel)
+    return shifted

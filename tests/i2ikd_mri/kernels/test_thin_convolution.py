@@ -1,4 +1,4 @@
-"""ThinConvolution equals Conv2d: values, gradients, weights, exported graph and counted operations."""
+"""ThinConvolution equals Conv2d: values, gradients, layouts, weights, exported graph and counted operations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from i2ikd_mri.kernels.convolution import convolution_block
 from i2ikd_mri.kernels.thin_convolution import ThinConvolution
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 SHAPES = [(1, 32, 3), (32, 1, 3), (2, 9, 5), (9, 2, 5), (1, 8, 1), (8, 1, 1)]
@@ -64,12 +65,55 @@ def test_values_without_gradients(
         torch.testing.assert_close(thin(image), plain(image), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("inputs", "outputs", "kernel"), SHAPES)
+@pytest.mark.parametrize("autocast", [True, False])
+def test_values_and_gradients_in_bfloat16_are_within_its_rounding(
+    inputs: int, outputs: int, kernel: int, autocast: bool
+) -> None:
+    """Partial sums and the result are rounded once each: by 2^-8 of the sum of the magnitudes of all products."""
+    torch.manual_seed(outputs)
+    dtype = torch.float32 if autocast else torch.bfloat16
+    thin = ThinConvolution(inputs, outputs, kernel, padding=kernel // 2, dtype=dtype)
+    image = torch.randn(3, inputs, 7, 10).bfloat16()
+    direction = torch.randn(3, outputs, 7, 10).bfloat16()
+    leaf = image.clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        output = thin(leaf)
+    assert output.dtype == torch.bfloat16
+    found = [output, *torch.autograd.grad(output, [leaf, *thin.parameters()], direction)]
+    rounded = [p.detach().bfloat16().double() for p in thin.parameters()]
+    expected = _in_float64(image.double(), rounded, direction.double())
+    magnitudes = _in_float64(image.double().abs(), [p.abs() for p in rounded], direction.double().abs())
+    for value, exact, magnitude in zip(found, expected, magnitudes):
+        assert bool(((value.double() - exact).abs() <= 2.1 * 2**-8 * magnitude).all())
+
+
+def _in_float64(image: Tensor, parameters: list[Tensor], direction: Tensor) -> list[Tensor]:
+    leaves = [image.requires_grad_(), *(p.requires_grad_() for p in parameters)]
+    output = F.conv2d(*leaves, padding=parameters[0].shape[-1] // 2)
+    return [output.detach(), *torch.autograd.grad(output, leaves, direction)]
+
+
+@pytest.mark.parametrize(
+    ("memory_format", "autocast"),
+    [(torch.contiguous_format, False), (torch.channels_last, False), (torch.channels_last, True)],
+)
+def test_the_gradient_of_features_has_their_layout(memory_format: torch.memory_format, autocast: bool) -> None:
+    """The gradient of a ReLU before the convolution takes several times as long where the two layouts differ."""
+    thin = ThinConvolution(8, 1, 3, padding=1).to(memory_format=memory_format)
+    features = torch.randn(2, 8, 6, 5).contiguous(memory_format=memory_format).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        output = thin(features)
+    gradient = torch.autograd.grad(output, features, torch.randn(2, 1, 5, 6).mT.to(output.dtype))[0]
+    assert gradient.is_contiguous(memory_format=memory_format)
+
+
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 8), (8, 1)])
-def test_autocast_and_export_use_the_convolution(inputs: int, outputs: int) -> None:
+def test_export_and_float16_use_the_convolution(inputs: int, outputs: int) -> None:
     thin = ThinConvolution(inputs, outputs, 3, padding=1)
     image = torch.randn(1, inputs, 6, 6)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert thin(image).dtype == torch.bfloat16
+    with torch.autocast("cpu", dtype=torch.float16):
+        torch.testing.assert_close(thin(image), F.conv2d(image, thin.weight, thin.bias, padding=1))
     exported = torch.export.export(thin, (image,))
     assert [n.target for n in exported.graph.nodes if n.op == "call_function"] == [torch.ops.aten.conv2d.default]
 
