@@ -63,6 +63,10 @@ class Distiller(nn.Module):
     uses_teacher: ClassVar[bool] = True
     """Whether the loss needs a teacher."""
 
+    uses_output: ClassVar[bool] = True
+    """Whether ``knowledge`` uses the teacher's output image; otherwise it may be ``None``, and a teacher that runs in
+    every step is run no further than to its last tap."""
+
     uses_target: ClassVar[bool] = False
     """Whether the loss depends on the targets; it is then computed on labelled samples alone."""
 

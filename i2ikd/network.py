@@ -202,6 +202,12 @@ class Teacher(Observed):
         """Run the network without recording gradients."""
         return super().__call__(batch)
 
+    @torch.no_grad()
+    def run_to_last_tap(self, batch: Batch) -> None:
+        """Run the network without recording gradients, and from the second call on no further than to its last tap."""
+        with self._autocast():
+            self.taps.run_to_last(lambda: apply(self.network, batch))
+
     def close(self) -> None:
         """Remove the hooks and restore the training flags."""
         super().close()

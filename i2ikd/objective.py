@@ -44,6 +44,8 @@ class TeacherRequest:
         identity: JSON-able; with ``paths`` and the weights it determines the outputs, for the cache key.
         code: the class whose source code the outputs depend on, for the cache key.
         network: role of the input network.
+        uses_output: whether ``extract`` uses the output image; a network that no request uses the output of is run no
+            further than to its last tap, and ``Features.output`` is ``None``.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TeacherRequest:
     identity: Any = None
     code: type = object
     network: str = "teacher"
+    uses_output: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a request that the cache could not distinguish from another one of the same class.

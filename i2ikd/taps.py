@@ -171,6 +171,7 @@ class Taps:
         self._versions: dict[str, list[int]] = {}
         self._handles: list[RemovableHandle] = []
         self._image: tuple[int, int] | None = None
+        self._count, self._stop_at = 0, 0
         inner = unwrapped(network)
         modules = dict(inner.named_modules())
         stated = list(dict.fromkeys(paths))
@@ -231,6 +232,30 @@ class Taps:
             feature = layout.to_channels_first(feature, self._image, where)
         self._captured.setdefault(path, []).append(feature)
         self._versions.setdefault(path, []).append(_version(feature))
+        if self._stop_at and self._captured_number() == self._stop_at:
+            raise _Complete
+
+    def _captured_number(self) -> int:
+        return sum(map(len, self._captured.values()))
+
+    def run_to_last(self, call: Callable[[], object]) -> None:
+        """Call the network and end the call after the last tap.
+
+        The first call runs to the end and counts the captured features; networks call tapped modules equally often for
+        every batch, as the pairs of taps require.
+
+        Args:
+            call: calls the network; the value that it returns is not used.
+        """
+        self.clear()
+        self._stop_at = self._count
+        try:
+            call()
+            self._count = self._captured_number()
+        except _Complete:
+            pass
+        finally:
+            self._stop_at = 0
 
     def _refuse_overwritten(self, path: str) -> None:
         """Check that no later module has changed a feature in place."""
@@ -284,6 +309,10 @@ class Taps:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Complete(BaseException):
+    """Ends a call of a network whose taps are complete; no ``Exception``, which a network may catch."""
 
 
 def _version(feature: Tensor) -> int:

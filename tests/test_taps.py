@@ -89,6 +89,41 @@ class TestInputs:
             network(image())
 
 
+class TestRunToLast:
+    def test_ends_the_second_call_after_the_last_tap_with_the_same_features(self, network: Cascades) -> None:
+        ran = list[str]()
+        for path, module in network.named_modules():
+            module.register_forward_pre_hook(lambda *_, path=path: ran.append(path))
+        with Taps(network, ["cascades.0.layers.0:input", "cascades.1.layers.0"]) as taps:
+            paths = ["cascades.1.layers.0", "cascades.0.layers.0:input"]
+            whole = run(network, taps, paths)
+            assert ran[-1] == "cascades.1.pair"
+            ran.clear()
+            again = run(network, taps, paths)
+            assert ran[-1] == "cascades.1.layers.0", "its second call in a cascade is the last"
+            assert len(again) == len(whole) == 4
+            assert all(torch.equal(a, b) for a, b in zip(again, whole))
+            assert not torch.equal(run(network, taps, paths, 2 * image())[0], whole[0])
+
+    def test_does_not_end_other_calls(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.0"]) as taps:
+            for _ in range(2):
+                run(network, taps, ["cascades.0"])
+            taps.clear()
+            assert network(image()).shape == image().shape
+
+    def test_lets_errors_of_the_network_through(self, network: Cascades) -> None:
+        with Taps(network, ["cascades.0"]) as taps:
+            run(network, taps, ["cascades.0"])
+            with pytest.raises(RuntimeError, match="channels"):
+                run(network, taps, ["cascades.0"], image().expand(-1, 3, -1, -1))
+
+
+def run(network: nn.Module, taps: Taps, paths: list[str], given: Tensor | None = None) -> list[Tensor]:
+    taps.run_to_last(lambda: network(image() if given is None else given))
+    return taps.take(paths)
+
+
 class TestExpand:
     def test_a_star_sorts_numbers_by_value(self) -> None:
         assert expand(Cascades(12), "cascades.*") == [f"cascades.{i}" for i in range(12)]

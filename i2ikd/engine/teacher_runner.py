@@ -17,6 +17,8 @@ from i2ikd.sample import Batch
 class TeacherRunner:
     """Runs every input network at most once per batch, for all requests that its cache does not hold.
 
+    A network is run no further than to its last tap if no request uses its output.
+
     Args:
         inputs: frozen networks by role.
         requests: of all runs of the loop.
@@ -36,9 +38,12 @@ class TeacherRunner:
         self._caches = caches
         self._device = device
         paths: dict[str, list[str]] = {}
+        self._whole: set[str] = set()
         for request in requests:
             if not self._cached(request):
                 paths.setdefault(request.network, []).extend(request.paths)
+                if request.uses_output or not request.paths:
+                    self._whole.add(request.network)
         self._networks = {role: Teacher(inputs[role], wanted, autocast) for role, wanted in paths.items()}
         self._images: dict[str, Tensor] = {}
 
@@ -48,7 +53,10 @@ class TeacherRunner:
     def forward(self, batch: Batch) -> None:
         """Run the networks that are needed live on a batch."""
         for role, network in self._networks.items():
-            self._images[role] = network(batch)
+            if role in self._whole:
+                self._images[role] = network(batch)
+            else:
+                network.run_to_last_tap(batch)
 
     def outputs(self, requests: Sequence[TeacherRequest], batch: Batch) -> TeacherOutputs:
         """Return the outputs of one objective's requests for the batch of the last ``forward``."""
@@ -75,4 +83,4 @@ class TeacherRunner:
 @torch.no_grad()
 def extract(request: TeacherRequest, network: Observed, images: Mapping[str, Tensor], batch: Batch) -> Knowledge:
     """Compute a request's outputs from a network that was just run on the batch."""
-    return request.extract(network.features(request.paths, images[request.network]), batch)
+    return request.extract(network.features(request.paths, images.get(request.network)), batch)

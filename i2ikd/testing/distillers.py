@@ -72,6 +72,7 @@ def check_distiller(
         _gives_finite_gradients_on_an_empty_background(case)
         _teaches_the_student_alone(case, reaches)
         _trains_its_own_parameters(case)
+        _uses_the_output_as_stated(case)
         _has_constant_knowledge(case)
         _keeps_what_it_learnt_in_its_state(case)
         _computes_in_float32(case)
@@ -168,6 +169,18 @@ def _trains_its_own_parameters(case: Case) -> None:
         )
     trained = [p.grad for p in case.distiller.parameters() if p.requires_grad]
     assert not trained or _norm(trained) > 0, f"{_name(case)}: the gradient of all its own parameters is 0"
+
+
+def _uses_the_output_as_stated(case: Case) -> None:
+    if case.distiller.uses_output:
+        return
+    try:
+        case.distiller.knowledge(Features(taps=leaves(case.teacher).taps), case.batch)
+    except Exception as error:
+        raise AssertionError(
+            f"{_name(case)} states uses_output = False, but its knowledge fails without the output image: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _has_constant_knowledge(case: Case) -> None:

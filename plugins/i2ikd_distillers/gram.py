@@ -37,6 +37,7 @@ class Flow(Distiller):
     """
 
     cacheable = True
+    uses_output = False
 
     def build(self, pairs: Sequence[TapShapes]) -> None:
         """Make the adapters.

@@ -14,6 +14,8 @@ from i2ikd import Batch, Distiller, Features, Knowledge, TapShapes, UserError, a
 class PairedDistiller(Distiller):
     """Mean over the pairs of a loss between one feature of each network; knowledge is named ``map0``, ``map1``, ..."""
 
+    uses_output = False
+
     def build(self, pairs: Sequence[TapShapes]) -> None:
         """Check the pairs and create layers of their sizes.
 

@@ -100,7 +100,17 @@ class DeepSupervision(Objective):
         """The teacher's images, if they are the reference."""
         if self._of_target or self._weight == 0:
             return ()
-        return [TeacherRequest("images", _images, tuple(self._teacher_paths), True, "cascade images", type(self))]
+        return [
+            TeacherRequest(
+                "images",
+                _images,
+                tuple(self._teacher_paths),
+                cacheable=True,
+                identity="cascade images",
+                code=type(self),
+                uses_output=False,
+            )
+        ]
 
     def on_epoch_start(self, epoch: int, epochs: int) -> None:
         """Set the weight of the epoch."""

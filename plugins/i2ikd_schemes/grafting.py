@@ -108,7 +108,17 @@ class BlockGrafting(Objective):
         """The images between the teacher's blocks; in stochastic mode none, as the blocks themselves run."""
         if not self._parallel:
             return ()
-        return [TeacherRequest("images", _images, tuple(self._taps), True, "block images", type(self))]
+        return [
+            TeacherRequest(
+                "images",
+                _images,
+                tuple(self._taps),
+                cacheable=True,
+                identity="block images",
+                code=type(self),
+                uses_output=False,
+            )
+        ]
 
     def on_epoch_start(self, epoch: int, epochs: int) -> None:
         """Set the probability of the student's blocks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ class Attention(Distiller):
     Options:
         mode: ``squared``, ``paper`` or ``code``, see above.
     """
+
+    uses_output: ClassVar[bool] = False
 
     def __init__(self, mode: Literal["squared", "paper", "code"] = "squared") -> None:
         super().__init__()

@@ -48,6 +48,7 @@ class ActiveTerm:
             cacheable=self.distiller.cacheable,
             identity=[self.term.distiller.model_dump(mode="json"), [list(shape) for shape in self.shapes]],
             code=type(self.distiller),
+            uses_output=self.distiller.uses_output,
         )
 
     def loss(self, student: Features, knowledge: Knowledge, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
