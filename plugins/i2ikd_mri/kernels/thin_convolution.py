@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 from i2ikd_mri.kernels.capture import is_captured
 
@@ -16,10 +17,10 @@ class ThinConvolution(nn.Conv2d):
     """``nn.Conv2d`` computed with matrix products on a CPU; parameters and state dict are those of ``nn.Conv2d``.
 
     With one or two channels on one side, torch's CPU kernels take the time of many times the operations (figures in
-    ``docs/performance.md``). Each slow pass is replaced by one matrix product of the kernel and k * k shifted copies of
-    the thin image. Only the order of summation changes, so values agree to rounding; in bfloat16, also under autocast,
-    products are rounded and summed in float32. On other devices, under autocast to float16 and when compiled, traced,
-    scripted or exported, ``nn.Conv2d`` is used.
+    ``docs/performance.md``). Each slow pass is replaced by one matrix product of the kernel with all pixels, whose
+    k * k parts are shifted and summed. Only the order of summation changes, so values agree to rounding; in bfloat16,
+    also under autocast, products are rounded and summed in float32. On other devices, in float16 and when compiled,
+    traced, scripted or exported, ``nn.Conv2d`` is used.
 
     Requires an odd kernel, ``padding = kernel // 2``, and no stride, dilation or groups. The arguments are those of
     ``nn.Conv2d``.
@@ -60,12 +61,12 @@ class ThinConvolution(nn.Conv2d):
 
 
 class _FromImage(torch.autograd.Function):
-    """Few channels to many; gradients by matrix products."""
+    """Few channels to many: forward by ``conv2d``; its input gradient is a convolution of many channels to few."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(image, weight)
-        return _spread(image, weight, bias)
+        return F.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
 
     @staticmethod
     @once_differentiable
@@ -91,10 +92,13 @@ class _ToImage(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         features, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()  # that of a Fourier transform is transposed in memory, which oneDNN is slow for
         to_features = to_weight = None
         if ctx.needs_input_grad[0]:
-            # In the layout of the features: a ReLU's gradient takes five times as long where the two differ.
-            to_features = _spread(gradient, _transposed(weight).clone(memory_format=_layout(features)))
+            # In the layout of the features: the gradient of a ReLU takes five times as long where the two differ.
+            layout = torch.channels_last if _channels_last(features) else torch.contiguous_format
+            flipped = _transposed(weight).clone(memory_format=layout)
+            to_features = F.conv2d(gradient, flipped, padding=weight.shape[-1] // 2)
         if ctx.needs_input_grad[1]:
             to_weight = _transposed(_correlated(features, gradient, weight.shape[-1]))
         return to_features, to_weight, gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
@@ -105,24 +109,8 @@ def _transposed(weight: Tensor) -> Tensor:
     return weight.flip(2, 3).transpose(0, 1).contiguous()
 
 
-def _layout(features: Tensor) -> torch.memory_format:
-    last = features.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
-
-
-def _spread(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve few channels [B, C, H, W] to many: in bfloat16 a product of the kernel with shifted images."""
-    if image.dtype != torch.bfloat16:
-        return F.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
-    many, few, kernel, _ = weight.shape
-    batch, _, height, width = image.shape
-    pixels = _shifted(image, kernel).view(batch, few * kernel * kernel, height * width).mT
-    taps = weight.reshape(many, -1).t().expand(batch, -1, -1)
-    shape = batch, many, height, width
-    features = torch.empty(shape, dtype=image.dtype, memory_format=torch.channels_last)
-    shift = image.new_zeros(many) if bias is None else bias
-    torch.baddbmm(shift.expand(batch, 1, many), pixels, taps, out=_flat(features).mT)
-    return features
+def _channels_last(features: Tensor) -> bool:
+    return features.is_contiguous(memory_format=torch.channels_last)
 
 
 def _gathered(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -130,44 +118,34 @@ def _gathered(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     few, many, kernel, _ = weight.shape
     batch, _, height, width = features.shape
     taps = weight.permute(2, 3, 0, 1).reshape(kernel * kernel * few, many).expand(batch, -1, -1)
-    products = torch.bmm(taps, _flat(features))
-    products = products.view(batch, kernel, kernel, few, height, width)
+    products = torch.bmm(taps, _flat(features)).view(batch, kernel, kernel, few, height, width)
     pad = kernel // 2
+    padded = F.pad(products, (pad, pad, pad, pad))
+    of_batch, of_row, of_column, of_channel, row, column = padded.stride()
+    # Element (r, c) of the kernel, one row down and one column right for each of its own rows and columns.
+    shifted = padded.as_strided(products.shape, (of_batch, of_row + row, of_column + column, of_channel, row, column))
     summed = torch.float32 if features.dtype == torch.bfloat16 else features.dtype
-    padded = features.new_zeros(batch, few, height + 2 * pad, width + 2 * pad, dtype=summed)
-    for row in range(kernel):
-        for column in range(kernel):
-            top, left = 2 * pad - row, 2 * pad - column
-            padded[:, :, top : top + height, left : left + width] += products[:, row, column]
-    image = padded[:, :, pad : pad + height, pad : pad + width]
+    image = shifted.sum(2, dtype=summed).sum(1)
     if bias is not None:
         image = image + bias.view(1, -1, 1, 1)
-    return image.to(features.dtype, memory_format=torch.contiguous_format)
+    return image.to(features.dtype)
 
 
 def _flat(features: Tensor) -> Tensor:
     """Return [B, C, H * W] of [B, C, H, W] without a copy, whether channels come first in memory or last."""
-    if features.is_contiguous(memory_format=torch.channels_last):
+    if _channels_last(features):
         return features.permute(0, 2, 3, 1).flatten(1, 2).mT
     return features.reshape(*features.shape[:2], -1)
 
 
 def _correlated(features: Tensor, image: Tensor, kernel: int) -> Tensor:
     """Return the weight gradient [many, few, k, k] for the input ``image`` and the output gradient ``features``."""
-    batch, few, height, width = image.shape
-    flat = _shifted(image, kernel).view(batch, few * kernel * kernel, height * width)
-    products = torch.bmm(flat, _flat(features).mT)
-    summed = products.sum(0, dtype=torch.float32 if products.dtype == torch.bfloat16 else None)
-    return summed.t().reshape(features.shape[1], few, kernel, kernel).to(image.dtype)
-
-
-def _shifted(image: Tensor, kernel: int) -> Tensor:
-    """Return [B, C, k, k, H, W], for every element of the kernel the pixels that it is multiplied with."""
-    batch, few, height, width = image.shape
-    pad = kernel // 2
+    batch, few, many, pad = *image.shape[:2], features.shape[1], kernel // 2
+    if _channels_last(features):  # torch's kernel is fast if the image is stated to be channels-last too
+        image = image.clone(memory_format=torch.channels_last)
+        return conv2d_weight(image, (many, few, kernel, kernel), features, padding=pad)
     padded = F.pad(image, (pad, pad, pad, pad))
-    shifted = image.new_empty(batch, few, kernel, kernel, height, width)
-    for row in range(kernel):
-        for column in range(kernel):
-            shifted[:, :, row, column] = padded[:, :, row : row + height, column : column + width]
-    return shifted
+    shifted = padded.unfold(2, kernel, 1).unfold(3, kernel, 1).permute(0, 1, 4, 5, 2, 3)
+    products = torch.bmm(shifted.reshape(batch, few * kernel * kernel, -1), _flat(features).mT)
+    summed = torch.float32 if products.dtype == torch.bfloat16 else products.dtype
+    return products.sum(0, dtype=summed).t().reshape(many, few, kernel, kernel).to(image.dtype)
