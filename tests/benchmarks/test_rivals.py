@@ -116,7 +116,7 @@ class TestRows:
 
     def test_of_the_grid_name_the_fastest_rival_of_every_size_and_batch(self, plan: Plan) -> None:
         rows = groups_rivals.grid(plan)
-        assert len(rows) == 2 * len(groups_rivals.SIZES) * len(groups_rivals.BATCHES)
+    X
         assert {row.value.median for row in rows} == {3.0} and all(row.detail.startswith("expert; ") for row in rows)
         assert rows[0].name == "output stage, cached, bf16, 64 pixels, batch 1, against the fastest rival"
 
