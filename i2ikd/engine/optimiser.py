@@ -27,8 +27,10 @@ def make_optimiser(parameters: Iterable[nn.Parameter], training: Training) -> Op
     """
     name = training.optimizer
     if name in TORCH_OPTIMISERS:
+        trained = list(parameters)
+        fused = all(parameter.is_floating_point() for parameter in trained)  # no kernel for complex parameters
         return TORCH_OPTIMISERS[name](
-            [{"params": list(parameters)}], lr=training.lr, weight_decay=training.weight_decay
+            [{"params": trained}], lr=training.lr, weight_decay=training.weight_decay, fused=fused
         )
     from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 

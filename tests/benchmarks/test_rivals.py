@@ -116,7 +116,8 @@ class TestRows:
 
     def test_of_the_grid_name_the_fastest_rival_of_every_size_and_batch(self, plan: Plan) -> None:
         rows = groups_rivals.grid(plan)
-    X
+        of_a_size = 2 * len(groups_rivals.BATCHES) - 1  # no attention stage at batch 1
+        assert len(rows) == len(groups_rivals.SIZES) * of_a_size
         assert {row.value.median for row in rows} == {3.0} and all(row.detail.startswith("expert; ") for row in rows)
         assert rows[0].name == "output stage, cached, bf16, 64 pixels, batch 1, against the fastest rival"
 

@@ -88,7 +88,15 @@ class TestOptimisers:
         theirs = create_optimizer_v2(weights, opt=name, lr=0.03, weight_decay=0.2)
         ours = make_optimiser(weights[0]["params"], Training(optimizer=name, lr=0.03, weight_decay=0.2))
         assert type(ours) is type(theirs)
-        assert ours.param_groups[0] == theirs.param_groups[0]
+        assert ours.param_groups[0] == theirs.param_groups[0] | {"fused": True}
+
+    @pytest.mark.parametrize("name", ["adam", "adamw"])
+    def test_torch_s_own_take_complex_parameters(self, name: str) -> None:
+        weight = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+        optimiser = make_optimiser([weight], Training(optimizer=name, lr=0.1, weight_decay=0))
+        (weight * (1 + 1j)).real.sum().backward()
+        optimiser.step()
+        torch.testing.assert_close(weight.detach(), torch.tensor([0.9 + 0.1j, 0.9 + 0.1j]))
 
     def test_adam_without_decay_makes_the_steps_of_torch(self) -> None:
         torch.manual_seed(3)

@@ -92,7 +92,7 @@ class _ToImage(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         features, weight = ctx.saved_tensors
-        gradient = gradient.contiguous()  # that of a Fourier transform is transposed in memory, which oneDNN is slow for
+        gradient = gradient.contiguous()  # a Fourier transform's is transposed in memory: slow in oneDNN
         to_features = to_weight = None
         if ctx.needs_input_grad[0]:
             # In the layout of the features: the gradient of a ReLU takes five times as long where the two differ.
