@@ -66,6 +66,10 @@ class _FromImage(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(image, weight)
+        if torch.backends.cpu.get_cpu_capability() != "AVX2":
+            # The strides of a kernel of one channel, which is contiguous in both layouts, decide about those of the
+            # features, and a computed weight (a parametrisation) loses them. With AVX2 alone the layout is as stated.
+            weight = weight.clone(memory_format=torch.channels_last)
         return F.conv2d(image, weight, bias, padding=weight.shape[-1] // 2)
 
     @staticmethod

@@ -10,6 +10,7 @@ from i2ikd_mri.kernels.convolution import convolution_block
 from i2ikd_mri.kernels.thin_convolution import ThinConvolution
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 SHAPES = [(1, 32, 3), (32, 1, 3), (2, 9, 5), (9, 2, 5), (1, 8, 1), (8, 1, 1)]
@@ -106,6 +107,24 @@ def test_the_gradient_of_features_has_their_layout(memory_format: torch.memory_f
         output = thin(features)
     gradient = torch.autograd.grad(output, features, torch.randn(2, 1, 5, 6).mT.to(output.dtype))[0]
     assert gradient.is_contiguous(memory_format=memory_format)
+
+
+class Doubled(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_features_of_a_computed_weight_are_channels_last(autocast: bool) -> None:
+    """An elementwise operation loses the strides that state the layout of a kernel with one channel."""
+    thin = ThinConvolution(1, 8, 3, padding=1)
+    parametrize.register_parametrization(thin, "weight", Doubled())
+    thin.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        features = thin(torch.randn(2, 1, 6, 5))
+    assert features.is_contiguous(memory_format=torch.channels_last) is (
+        torch.backends.cpu.get_cpu_capability() != "AVX2"
+    )
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 8), (8, 1)])
