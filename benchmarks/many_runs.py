@@ -180,8 +180,8 @@ def measure(arms: int, seeds: int, folder: Path, clock: Clock) -> Path:
         write_report(comparison, out)
     with clock("load"):
         loaded = load_comparison(out)
-    with clock("print"):
-        print_comparison(loaded, Console(file=(folder / "table.txt").open("w", encoding="utf-8"), width=100))
+    with clock("print"), (folder / "table.txt").open("w", encoding="utf-8") as stream:
+        print_comparison(loaded, Console(file=stream, width=100))
     return out
 
 
