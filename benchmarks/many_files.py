@@ -22,7 +22,9 @@ from benchmarks.worker import ROOT
 
 SLICES, SIDE = 2, 16
 _KEY = "volfs"
-STEPS = ("list", "digest", "again", "inventory", "first epoch", "second epoch", "resident", "per volume")
+STEPS = ("list", "digest", "again", "inventory", "first epoch", "second epoch")
+"""Listing; digests of all files, and of unchanged ones; ``i2ikd data``; two epochs of the training split."""
+_SPARSE_MIB = (128, 256, 512, 1024)
 
 
 def write_volumes(folder: Path, count: int) -> None:
@@ -105,7 +107,7 @@ def rows(count: int, rounds: int) -> list[Row]:
         for _ in range(rounds):
             for size in counts:
                 found[size].append(_in_a_process(Path(root) / str(size)))
-    return [_growth(step, found) for step in STEPS[:-2]] + [_memory(found), _open(found)]
+    return [_growth(step, found) for step in STEPS] + [_memory(found), _open(found), _bytes(rounds)]
 
 
 def _growth(step: str, found: dict[int, list[dict[str, float]]]) -> Row:
@@ -136,6 +138,29 @@ def _open(found: dict[int, list[dict[str, float]]]) -> Row:
     ]
     detail = ", ".join(f"{size}: {value:.0f}" for size, value in zip(found, most))
     return Row("data set of many volumes", "open files, at most", Spread.of([max(most)]), "", 300, False, detail)
+
+
+def _bytes(rounds: int) -> Row:
+    """Return how the time of a digest grows with the bytes of a file, which is sparse; memory does not grow."""
+    from i2ikd.file_facts import FileFacts
+
+    times: dict[int, list[float]] = {size: [] for size in _SPARSE_MIB}
+    with tempfile.TemporaryDirectory() as folder:
+        before = resident_mib()
+        for turn in range(rounds):
+            for size in _SPARSE_MIB:
+                path = Path(folder) / f"{size}-{turn}.h5"
+                with path.open("wb") as file:
+                    file.truncate(size * 2**20)
+                start = time.monotonic()
+                FileFacts(Path(folder)).digests([[path]])
+                times[size].append(time.monotonic() - start)
+        grown = resident_mib() - before
+    spreads = [Spread.of(seconds) for seconds in times.values()]
+    power = exponent([float(size) for size in times], spreads)
+    detail = ", ".join(f"{size} MiB: {number(1e3 * one.median)} ms" for size, one in zip(times, spreads))
+    name = "digest of one sparse file: power of its bytes"
+    return Row("data set of many volumes", name, power, "", 1.1, False, f"{detail}; resident {grown:+.0f} MiB")
 
 
 def main(arguments: Sequence[str]) -> None:

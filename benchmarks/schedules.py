@@ -1,8 +1,8 @@
 """Ways to train the runs of a comparison on the cores of this machine: ``python -m benchmarks.schedules``.
 
 One process with all threads, the same in lockstep, one process for each core with one thread, and the same in lockstep.
-Every measurement is a whole ``i2ikd compare`` of a small simulated experiment in a folder of its own, without latency;
-rounds are interleaved.
+Every measurement trains all runs of a small simulated experiment in a folder of its own, in a process of its own; the
+start of its workers counts, its own start, scores and report do not. Rounds are interleaved.
 """
 
 from __future__ import annotations
@@ -23,8 +23,16 @@ from benchmarks.machine import processor
 from benchmarks.measure import Spread
 from benchmarks.table import Row, print_table
 from benchmarks.worker import ROOT
+from i2ikd.config import read_experiment
+from i2ikd.executors.choice import make_executor
+from i2ikd.experiment.checks import check
+from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.graph import RunGraph
+from i2ikd.experiment.jobs import worker_setup
+from i2ikd.experiment.plan import plan
+from i2ikd.experiment.schedule import train_plan
+from i2ikd.registry import default_registry
 
-_MAIN = "from i2ikd.cli.main import main; main()"
 _ARMS = """
 name = "schedules"
 seeds = {seeds}
@@ -45,15 +53,33 @@ arms = [
 """
 
 
-def ways(cores: int) -> dict[str, list[str]]:
-    """Return the options of ``i2ikd compare`` by name of the schedule."""
-    processes = ["--processes", str(cores)]
+def ways(cores: int) -> dict[str, tuple[int, bool]]:
+    """Return number of processes and lockstep by name of the schedule."""
     return {
-        "one process": [],
-        "one process, lockstep": ["--lockstep"],
-        f"{cores} processes": processes,
-        f"{cores} processes, lockstep": [*processes, "--lockstep"],
+        "one process": (1, False),
+        "one process, lockstep": (1, True),
+        f"{cores} processes": (cores, False),
+        f"{cores} processes, lockstep": (cores, True),
     }
+
+
+def train(experiment: Path, out: Path, processes: int, lockstep: bool) -> None:
+    """Train all runs of an experiment, and print the seconds."""
+    from i2ikd.callback import NullCallback
+    from i2ikd.engine.device import keep_large_blocks
+
+    keep_large_blocks()
+    content = read_experiment(experiment)
+    graph = RunGraph(ExperimentContext(content, default_registry(), out))
+    check(graph, content.arms)  # reads the data, and imports what training needs
+    wanted = plan(graph, content.arms, content.seeds, lockstep=lockstep)
+    context, silent = graph.context, NullCallback()
+    executor = make_executor(
+        silent, lambda line: None, out / "workers", lambda threads: worker_setup(context, threads), processes=processes
+    )
+    start = time.monotonic()
+    train_plan(graph, wanted, executor, lambda line: None, silent)
+    print(time.monotonic() - start)
 
 
 @click.command()
@@ -74,7 +100,7 @@ def main(size: int, seeds: int, epochs: int, rounds: int, cores: int, file: Path
             first = turn % len(names)
             for name in names[first:] + names[:first]:
                 out = Path(root) / f"{turn}-{names.index(name)}"
-                taken[name].append(_seconds(experiment, out, ways(cores)[name], cores))
+                taken[name].append(_seconds(experiment, out, *ways(cores)[name], cores))
     group, one = f"6 arms x {seeds} seeds, {size} x {size}", taken[names[0]]
     rows = [
         Row(group, name, Spread.of([a / b for a, b in zip(one, times)]), detail=f"{Spread.of(times).median:.1f} s")
@@ -87,12 +113,15 @@ def main(size: int, seeds: int, epochs: int, rounds: int, cores: int, file: Path
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _seconds(experiment: Path, out: Path, options: list[str], cores: int) -> float:
+def _seconds(experiment: Path, out: Path, processes: int, lockstep: bool, cores: int) -> float:
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores)}
-    command = [sys.executable, "-c", _MAIN, "compare", str(experiment), "--out", str(out), *options]
-    start = time.monotonic()
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - start
+    code = f"from pathlib import Path; from benchmarks.schedules import train; train(Path({str(experiment)!r}), "
+    code += f"Path({str(out)!r}), {processes}, {lockstep})"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    seconds = float(done.stdout.split()[-1])
+    print(f"{out.name}: {processes} processes, lockstep {lockstep}: {seconds:.1f} s", file=sys.stderr)
+    return seconds
 
 
 if __name__ == "__main__":
