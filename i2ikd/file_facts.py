@@ -22,7 +22,9 @@ CACHE_VARIABLE = "I2IKD_CACHE_DIR"
 _RECENT = 2.0
 """Seconds. The times of a file have a resolution, so that a file can change without a trace right after a change."""
 _SAVE_EVERY = 5.0
-"""Seconds between two writes of the cache file."""
+"""Least number of seconds between two writes of the cache file."""
+_SAVE_SHARE = 0.05
+"""Largest share of the time that is spent writing the cache file, which is written whole."""
 _FORMAT = 4
 _BLOCK = 2**22
 """Bytes that are read at once."""
@@ -101,7 +103,7 @@ class _State:
         self._path = path
         self._entries: dict[str, dict[str, Any]] | None = None
         self._new: dict[str, dict[str, Any]] = {}
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + _SAVE_EVERY
 
     def entries(self) -> dict[str, dict[str, Any]]:
         if self._entries is None:
@@ -110,18 +112,20 @@ class _State:
 
     def add(self, key: str, entry: dict[str, Any]) -> None:
         self.entries()[key] = self._new[key] = entry
-        if time.monotonic() - self._saved > _SAVE_EVERY:
+        if time.monotonic() > self._due:
             self.save()
 
     def save(self) -> None:
         """Write the new entries beside those that other processes have written."""
+        start = time.monotonic()
         if self._new:
             with contextlib.suppress(OSError, UserError):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 sweep(self._path.parent)
                 content = {"format": _FORMAT, "entries": {**self._read(), **self._new}}
                 write_atomically(self._path, json.dumps(content))
-        self._new, self._saved = {}, time.monotonic()
+        end = time.monotonic()
+        self._new, self._due = {}, end + max(_SAVE_EVERY, (end - start) / _SAVE_SHARE)
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:

@@ -8,6 +8,7 @@ import reprlib
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -63,8 +64,23 @@ def _takes_any(target: Callable[..., Any]) -> bool:
     return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
 
 
+_models: WeakKeyDictionary[Callable[..., Any], type[BaseModel]] = WeakKeyDictionary()
+"""Models of components, as long as these exist; pydantic takes milliseconds to build one."""
+
+
 def _model(target: Callable[..., Any]) -> type[BaseModel]:
-    """Build a pydantic model with one field per parameter; aliases permit names that pydantic reserves."""
+    """Return a pydantic model with one field per parameter, built once for each component."""
+    try:
+        known = _models.get(target)
+        if known is None:
+            known = _models[target] = _built_model(target)
+    except TypeError:  # an object without a hash, or without weak references
+        return _built_model(target)
+    return known
+
+
+def _built_model(target: Callable[..., Any]) -> type[BaseModel]:
+    """Build the model of a component; aliases permit names that pydantic reserves."""
     hints = _hints(target)
     fields: dict[str, Any] = {}
     for index, (name, parameter) in enumerate(parameters(target).items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import click
 
@@ -46,7 +46,7 @@ def command(
     arms: str | None,
     seeds: int | None,
     lockstep: bool,
-    processes: int | None,
+    processes: int | Literal["auto"] | None,
     executor: str,
     executor_options: tuple[str, ...],
     dry_run: bool,
@@ -72,13 +72,27 @@ class Execution(NamedTuple):
 
     Attributes:
         executor: ``here``, ``slurm`` or ``submitit-local``.
-        processes: number of runs at a time; the executor's default when ``None``.
+        processes: number of runs at a time, or ``auto``; the executor's default when ``None``.
         options: executor options, as ``KEY=VALUE``.
     """
 
     executor: str = "here"
-    processes: int | None = None
+    processes: int | Literal["auto"] | None = None
     options: tuple[str, ...] = ()
+
+    def refuse_auto_on_a_cluster(self) -> None:
+        """Check that ``auto`` is for runs on this machine.
+
+        Raises:
+            UserError: it is for another executor.
+        """
+        if self.processes == options.AUTO and self.executor != "here":
+            from i2ikd.errors import UserError
+
+            raise UserError(
+                f"--processes auto is for runs on this machine, got --executor {self.executor}; state the most jobs at "
+                "a time, or omit --processes"
+            )
 
 
 _IN_PROCESS = Execution()
@@ -120,17 +134,20 @@ def run(
     from i2ikd.experiment.jobs import worker_setup
 
     assert isinstance(experiment, Experiment)
+    execution.refuse_auto_on_a_cluster()
     chosen, numbers = options.choose_arms(experiment, arms), options.choose_seeds(experiment, seeds)
     settings, remote = read_options(execution.executor, execution.options), execution.executor == "slurm"
     with open_session(experiment, out, chosen, quiet_stdout=as_json, remote=remote) as session:
         context = session.context
+        processes, threads = _processes(session, chosen, numbers, lockstep, execution)
         executor = make_executor(
             session.callback,
             session.log,
             out / "workers",
             lambda threads: worker_setup(context, threads),
             name=cast("ExecutorName", execution.executor),
-            processes=execution.processes,
+            processes=processes,
+            threads=threads,
             options=settings,
             label=f"i2ikd-{experiment.name}",
             gpus=context.device.type == "cuda",
@@ -162,3 +179,17 @@ def run(
             print_comparison(comparison, session.console)
         session.log("written: " + ", ".join(str(file) for file in files))
     return comparison
+
+
+def _processes(
+    session: Session, arms: Sequence[Arm], seeds: Sequence[int], lockstep: bool, execution: Execution
+) -> tuple[int | None, int | None]:
+    """Return the numbers of processes and of threads of each, which ``auto`` chooses for this machine and prints."""
+    if execution.processes != options.AUTO:
+        return cast("int | None", execution.processes), None
+    from i2ikd.experiment.plan import plan
+    from i2ikd.experiment.process_count import choose_processes
+
+    found = choose_processes(session.graph, plan(session.graph, arms, seeds, lockstep=lockstep))
+    session.log(str(found))
+    return found.processes, found.threads

@@ -40,11 +40,26 @@ out_folder = click.option(
 lockstep = click.option(
     "--lockstep", is_flag=True, help="Train the arms of a seed in one pass over the data; results are identical."
 )
+
+
+class _Processes(click.IntRange):
+    """Number of processes, or ``auto``."""
+
+    name = "number or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return ``auto`` or the number."""
+        return value if value == AUTO else super().convert(value, param, ctx)
+
+
+AUTO = "auto"
+"""Value of ``--processes``: as many as cores, runs and memory of this machine permit."""
 processes = click.option(
     "--processes",
-    type=click.IntRange(min=1, max=1000),
-    metavar="N",
-    help="Number of parallel runs: local processes that share the CPU cores, or the most jobs on a cluster.",
+    type=_Processes(min=1, max=1000),
+    metavar="N|auto",
+    help="Number of parallel runs: local processes that share the CPU cores, or the most jobs on a cluster; auto: as "
+    "many as cores, runs and memory of this machine permit.",
 )
 executor = click.option(
     "--executor",

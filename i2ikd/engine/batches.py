@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -99,11 +100,11 @@ class SampleBatches:
         self._groups, sizes = _groups(dataset, self.size)
         self.steps = int((sizes // self.size).sum())
         self.stable = not dataset.varies
-        self._plan: list[list[tuple[int, int | None]]] = []
+        self._plan = _Plan()
         self._loader: Iterable[Batch | UserError] = DataLoader(
             _PlannedBatches(dataset),
             batch_size=None,
-            sampler=_Plan(self._plan),
+            sampler=self._plan,
             collate_fn=_unchanged,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -123,9 +124,7 @@ class SampleBatches:
         columns = slice(rank * share, (rank + 1) * share)
         order = np.random.default_rng(derive(self._seed, "order", number)).permutation(len(self._dataset))
         chosen = self._batches(order)
-        self._plan[:] = [
-            [(int(i), self._augmentation_seed(number, int(i))) for i in row[columns]] for row in chosen[skip:]
-        ]
+        self._plan.set(chosen[skip:, columns], partial(self._augmentation_seed, number))
         return self._planned()
 
     def _planned(self) -> Iterator[Batch]:
@@ -178,16 +177,21 @@ def _groups(dataset: SampleDataset, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Plan:
-    """Sampler for torch's DataLoader: the planned batches of the current epoch."""
+    """Sampler for torch's DataLoader: index and augmentation seed of every sample of the batches of an epoch."""
 
-    def __init__(self, plan: list[Any]) -> None:
-        self._plan = plan
+    def __init__(self) -> None:
+        self.set(np.zeros((0, 0), int), lambda index: None)
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._plan))
+    def set(self, batches: np.ndarray, seed: Callable[[int], int | None]) -> None:
+        """Set the samples [steps, size] of an epoch's batches, and the function that returns a sample's seed."""
+        self._batches, self._seed = batches, seed
+
+    def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
+        batches, seed = self._batches, self._seed
+        return ([(index, seed(index)) for index in batch.tolist()] for batch in batches)
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self._batches)
 
 
 def ordered(dataset: SampleDataset, size: int) -> Iterator[Batch]:

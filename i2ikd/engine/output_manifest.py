@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +61,19 @@ class OutputManifest:
             files[path.relative_to(self._root).as_posix()] = file_record(path).model_dump()
         self._write(merged(known, {"files": files, "experiment": experiment or known.experiment}))
 
-    def name_run(self, name: str, folder: RunFolder) -> None:
-        """State the digest of the run that a name stands for.
+    def name_runs(self, runs: Mapping[str, RunFolder]) -> None:
+        """State the digests of the runs that names stand for.
 
         Args:
-            name: such as ``students/kd-mri/seed0``.
-            folder: of the run; its own name starts the digest.
+            runs: folders by name, such as ``students/kd-mri/seed0``; a folder's own name starts the digest.
 
         Raises:
             UserError: the disk is full, or the folder is not writable.
         """
         known = self._readable()
-        if known.runs.get(name) != folder.path.name:
-            self._write(merged(known, {"runs": {**known.runs, name: folder.path.name}}))
+        after = {**known.runs, **{name: folder.path.name for name, folder in runs.items()}}
+        if after != known.runs:
+            self._write(merged(known, {"runs": after}))
 
     def verify(self, path: Path) -> None:
         """Compare a file of the folder with the manifest; a file that it does not state is accepted.

@@ -40,6 +40,9 @@ class EpochRow(BaseModel):
     validation: float | None
 
 
+_ROWS = TypeAdapter(list[EpochRow])
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Files of one run.
@@ -229,7 +232,7 @@ class RunFolder:
             if not file.is_file():
                 return []
             self.verify(file)
-            rows = TypeAdapter(list[EpochRow]).validate_python(read_json(file))
+            rows = _ROWS.validate_python(read_json(file))
         except (UserError, ValidationError):
             return []
         return [row.model_dump() for row in rows]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +43,7 @@ class RunSpecification(BaseModel):
     version: int = 2
     """Incremented when the engine's arithmetic or this record changes."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the specification as 64 hexadecimal digits; its address in the store."""
         return digest(self.model_dump(mode="json"))
@@ -101,21 +103,24 @@ class Store:
         """
         return RunFolder(self.root / "store" / specification.digest[:16])
 
-    def name(self, name: str, folder: RunFolder) -> None:
-        """Link ``root/name`` to a run and state its digest in the manifest of ``root``; an existing link is replaced.
+    def name(self, runs: Mapping[str, RunFolder]) -> None:
+        """Link ``root/name`` to each run and state its digest in the manifest of ``root``; existing links are replaced.
 
-        A folder in its place, as ``cp -rL`` makes one, stays if it is a copy of the run; another is renamed.
+        A folder in a link's place, as ``cp -rL`` makes one, stays if it is a copy of the run; another is renamed.
 
         Args:
-            name: path relative to the output folder, such as ``students/kd-mri/seed0``.
-            folder: of the run.
+            runs: folders by path relative to the output folder, such as ``students/kd-mri/seed0``.
 
         Raises:
             UserError: a folder between ``root`` and the name is a link, or cannot be written.
         """
         if not self._writes:
             return
-        OutputManifest(self.root).name_run(name, folder)
+        OutputManifest(self.root).name_runs(runs)
+        for name, folder in runs.items():
+            self._link(name, folder)
+
+    def _link(self, name: str, folder: RunFolder) -> None:
         link = self.root / name
         refuse_linked_folder(link.parent, self.root)
         link.parent.mkdir(parents=True, exist_ok=True)

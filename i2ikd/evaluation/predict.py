@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from i2ikd.engine.batches import ordered
 from i2ikd.engine.precision import Precision, autocast
 from i2ikd.errors import UserError
-from i2ikd.evaluation.records import NO_SEED, Record, VolumeImages, score_volumes
+from i2ikd.evaluation.records import NO_SEED, Record, VolumeImages, score_volumes, scoring_pool
 from i2ikd.metric import Metric
 from i2ikd.network import apply, to_memory_format
 from i2ikd.registry import Registry
@@ -72,7 +72,7 @@ def evaluate_network(
         with autocast(device, precision):
             return {arm: apply(deployed, batch.to(device, memory_format=torch.channels_last)).float().cpu()}
 
-    return [record for volume in predict(task, dataset, run) for record in _scored(volume, metrics, seed)]
+    return _scored(predict(task, dataset, run), metrics, seed)
 
 
 def evaluate_baselines(task: Task, dataset: SampleDataset, metrics: Mapping[str, Metric]) -> list[Record]:
@@ -89,7 +89,7 @@ def evaluate_baselines(task: Task, dataset: SampleDataset, metrics: Mapping[str,
     Raises:
         UserError: an empty split, or images whose shape differs from their targets'.
     """
-    return [record for volume in predict(task, dataset, task.baseline) for record in _scored(volume, metrics, NO_SEED)]
+    return _scored(predict(task, dataset, task.baseline), metrics, NO_SEED)
 
 
 def predict(
@@ -140,6 +140,12 @@ def _stack(
     return {row: VolumeImages(name, np.stack(images), stacked, indices, subject) for row, images in outputs.items()}
 
 
-def _scored(rows: dict[str, VolumeImages], metrics: Mapping[str, Metric], seed: int) -> list[Record]:
-    """Score one volume of every arm."""
-    return [record for row, volume in rows.items() for record in score_volumes(metrics, [volume], row, seed)]
+def _scored(volumes: Iterator[dict[str, VolumeImages]], metrics: Mapping[str, Metric], seed: int) -> list[Record]:
+    """Score volumes of every arm, one after the other."""
+    with scoring_pool() as pool:
+        return [
+            record
+            for rows in volumes
+            for row, volume in rows.items()
+            for record in score_volumes(metrics, [volume], row, seed, pool=pool)
+        ]

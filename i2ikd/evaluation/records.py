@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -101,8 +102,9 @@ def score_volumes(
     arm: str,
     seed: int = NO_SEED,
     workers: int | None = None,
+    pool: Executor | None = None,
 ) -> list[Record]:
-    """Score volumes on ``workers`` threads; unless given, as many as the process has cores.
+    """Score volumes on the threads of ``pool``; without it on ``workers``, or as many as the process has cores.
 
     Records come in the order of the volumes and slices, and do not depend on the number of threads.
 
@@ -111,8 +113,8 @@ def score_volumes(
     """
     calls = [call for volume in volumes for call in _calls(volume, metrics)]
     records = []
-    with ThreadPoolExecutor(workers or _cores()) as pool:
-        scores = pool.map(_Call.score, calls)
+    with scoring_pool(workers) if pool is None else contextlib.nullcontext(pool) as threads:
+        scores = threads.map(_Call.score, calls)
         for volume in volumes:
             rows = _rows(volume, metrics, scores)
             indices = range(len(rows)) if volume.indices is None else volume.indices
@@ -122,6 +124,11 @@ def score_volumes(
                 for index, row in zip(indices, rows, strict=True)
             ]
     return records
+
+
+def scoring_pool(workers: int | None = None) -> ThreadPoolExecutor:
+    """Return threads for ``score_volumes``: ``workers``, or as many as the process has cores."""
+    return ThreadPoolExecutor(workers or _cores())
 
 
 def _cores() -> int:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from i2ikd.bounded_cache import BoundedCache
 from i2ikd.errors import UserError
 
 
@@ -140,15 +141,29 @@ def _sums(table: np.ndarray, owners: np.ndarray) -> np.ndarray:
 
 def _resampled_means(tables: Sequence[np.ndarray], owners: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Return [resamples, tables]: means under one joint draw of seeds and subjects for all tables."""
-    rows, columns = len(tables[0]), _count(owners)
-    generator = np.random.default_rng(seed)
-    seed_counts = generator.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
-    subject_counts = generator.multinomial(columns, np.full(columns, 1 / columns), size=resamples).astype(np.float64)
+    seed_counts, subject_counts = _draws(len(tables[0]), _count(owners), resamples, seed)
     present = _sums(~np.isnan(tables[0]), owners)
     weight = np.sum(seed_counts @ present * subject_counts, axis=1)
     sums = [np.sum(seed_counts @ _sums(table, owners) * subject_counts, axis=1) for table in tables]
     drawn = weight > 0  # with cells missing, a draw can hold no value at all
     return np.stack([total[drawn] / weight[drawn] for total in sums], axis=1)
+
+
+_drawn: BoundedCache[tuple[np.ndarray, np.ndarray]] = BoundedCache(64, policy="evict")
+"""Draws by their arguments: those of a comparison are equal for all of its arms."""
+
+
+def _draws(rows: int, columns: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each seed [resamples, rows] and each subject [resamples, columns] is drawn."""
+    key = rows, columns, resamples, seed
+    found = _drawn.get(key)
+    if found is None:
+        generator = np.random.default_rng(seed)
+        seeds = generator.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
+        subjects = generator.multinomial(columns, np.full(columns, 1 / columns), size=resamples).astype(np.float64)
+        found = seeds, subjects
+        _drawn.put(key, found, seeds.nbytes + subjects.nbytes)
+    return found
 
 
 def _percentiles(values: np.ndarray, level: float, seeds: int, subjects: int) -> tuple[float, float]:

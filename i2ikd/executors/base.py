@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypedDict
 
@@ -168,14 +169,15 @@ def execute(
     if not waiting:
         return
     if executor.slots > 1:  # first those that others wait for
-        waiting = sorted(jobs, key=lambda job: not any(job.provides & other.requires for other in jobs))
+        needed = frozenset().union(*(job.requires for job in jobs))
+        waiting = sorted(jobs, key=lambda job: not job.provides & needed)
     failures = Failures()
     with executor:
         while waiting or running:
-            ready = [job for job in waiting if not _is_blocked(job, [*waiting, *running])]
+            ready = _ready(waiting, running, executor.slots - len(running))
             assert ready or running, "the graph of runs has a cycle"
             try:
-                for job in ready[: executor.slots - len(running)]:
+                for job in ready:
                     on_submit(job)
                     waiting.remove(job)
                     executor.submit(job)
@@ -192,5 +194,7 @@ def execute(
     failures.refuse()
 
 
-def _is_blocked(job: Job, others: Sequence[Job]) -> bool:
-    return any(job.requires & other.provides for other in others if other is not job)
+def _ready(waiting: Sequence[Job], running: Sequence[Job], most: int) -> list[Job]:
+    """Return the first waiting jobs, at most so many, that require no run of another job that has not ended."""
+    missing = frozenset().union(*(job.provides for job in (*waiting, *running)))
+    return list(islice((job for job in waiting if not (job.requires - job.provides) & missing), most))

@@ -27,6 +27,7 @@ def make_executor(
     options: Mapping[str, Any] | None = None,
     label: str = "i2ikd",
     gpus: bool = False,
+    threads: int | None = None,
 ) -> Executor:
     """Return an executor by name.
 
@@ -40,6 +41,7 @@ def make_executor(
         options: of the cluster's jobs, for submitit.
         label: name of the cluster's jobs.
         gpus: whether workers compute on GPUs and share those of this machine.
+        threads: of each local process; ``None``: torch's, divided by their number.
 
     Raises:
         UserError: the executor cannot work on this machine, or an option is wrong.
@@ -49,7 +51,7 @@ def make_executor(
             return InProcessExecutor(callback)
         from i2ikd.executors.local import ProcessExecutor
 
-        return ProcessExecutor(processes, setup, folder, log, callback, gpus=gpus)
+        return ProcessExecutor(processes, setup, folder, log, callback, gpus=gpus, threads=threads)
     from i2ikd.executors.slurm import SlurmExecutor
 
     if name == "slurm":

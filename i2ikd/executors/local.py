@@ -30,12 +30,13 @@ class ProcessExecutor:
     """Trains several jobs at a time. Each worker writes its output to a separate log in ``folder``.
 
     Args:
-        slots: number of processes; each gets that part of torch's threads, and one GPU where there are several.
+        slots: number of processes; each gets one GPU where there are several.
         setup: returns the setup of workers for a number of threads.
         folder: for the logs.
         log: prints the start and the end of every job.
         callback: receives the history of a run when it is finished.
         gpus: whether workers compute on GPUs.
+        threads: of torch in each process; ``None``: that part of torch's threads.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ProcessExecutor:
         log: Log,
         callback: Callback,
         gpus: bool = False,
+        threads: int | None = None,
     ) -> None:
         self.slots = slots
         self._make_setup = setup
@@ -53,7 +55,7 @@ class ProcessExecutor:
         self._callback = callback
         self._folder = folder
         self._gpus = gpus
-        self._threads = max(1, torch.get_num_threads() // slots)
+        self._threads = threads or max(1, torch.get_num_threads() // slots)
         self._workers: list[_Worker] = []
         self._stop = StopRequest()
 

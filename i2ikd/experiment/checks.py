@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from i2ikd.config import Arm
+from i2ikd.config import Arm, digest
 from i2ikd.engine.batches import ordered
 from i2ikd.engine.build import build_network
 from i2ikd.engine.context import TrainingContext
@@ -18,6 +18,7 @@ from i2ikd.engine.start import frozen_parameters, trained_parameters
 from i2ikd.engine.start_weights import set_start_weights
 from i2ikd.errors import UserError, named
 from i2ikd.experiment.blank import blank_context, try_network
+from i2ikd.experiment.context import ExperimentContext
 from i2ikd.experiment.data_checks import check_data
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.networks import blank_input
@@ -30,39 +31,68 @@ _SPLITS = ("train", "val", "test")
 def check(graph: RunGraph, arms: Sequence[Arm]) -> None:
     """Build and run every network once, set up every objective and optimiser of the arms and of the teacher.
 
+    What a call has found sound, ``graph.checked``, is not checked again by the next one.
+
     Raises:
         UserError: the first check that fails.
     """
+    waiting = [arm for arm in arms if arm.name not in graph.checked]
+    if graph.checked and not waiting:
+        return
     context = graph.context
     for split in _SPLITS:
         if len(context.dataset(split)) == 0:
             raise UserError(f"the split {split!r} has no slices")
     check_data(context)
     examples = [next(iter(ordered(context.dataset(split), 2))) for split in _SPLITS]
-    seed = context.experiment.seeds[0]
+    seed, inputs = context.experiment.seeds[0], _BlankInputs(context)
     run = graph.teacher_run(seed)
     teacher = blank_input(context, [run], None)
     for example in examples:
         try_network(teacher, example, "teacher")
     with named("teacher"):
-        _check_stages(graph, run, teacher, examples[0], "teacher")
+        _check_stages(graph, run, teacher, examples[0], "teacher", inputs)
     graph.trained_transforms("teacher")
-    for arm in arms:
+    graph.checked.add("teacher")
+    for arm in waiting:
         graph.trained_transforms(arm.name)
         run = graph.arm_run(arm, seed)
         where = f"student (arm {arm.name!r})"
         student = build_network(context.registry, run.specification.model, run.specification.options, 0, where)
         try_network(student, examples[0], where)
         with named(f"arm {arm.name!r}"):
-            _check_stages(graph, run, student, examples[0], where)
+            _check_stages(graph, run, student, examples[0], where, inputs)
+        graph.checked.add(arm.name)
 
 
-def _check_stages(graph: RunGraph, run: Run, network: nn.Module, example: Batch, where: str) -> None:
+class _BlankInputs:
+    """Untrained input networks, each built once for all arms.
+
+    Args:
+        context: the experiment.
+    """
+
+    def __init__(self, context: ExperimentContext) -> None:
+        self._context = context
+        self._made: dict[str, nn.Module] = {}
+
+    def of(self, run: Run) -> dict[str, nn.Module]:
+        """Return the input networks of a run by role."""
+        found = {}
+        for role, runs in run.inputs.items():
+            combine = run.specification.combine.get(role)
+            key = digest([[needed.specification.digest for needed in runs], combine])
+            if key not in self._made:
+                self._made[key] = blank_input(self._context, runs, combine)
+            found[role] = self._made[key]
+        return found
+
+
+def _check_stages(
+    graph: RunGraph, run: Run, network: nn.Module, example: Batch, where: str, inputs: _BlankInputs
+) -> None:
     context = graph.context
-    inputs = {
-        role: blank_input(context, runs, run.specification.combine.get(role)) for role, runs in run.inputs.items()
-    }
-    shared = blank_context(context, inputs, graph.models(run.inputs), graph.blank, example)
+    shared = blank_context(context, inputs.of(run), graph.models(run.inputs), graph.blank, example)
     for transform in create_transforms(context.registry, run.specification.transforms, where):
         network = transform.apply(network, [example], context.task)
     for stage in run.stages:

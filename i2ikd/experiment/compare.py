@@ -137,14 +137,14 @@ def table_rows(graph: RunGraph, arms: Sequence[Arm], seeds: Sequence[int]) -> li
 
 
 def _score(scorer: Scorer, rows: Sequence[TableRow]) -> tuple[list[Record], dict[str, RowKind]]:
-    records = scorer.baselines()
+    records = list(scorer.baselines())
     kinds: dict[str, RowKind] = {record.arm: "baseline" for record in records}
     for row in rows:
         kinds[row.name] = "teacher" if row.name == TEACHER else "arm"
         given = row.runs[next(iter(row.runs))][0].specification.weights is not None
         for seed, runs in list(row.runs.items())[: 1 if given else None]:
             number = teacher_seed(runs, seed)
-            records = records + scorer.network(runs, row.name, number, row.transforms, row.combine)
+            records += scorer.network(runs, row.name, number, row.transforms, row.combine)
     return records, kinds
 
 
@@ -154,9 +154,13 @@ def _costs(context: ExperimentContext, rows: Sequence[TableRow], seed: int) -> d
     distinct: dict[str, nn.Module] = {}
     networks: dict[str, nn.Module] = {}
     for row in rows:
+        architecture = row.architecture(seed)
+        if not row.transforms and architecture in distinct:  # without transforms, it is no file
+            networks[row.name] = distinct[architecture]
+            continue
         network = network_of(context, row.runs[seed], row.combine, row.transforms)
         is_file = isinstance(network, DeliveredNetwork)
-        networks[row.name] = network if is_file else distinct.setdefault(row.architecture(seed), network)
+        networks[row.name] = network if is_file else distinct.setdefault(architecture, network)
     threads = thread_counts(settings.threads, settings.latency)
     return measure_costs(networks, context.example(), threads, context.store.root)
 

@@ -175,6 +175,11 @@ class ExperimentContext:
         return {"name": self.experiment.task.name, **self.task.identity()}
 
     @cached_property
+    def document(self) -> dict[str, Any]:
+        """The experiment as JSON values, without defaults."""
+        return self.experiment.model_dump(mode="json", exclude_unset=True)
+
+    @cached_property
     def inventory(self) -> Inventory:
         """What the data holds."""
         return self.task.inventory()

@@ -121,6 +121,21 @@ def estimate(graph: RunGraph, wanted: Plan, arms: Sequence[Arm], seeds: Sequence
     )
 
 
+def run_memory_mib(graph: RunGraph, run: Run) -> float:
+    """Return the memory of a process that trains a run, from measured steps: with all slices and cached outputs.
+
+    Args:
+        graph: of the checked experiment.
+        run: whose steps are measured in this process, which has imported what a worker imports.
+    """
+    with kept_random_state():
+        meter = _Meter(graph)
+        meter.run(run, "train")
+    return (
+        _peak_mib(graph.context.device) + meter.unread_mib() + min(meter.cached_mib, graph.context.training.cache_mib)
+    )
+
+
 class _Meter:
     """Measures stages of runs, each once for all seeds."""
 
@@ -128,7 +143,7 @@ class _Meter:
         self._graph = graph
         self._context = graph.context
         self._seconds: dict[str, tuple[float, float]] = {}
-        self.disk_mib = 0.0
+        self.disk_mib = self.cached_mib = 0.0
 
     def run(self, run: Run, action: str) -> RunEstimate:
         """Return the estimate of one run."""
@@ -208,8 +223,10 @@ class _Meter:
         size, samples = cache.size, batches.size * (STEPS + 1)
         if size == 0:
             return 0.0
+        whole = size / samples * len(self._context.dataset("train")) / _MIB
+        self.cached_mib += whole
         if self._context.training.cache_disk_mib > 0:
-            self.disk_mib += size / samples * len(self._context.dataset("train")) / _MIB
+            self.disk_mib += whole
         one = list(islice(batches.in_order(), 1))
         return self._forward(network, one) * self._steps
 

@@ -148,7 +148,7 @@ def record_origin(context: ExperimentContext, folder: RunFolder, name: str) -> N
         before = {}
     rows = {"teacher", *(arm.name for arm in context.experiment.arms)}  # arms may have been renamed since
     names = sorted({name, *(known for known in before.get("names", []) if _row(known) in rows)})
-    after = {"names": names, "experiment": context.experiment.model_dump(mode="json", exclude_unset=True)}
+    after = {"names": names, "experiment": context.document}
     if after != before:
         folder.write(ORIGIN, after)
     if after != before or f"{ORIGIN}.json" not in folder.stated():

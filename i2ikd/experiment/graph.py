@@ -47,10 +47,13 @@ class RunGraph:
     def __init__(self, context: ExperimentContext) -> None:
         self.context = context
         self._arms: dict[tuple[str, int], Run] = {}
+        self._planned: dict[str, tuple[Network, list[PlannedStage], frozenset[str]]] = {}
         self._teachers: dict[int, tuple[Run, ...]] = {}
         self._weights: str | None = None
         self.left_out: dict[str, list[str]] = {}
         """Parts that the recipes of arms leave out for their networks, with the reasons, by arm."""
+        self.checked: set[str] = set()
+        """Arms that ``check`` has found sound, and ``teacher`` with the data."""
 
     def teacher_runs(self, seed: int) -> tuple[Run, ...]:
         """Return the runs that make a seed's teacher: one, or the members of an ensemble.
@@ -104,6 +107,16 @@ class RunGraph:
         return self._arms[arm.name, seed]
 
     def _arm_run(self, arm: Arm, seed: int) -> Run:
+        if arm.name not in self._planned:
+            self._planned[arm.name] = self._plan_arm(arm, seed)
+        network, planned, needed = self._planned[arm.name]
+        inputs = self._inputs(arm, seed, needed)
+        specification = self._specification("student", network, seed, planned, inputs=inputs)
+        folder = self.context.store.folder(specification)
+        return Run(row_name(arm, seed), specification, tuple(planned), folder, inputs)
+
+    def _plan_arm(self, arm: Arm, seed: int) -> tuple[Network, list[PlannedStage], frozenset[str]]:
+        """Return student, stages and roles of the inputs of an arm, which are equal for all seeds."""
         where = f"arm {arm.name!r}"
         network = self._student(arm)
         training = self._validated(own_training(self.context.training, network.training, f"{where}, student.training"))
@@ -111,10 +124,7 @@ class RunGraph:
         dry_run = DryRun(lambda: self._blank_networks(arm, network, seed), network.model, "student")
         planned = plan_stages(self._recipe(recipe, where, dry_run), training, where)
         self.left_out[arm.name] = dry_run.left_out
-        inputs = self._inputs(arm, seed, self._needed_roles(planned))
-        specification = self._specification("student", network, seed, planned, inputs=inputs)
-        folder = self.context.store.folder(specification)
-        return Run(row_name(arm, seed), specification, tuple(planned), folder, inputs)
+        return network, planned, self._needed_roles(planned)
 
     def _blank_networks(self, arm: Arm, network: Network, seed: int) -> tuple[TrainingContext, nn.Module]:
         """Return the untrained networks of an arm, which have been run on the first training samples."""

@@ -8,6 +8,7 @@ from i2ikd.callback import Callback, NullCallback
 from i2ikd.config import Arm
 from i2ikd.engine.integrity import repair
 from i2ikd.engine.run import Run
+from i2ikd.engine.run_folder import RunFolder
 from i2ikd.executors.base import Executor, InProcessExecutor, Job, Log, execute
 from i2ikd.experiment.finished import record_origin
 from i2ikd.experiment.graph import RunGraph, row_name
@@ -31,23 +32,29 @@ def train_plan(graph: RunGraph, wanted: Plan, executor: Executor, log: Log, call
         Interrupted: after checkpoints were saved.
         UserError: a run cannot be trained.
     """
-    store = graph.context.store
+    names: dict[str, dict[str, RunFolder]] = {}
+    reused: dict[str, RunFolder] = {}
     for decision in wanted.decisions:
         log(str(decision))
-        if decision.action == "reuse" and decision.run.folder.finished:
-            repair(decision.run)
-            store.name(decision.run.name, decision.run.folder)
+        run = decision.run
+        names.setdefault(run.specification.digest, {})[run.name] = run.folder
+        if decision.action == "reuse" and run.folder.finished:
+            repair(run)
+            reused[run.name] = run.folder
+    store = graph.context.store
+    store.name(reused)
     trainer = RunTrainer(graph)
     jobs = []
     for group in wanted.groups:
         if group[0].specification.weights is not None:  # given weights are copied, not trained
-            _name(graph, wanted, {group[0].specification.digest})
+            store.name(names[group[0].specification.digest])
             take_given_weights(graph.context, group[0])
         else:
             jobs.append(make_job(trainer, group))
 
     def on_submit(job: Job) -> None:
-        _name(graph, wanted, job.provides)
+        """Let the names of the job's runs point to them; until then they point to runs of older settings."""
+        store.name({name: folder for digest in job.provides for name, folder in names[digest].items()})
 
     if callback is not None:
         callback.on_schedule(scheduled(graph, wanted))
@@ -68,13 +75,6 @@ def scheduled(graph: RunGraph, wanted: Plan) -> list[tuple[str, int]]:
     ]
 
 
-def _name(graph: RunGraph, wanted: Plan, digests: frozenset[str] | set[str]) -> None:
-    """Let the names of runs point to them; until then they point to runs of older settings."""
-    for decision in wanted.decisions:
-        if decision.run.specification.digest in digests:
-            graph.context.store.name(decision.run.name, decision.run.folder)
-
-
 def name_reused_rows(graph: RunGraph, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
     """Name the rows of arms that reuse the network of another arm: links to its run, which their transforms follow.
 
@@ -83,11 +83,11 @@ def name_reused_rows(graph: RunGraph, arms: Sequence[Arm], seeds: Sequence[int])
         arms: which.
         seeds: which.
     """
-    for arm in arms:
-        for seed in seeds if arm.of is not None else ():
-            folder, name = graph.arm_run(arm, seed).folder, row_name(arm, seed)
-            graph.context.store.name(name, folder)
-            record_origin(graph.context, folder, name)
+    reusing = [arm for arm in arms if arm.of is not None]
+    rows = {row_name(arm, seed): graph.arm_run(arm, seed).folder for arm in reusing for seed in seeds}
+    graph.context.store.name(rows)
+    for name, folder in rows.items():
+        record_origin(graph.context, folder, name)
 
 
 def train_teacher(graph: RunGraph, seed: int, callback: Callback | None = None, log: Log = print) -> Run:

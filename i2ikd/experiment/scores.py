@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -106,7 +107,7 @@ class Scorer:
             return evaluate_network(make(), context.task, dataset, self._metrics, arm, seed, context.device)
 
         networks = [[run.specification.digest, file_record(run.folder.weights).sha256] for run in runs]
-        origin = self._origin() | {"networks": networks, "transforms": list(transforms), "combine": combine}
+        origin = self._origin | {"networks": networks, "transforms": list(transforms), "combine": combine}
         if transforms and (delivery := delivery_of(make())):
             origin["delivery"] = delivery
         records = self._stored_or(self._folder(runs, transforms, combine), origin, score, runs[0].name)
@@ -121,7 +122,7 @@ class Scorer:
     def baselines(self) -> list[Record]:
         """Return the records of the task's non-learned baselines."""
         context = self._context
-        origin = self._origin()
+        origin = self._origin
         folder = RunFolder(context.store.root / "store" / f"baseline-{digest(origin)[:16]}")
 
         def score() -> list[Record]:
@@ -152,8 +153,9 @@ class Scorer:
         folder.write("evaluation", evaluation.model_dump(mode="json"))  # after the records, which it states
         return records
 
+    @cached_property
     def _origin(self) -> dict[str, Any]:
-        """Return what records of a network depend on beside the network.
+        """What records of a network depend on beside the network.
 
         The keys are part of it because they name the subjects, which are no part of a run's identity: they change
         statistics and no weights.

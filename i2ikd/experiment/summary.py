@@ -185,7 +185,8 @@ def _relate(row: Row, values: Tables, references: Sequence[str], student: str, u
 
 def _correct(rows: Sequence[Row], references: Sequence[str]) -> None:
     """Correct each reference's p-values for the number of arms compared with it."""
+    by_arm = {row.arm: row for row in rows}
     for reference in references:
         raw = {row.arm: row.differences[reference].p for row in rows if reference in row.differences}
         for arm, p in holm(raw).items():
-            next(row for row in rows if row.arm == arm).corrected[reference] = p
+            by_arm[arm].corrected[reference] = p

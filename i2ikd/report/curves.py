@@ -131,11 +131,11 @@ def validation_losses(comparison: Comparison) -> Figure:
 
 def _histories(comparison: Comparison) -> dict[str, list[History]]:
     """Return the training histories by arm, in the order of the rows."""
-    histories: dict[str, list[History]] = {}
-    for row in comparison.rows:
-        seeds = [history for name, history in comparison.histories.items() if name.rpartition("/seed")[0] == row.arm]
-        if any(seeds):
-            histories[row.arm] = [history for history in seeds if history]
+    found: dict[str, list[History]] = {}
+    for name, history in comparison.histories.items():
+        if history:
+            found.setdefault(name.rpartition("/seed")[0], []).append(history)
+    histories = {row.arm: found[row.arm] for row in comparison.rows if row.arm in found}
     if not histories:
         raise UserError("no training history to draw: the comparison's folder contains none")
     return histories

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
@@ -62,12 +63,13 @@ def _scatter(comparison: Comparison, cost: Callable[[Row], float | None], label:
         raise UserError(f"no point to draw: no row has a value of {label}")
     figure, (axes,) = sheet(6.4, 4.4)
     costs = {row.arm: float(cost(row) or 0) for row in rows}
+    equal = Counter(costs.values())
     logarithmic = max(costs.values()) > _WIDE_RANGE * min(costs.values())
     styles, tags = marker_styles(comparison), arm_tags(comparison)
     for row in rows:
         estimate, style = row.metrics[first], styles[row.arm]
         ends = [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
-        crowded = list(costs.values()).count(costs[row.arm]) > _CROWDED
+        crowded = equal[costs[row.arm]] > _CROWDED
         drawn = axes.errorbar(
             [costs[row.arm]],
             [estimate.mean],

@@ -22,7 +22,7 @@ from i2ikd.report.gallery import Gallery, gallery
 from i2ikd.report.highlights import highlights
 from i2ikd.report.legend import describe_metric, legend, reference_arms
 from i2ikd.report.pictures import Pictures
-from i2ikd.report.svg import follows_page, inline, standalone
+from i2ikd.report.svg import draw, inline, standalone
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE = 8.0
@@ -203,12 +203,13 @@ def _draw(component: Component, index: int, comparison: Comparison) -> RenderedF
         figure = component.resolve()(comparison)
         if not isinstance(figure, Figure):
             raise TypeError(f"expected a matplotlib Figure, got a {type(figure).__name__}")
-        svg, document = Markup(inline(figure, f"figure{index}", title)), standalone(figure)
+        drawing = draw(figure)
+        svg, document = Markup(inline(drawing, f"figure{index}", title)), standalone(drawing)
         wide = float(figure.get_size_inches()[0]) >= _WIDE
     except (Exception, SystemExit) as error:
         problem = " ".join(str(error).split()) or type(error).__name__
         return RenderedFigure(component.name, title, problem=f"{problem} [{component.plugin.label}]")
-    return RenderedFigure(component.name, title, svg, wide, not follows_page(figure), document)
+    return RenderedFigure(component.name, title, svg, wide, not drawing.follows_page, document)
 
 
 def _gallery(comparison: Comparison, pictures: Pictures, first: str, registry: Registry) -> Gallery | None:

@@ -16,7 +16,7 @@ from i2ikd.files import write_atomically
 from i2ikd.report import numbers
 from i2ikd.report.page import environment, policy
 from i2ikd.report.style import GRID, INK, put_legend, sheet
-from i2ikd.report.svg import inline, standalone
+from i2ikd.report.svg import draw, inline, standalone
 
 LABELS = {"latency_ms": "latency of one slice (ms)", "params": "parameters", "macs": "multiply-adds", "bytes": "bytes"}
 _HEADS = ["arm", "params", "MACs", "bytes", "latency (ms)"]
@@ -38,7 +38,7 @@ def write_search(result: SearchResult, out: Path) -> list[Path]:
     files = {
         folder / "search.html": search_page(result, figure),
         folder / "search.md": f"# {result.name}: search\n\n{result.sentence}.\n\n{search_table(result)}\n",
-        folder / "pareto.svg": standalone(figure),
+        folder / "pareto.svg": standalone(draw(figure)),
         out / "search.json": json.dumps(result.as_json(), indent=1, ensure_ascii=False) + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def search_page(result: SearchResult, figure: Figure) -> str:
             over_budget=[(size, "; ".join(limits)) for size, _, limits in result.over_budget],
             not_chosen=result.not_chosen,
             runtime=result.runtime,
-            svg=Markup(inline(figure, "pareto", "Pareto front")),
+            svg=Markup(inline(draw(figure), "pareto", "Pareto front")),
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -18,56 +19,64 @@ _SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "i2ikd", "axes.unicode
 _LIGHT_INK, _LIGHT_GRID = "#1b1f24", "#dfe3e8"
 """Colours of ``--ink`` and ``--grid`` in ``templates/page.css``."""
 
+_BACKGROUND = re.compile(r'(<g id="patch_1">\s*<path d="[^"]*" style="fill: )none')
+"""The rectangle behind a figure, which is the first thing drawn."""
+
 _TAGGED = re.compile(rf'\sid="{ARM_TAG}(\d+)"')
 """The id of an artist that ``style.tag`` has marked, which several artists share."""
 
 
-def inline(figure: Figure, prefix: str, title: str) -> str:
-    """Convert a figure to an ``<svg>`` element.
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as matplotlib draws it, once for all of its forms.
 
-    Args:
-        figure: the figure; ``style.INK`` and ``style.GRID`` become the page's colours.
-        prefix: prefix of the element's ids, unique in the page.
-        title: label for screen readers.
-
-    Returns:
-        The element, the same for equal figures; artists of ``style.tag`` have the attribute ``data-arm``.
+    Attributes:
+        text: the SVG document.
+        follows_page: whether the background is transparent and thus the page's.
     """
-    return _embedded(_rendered(figure, figure.get_facecolor()), prefix, title)
+
+    text: str
+    follows_page: bool
 
 
-def standalone(figure: Figure) -> str:
-    """Convert a figure to an SVG document for papers and pages, in the colours of the page's light scheme.
-
-    Args:
-        figure: the figure; a transparent background becomes white.
-
-    Returns:
-        The document, the same for equal figures.
-    """
-    background = "#ffffff" if follows_page(figure) else figure.get_facecolor()
-    text = _rendered(figure, background)
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = _TAGGED.sub("", text)
-    return text[text.index("<svg") :].replace(INK, _LIGHT_INK).replace(GRID, _LIGHT_GRID)
-
-
-def _rendered(figure: Figure, background: Any) -> str:
-    """Return matplotlib's SVG document of a figure."""
-    stream = io.StringIO()
-    FigureCanvasSVG(figure)
-    with matplotlib.rc_context(_SETTINGS):
-        figure.savefig(stream, format="svg", facecolor=background, metadata={"Date": None})
-    return stream.getvalue()
-
-
-def follows_page(figure: Figure) -> bool:
-    """Return whether a figure has a transparent background and thus the page's.
+def draw(figure: Figure) -> Drawing:
+    """Draw a figure; equal figures have equal drawings.
 
     Args:
         figure: the figure.
     """
-    return to_rgba(figure.get_facecolor())[3] == 0.0
+    stream = io.StringIO()
+    with matplotlib.rc_context(_SETTINGS):
+        # not savefig, which draws every figure twice
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
+    return Drawing(stream.getvalue(), to_rgba(figure.get_facecolor())[3] == 0.0)
+
+
+def inline(drawing: Drawing, prefix: str, title: str) -> str:
+    """Convert a drawing to an ``<svg>`` element.
+
+    Args:
+        drawing: the drawing; ``style.INK`` and ``style.GRID`` become the page's colours.
+        prefix: prefix of the element's ids, unique in the page.
+        title: label for screen readers.
+
+    Returns:
+        The element; artists of ``style.tag`` have the attribute ``data-arm``.
+    """
+    return _embedded(drawing.text, prefix, title)
+
+
+def standalone(drawing: Drawing) -> str:
+    """Convert a drawing to an SVG document for papers and pages, in the colours of the page's light scheme.
+
+    Args:
+        drawing: the drawing; a transparent background becomes white.
+    """
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing.text, flags=re.DOTALL)
+    text = _TAGGED.sub("", text)
+    if drawing.follows_page:
+        text = _BACKGROUND.sub(r"\1#ffffff", text, count=1)
+    return text[text.index("<svg") :].replace(INK, _LIGHT_INK).replace(GRID, _LIGHT_GRID)
 
 
 def _embedded(text: str, prefix: str, title: str) -> str:

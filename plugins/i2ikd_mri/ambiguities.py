@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -127,10 +128,14 @@ def refuse_same_files(splits: Mapping[str, Sequence[Entry]], root: Path) -> None
     Raises:
         UserError: two paths of two splits are one file.
     """
-    seen: dict[Path, tuple[str, Path]] = {}
+    seen: dict[str, tuple[str, Path]] = {}
+    folders: dict[Path, str] = {}
     for split, entries in splits.items():
         for path in (path for entry in entries for path in entry.files()):
-            other_split, other = seen.setdefault(path.resolve(), (split, path))
+            if path.parent not in folders:
+                folders[path.parent] = os.path.realpath(path.parent)
+            real = os.path.realpath(path) if path.is_symlink() else f"{folders[path.parent]}/{path.name}"
+            other_split, other = seen.setdefault(real, (split, path))
             if other_split != split:
                 raise UserError(
                     f"{root}: {path.relative_to(root).as_posix()!r} and {other.relative_to(root).as_posix()!r} are "

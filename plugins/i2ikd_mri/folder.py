@@ -27,7 +27,7 @@ from i2ikd_mri.ambiguities import (
 from i2ikd_mri.intensities import Intensities
 from i2ikd_mri.listing import ALL_FILES, LABELS, NO_SUFFIX, Listing, list_files
 from i2ikd_mri.reader_choice import ReaderChoice
-from i2ikd_mri.readers import candidates, stem
+from i2ikd_mri.readers import candidates
 from i2ikd_mri.splits import Entry, divide, hold_out, refuse_straddling
 from i2ikd_mri.stacks import SelectedStack, in_order, is_picture, is_series, is_stack, refuse_part_of_series
 from i2ikd_mri.volumes import SPLITS, PreparedVolume, SliceChoice, Split
@@ -158,7 +158,7 @@ class FolderDataset:
         if self._choice.table is None and not path.is_dir() and not candidates(path.name, self._registry):
             known = " ".join(self._choice.suffixes)
             raise UserError(f"{path}: no reader for this suffix; installed readers read {known}")
-        name = path.name if path.is_dir() else stem(path.name, self._registry)
+        name = path.name if path.is_dir() else self._choice.stem(path.name)
         table = self._choice.table_of_new_data(path)
         return PreparedVolume(
             self._choice.named(table)(path),
@@ -204,7 +204,7 @@ class FolderDataset:
         """
         splits = self._all_entries()
         files = [path for entries in splits.values() for entry in entries for path in entry.files()]
-        formats = Counter(path.name[len(stem(path.name, self._registry)) :].lower() for path in files)
+        formats = Counter(path.name[len(self._choice.stem(path.name)) :].lower() for path in files)
         read = {path for entries in splits.values() for entry in entries for path in entry.content()}
         reasons: dict[str, list[str]] = {}
         for listing in self.listings.values():
@@ -320,7 +320,7 @@ class FolderDataset:
 
     def _name(self, path: Path, folder: Path) -> str:
         below = path.relative_to(folder)
-        return (below if path.is_dir() else below.with_name(stem(below.name, self._registry))).as_posix()
+        return (below if path.is_dir() else below.with_name(self._choice.stem(below.name))).as_posix()
 
     def _prepare(self, entry: Entry) -> PreparedVolume:
         name, subject = self._named(entry)

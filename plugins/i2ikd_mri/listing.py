@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
+from typing import NamedTuple
 
 from i2ikd import UserError
 from i2ikd.split_names import holds_labels
@@ -60,18 +61,18 @@ def list_files(folder: Path, include: Sequence[str], suffixes: tuple[str, ...]) 
     listing = Listing()
     patterns = [_compiled(pattern) for pattern in include]
     stated = frozenset(part for pattern in include for part in pattern.split("/"))
-    for path in _walk(folder, (os.path.realpath(folder),), listing, stated):
+    for path, is_link, is_file in _walk(folder, (os.path.realpath(folder),), listing, stated):
         name = path.relative_to(folder).as_posix()
         if not any(pattern.fullmatch(name) for pattern in patterns):
             listing.pass_over(path, f"not selected by include = {list(include) if len(include) > 1 else include[0]!r}")
-        elif path.is_symlink() and not path.exists():
+        elif is_link and not path.exists():
             raise UserError(
                 f"{path}: broken symbolic link to {str(path.readlink())!r}; restore its target (git-annex and DataLad: "
                 f"get the file), or remove the link"
             )
         elif suffixes and not path.name.lower().endswith(suffixes):
             listing.pass_over(path, NO_SUFFIX)
-        elif path.is_file():
+        elif is_file:
             listing.files.append(path)
         else:
             listing.pass_over(path, "neither file nor folder")
@@ -79,8 +80,14 @@ def list_files(folder: Path, include: Sequence[str], suffixes: tuple[str, ...]) 
     return listing
 
 
-def _walk(folder: Path, above: tuple[str, ...], listing: Listing, stated: frozenset[str]) -> Iterator[Path]:
-    """Yield everything below a folder that is no folder.
+class _Found(NamedTuple):
+    path: Path
+    is_link: bool
+    is_file: bool
+
+
+def _walk(folder: Path, above: tuple[str, ...], listing: Listing, stated: frozenset[str]) -> Iterator[_Found]:
+    """Yield everything below a folder that is no folder; the folder states types, so that only links are looked up.
 
     Args:
         folder: the folder.
@@ -90,17 +97,19 @@ def _walk(folder: Path, above: tuple[str, ...], listing: Listing, stated: frozen
     """
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
+            found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(
             f"{folder}: the folder cannot be read ({error.strerror}); change its permissions, or remove it from the "
             "data"
         ) from error
-    for path in (folder / name for name in names):
-        if path.name.startswith("."):
+    for entry in found:
+        path, is_link = folder / entry.name, entry.is_symlink()
+        known = path if is_link else entry  # a link may lead to nothing or to itself, which a path accepts
+        if entry.name.startswith("."):
             listing.pass_over(path, "hidden")
-        elif not path.is_dir():
-            yield path
+        elif not known.is_dir():
+            yield _Found(path, is_link, known.is_file())
         elif holds_labels(path.name) and path.name not in stated:
             listing.pass_over(path, LABELS)
         elif (real := os.path.realpath(path)) in above:

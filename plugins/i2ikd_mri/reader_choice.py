@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from i2ikd import Registry, UserError
 from i2ikd.errors import nearest
 from i2ikd.source import Reader
-from i2ikd_mri.readers import SUFFIXES, candidates, known_suffixes, refused_by_all, stem
+from i2ikd_mri.readers import SUFFIXES, candidates, known_suffixes, refused_by_all, without_suffix
 from i2ikd_mri.readers.image import STACKED
 
 _STACKED: dict[str, tuple[str, ...]] = {"image": tuple(STACKED), "dicom": SUFFIXES["dicom"]}
@@ -31,6 +31,18 @@ class ReaderChoice:
         self._readers: dict[str, Reader] = {}
         self._fits: dict[str, str] = {}
 
+    @cached_property
+    def _endings(self) -> tuple[str, ...]:
+        return tuple(suffix for suffixes in known_suffixes(self._registry).values() for suffix in suffixes)
+
+    def stem(self, file_name: str) -> str:
+        """Return a file name without its suffix, of any registered reader or after the last dot.
+
+        Args:
+            file_name: name of a file, without folders.
+        """
+        return without_suffix(file_name, self._endings)
+
     @property
     def stacked(self) -> tuple[str, ...]:
         """Suffixes of files that are slices of one volume if they are in a folder of their own."""
@@ -46,8 +58,7 @@ class ReaderChoice:
             UserError: the reader does not exist, or its options are wrong.
         """
         if self.table is None:
-            known = known_suffixes(self._registry)
-            return tuple(dict.fromkeys(suffix for suffixes in known.values() for suffix in suffixes))
+            return tuple(dict.fromkeys(self._endings))
         return tuple(getattr(self.named(self.table), "suffixes", ()))
 
     def of(self, path: Path) -> Reader:
@@ -75,7 +86,7 @@ class ReaderChoice:
         if path.is_dir():
             series = any(file.name.lower().endswith(_STACKED["dicom"]) for file in path.iterdir())
             return {"name": "dicom" if series else "image"}
-        suffix = path.name[len(stem(path.name, self._registry)) :].lower()
+        suffix = path.name[len(self.stem(path.name)) :].lower()
         if suffix not in self._fits:
             self._fits[suffix] = self._first_that_reads(candidates(path.name, self._registry), path)
         return {"name": self._fits[suffix]}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from i2ikd import BoundedCache, SampleKey, UserError, Volume
 from i2ikd_mri.nifti_output import stored_volume
-from i2ikd_mri.volumes import PreparedVolume
+from i2ikd_mri.volumes import PreparedVolume, all_finite
 
 
 @dataclass(frozen=True)
@@ -260,8 +260,8 @@ def field_of(fields: Mapping[str, np.ndarray], name: str, where: str, axes: int 
         expected = "[H, W]" if axes == 2 else "[coils, H, W]"
         raise UserError(f"{where}: {name} is {list(values.shape)}, but a slice must be {expected}")
     with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(values.astype(np.complex64 if values.dtype.kind == "c" else np.float32))
-    if not np.isfinite(values).all():
+        values = values.astype(np.complex64 if values.dtype.kind == "c" else np.float32, order="C")
+    if not all_finite(values):
         bad = int((~np.isfinite(values)).sum())
         raise UserError(f"{where}: {name} has {bad} NaN or infinite of {values.size} values")
     return torch.from_numpy(values)

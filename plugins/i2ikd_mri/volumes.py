@@ -295,9 +295,19 @@ def checked_slice(values: np.ndarray, where: str, coils: bool = False) -> np.nda
         raise UserError(f"{where}: expected a filled slice {expected}, got the shape {values.shape}")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(values, np.complex64 if values.dtype.kind == "c" else np.float32)
-    if values.dtype.kind in "fc" and not np.isfinite(converted).all():
+    if values.dtype.kind in "fc" and not all_finite(converted):
         raise UserError(f"{where}: it holds values that are not finite (NaN or infinity); repair or remove the file")
     return converted
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Return whether every value is finite; a finite sum proves it without an array of flags.
+
+    Args:
+        values: real or complex.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
 def check_numeric(dtype: np.dtype, where: str) -> None:

@@ -174,7 +174,9 @@ class TestTraining:
         assert student["name"] == "students/kd-mri/seed0" and (Path(student["folder"]) / "weights.pt").is_file()
         assert "reuse  teacher/seed0" in answer.err and optimiser_steps.count == 12
         tracker = f"trackers=[{{name='json-lines', path='{tmp_path / 'log'}'}}]"
-        self.compares(i2ikd("compare", tiny_file, "--out", out, "--json", "-o", tracker), out)
+        answer = i2ikd("compare", tiny_file, "--out", out, "--json", "-o", tracker, "--processes", "auto")
+        assert "training in 1 process of 1 thread (1 core)" in answer.err
+        self.compares(answer, out)
         table = json.loads((tmp_path / "log").read_text().splitlines()[-1])["table"]
         assert [row["arm"] for row in table] == ["zero-filled", "teacher", "student", "control", "kd-mri"]
         self.concludes(i2ikd, tiny_file, out)

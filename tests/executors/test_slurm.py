@@ -205,6 +205,14 @@ class TestWrongOptions:
         assert not (tmp_path / "out").exists(), "nothing is written"
         assert read_options("here", []) == {}
 
+    def test_the_number_of_its_jobs_is_not_chosen_from_this_machine(
+        self, tiny_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = ["--executor", "slurm", "--processes", "auto"]
+        assert run(["compare", str(tiny_file), "--out", str(tmp_path / "out"), *options]) == 2
+        assert "--processes auto is for runs on this machine, got --executor slurm" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
     @pytest.mark.usefixtures("jobs")
     @pytest.mark.parametrize("options", [{"partiton": "gpu"}, {"timeout_min": "soon"}])
     def test_those_that_submitit_does_not_know(self, options: dict[str, Any], laboratory: Any, make: Any) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from i2ikd_mri.readers import SUFFIXES, candidates, known_suffixes, stem
+from i2ikd_mri.reader_choice import ReaderChoice
+from i2ikd_mri.readers import SUFFIXES, candidates, known_suffixes
 from i2ikd_mri.readers.complex_hdf5 import ComplexHdf5Reader
 from i2ikd_mri.readers.kdmri import KdMriReader
 
@@ -20,8 +21,9 @@ from i2ikd.hookspecs import Register
 
 
 def test_a_stem_has_no_part_of_the_suffix() -> None:
-    assert stem("a.b.NII.GZ") == "a.b"
-    assert stem("volume.mha") == "volume"
+    choice = ReaderChoice(None, i2ikd.default_registry())
+    assert choice.stem("a.b.NII.GZ") == "a.b"
+    assert choice.stem("volume.mha") == "volume"
     layouts = ["kdmri-hdf5", "complex-hdf5", "fastmri", "ismrmrd", "calgary-campinas", "skm-tea", "hdf5"]
     assert candidates("x.HDF5") == layouts
     assert candidates("x.mha") == []
@@ -44,7 +46,7 @@ def test_a_reader_of_another_plugin_is_selected_by_its_registered_suffixes() -> 
     module.register_readers = i2ikd.hookimpl(register_readers)  # type: ignore[attr-defined]
     registry = Registry([Plugin("others", module=module)])
     assert candidates("volume.mha", registry) == ["mha"]
-    assert stem("volume.mhd", registry) == "volume"
+    assert ReaderChoice(None, registry).stem("volume.mhd") == "volume"
     assert known_suffixes(registry) == {"mha": (".mha", ".mhd")}
 
 

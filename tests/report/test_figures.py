@@ -14,7 +14,7 @@ from i2ikd.experiment.summary import Comparison
 from i2ikd.report.curves import training_losses, validation_losses
 from i2ikd.report.figures import differences_to_student, quality_against_latency, quality_against_parameters
 from i2ikd.report.style import logarithmic_loss, marker_styles, sheet
-from i2ikd.report.svg import inline, standalone
+from i2ikd.report.svg import draw, inline, standalone
 
 Make = Callable[..., Comparison]
 
@@ -103,8 +103,8 @@ def test_parts_of_an_arm_are_marked_in_the_page_and_not_in_a_file(make_compariso
         training_losses: {"2", "3", "4"},
         differences_to_student: {"3", "4"},
     }.items():
-        figure = plot(small)
-        text = inline(figure, "one", "a")
+        drawing = draw(plot(small))
+        text = inline(drawing, "one", "a")
         assert set(re.findall(r'data-arm="(\d+)"', text)) == marked and "i2ikd-arm" not in text
-        file = standalone(figure)
+        file = standalone(drawing)
         assert "i2ikd-arm" not in file and "data-arm" not in file

@@ -21,7 +21,7 @@ from i2ikd.report.markdown import markdown
 from i2ikd.report.page import page
 from i2ikd.report.pictures import Picture, save_pictures
 from i2ikd.report.style import GRID, INK
-from i2ikd.report.svg import inline, standalone
+from i2ikd.report.svg import draw, inline, standalone
 from i2ikd.report.write import write_report
 
 Make = Callable[..., Comparison]
@@ -209,12 +209,12 @@ def test_a_plugins_figure_is_included_and_an_exception_in_one_is_reported(
 
 def test_a_figure_file_is_a_document_in_light_colours(comparison: Comparison) -> None:
     figure = quality_against_parameters(comparison)
-    text = standalone(figure)
+    text = standalone(draw(figure))
     root = ElementTree.fromstring(text)
     assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.get("width") and root.get("height")
     assert "#ffffff" in text and "#1b1f24" in text and "#dfe3e8" in text
     assert INK not in text and GRID not in text and "<metadata" not in text
-    assert text == standalone(quality_against_parameters(comparison))
+    assert text == standalone(draw(quality_against_parameters(comparison)))
 
 
 def test_a_figure_that_can_no_longer_be_drawn_leaves_no_file(make_comparison: Make, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_figure_that_can_no_longer_be_drawn_leaves_no_file(make_comparison: Ma
 
 
 def test_an_inline_figure_has_the_pages_colours(comparison: Comparison) -> None:
-    text = inline(quality_against_parameters(comparison), "one", 'sizes "and" more')
+    text = inline(draw(quality_against_parameters(comparison)), "one", 'sizes "and" more')
     assert "currentColor" in text and "var(--grid)" in text and "#010203" not in text
     assert 'aria-label="sizes &quot;and&quot; more"' in text
     assert text.startswith("<svg") and 'id="one-' in text and "<metadata" not in text

@@ -52,19 +52,6 @@ def candidates(file_name: str, registry: Registry | None = None) -> list[str]:
     return [name for name, suffixes in known_suffixes(registry).items() if file_name.lower().endswith(suffixes)]
 
 
-def stem(file_name: str, registry: Registry | None = None) -> str:
-    """Return a file name without its suffix, of any registered reader or after the last dot.
-
-    Args:
-        file_name: name of a file, without folders.
-        registry: contains the readers; ``None``: the default registry of the process.
-
-    >>> stem("sub-01.T2.nii.gz")
-    'sub-01.T2'
-    """
-    return without_suffix(file_name, (s for suffixes in known_suffixes(registry).values() for s in suffixes))
-
-
 def without_suffix(file_name: str, suffixes: Iterable[str]) -> str:
     """Return a file name without the longest of some suffixes that it ends with, or without what follows its last dot.
 

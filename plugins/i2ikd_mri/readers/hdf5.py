@@ -16,6 +16,18 @@ from i2ikd_mri.readers.process_caches import DECODED, OPEN_FILES
 from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 
+class _OpenFile:
+    """Open file with the datasets that were looked up in it."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self.file = file
+        self.datasets: dict[str, h5py.Dataset] = {}
+
+    def close(self) -> None:
+        self.datasets.clear()
+        self.file.close()
+
+
 class Hdf5File:
     """HDF5 file that is opened on first use and stays open; safe to pickle and to use after a fork.
 
@@ -43,16 +55,19 @@ class Hdf5File:
         Raises:
             UserError: the file is missing, unreadable, truncated or not HDF5.
         """
+        return self._opened().file
+
+    def _opened(self) -> _OpenFile:
         if self._process != os.getpid():
             # A handle from before a fork shares its file position with the parent process, so it is opened again.
             OPEN_FILES.remove(id(self))
             self._process, self.opens = os.getpid(), 0
-        file: h5py.File | None = OPEN_FILES.get(id(self))
-        if file is None:
-            file = self._open()
+        found: _OpenFile | None = OPEN_FILES.get(id(self))
+        if found is None:
+            found = _OpenFile(self._open())
             self.opens += 1
-            OPEN_FILES.put(id(self), file, size=0, owner=self)
-        return file
+            OPEN_FILES.put(id(self), found, size=0, owner=self)
+        return found
 
     def dataset(self, key: str) -> h5py.Dataset:
         """Return a dataset of the file.
@@ -63,7 +78,10 @@ class Hdf5File:
         Raises:
             UserError: the dataset does not exist; the message lists those that do.
         """
-        file = self.opened()
+        opened = self._opened()
+        if key in opened.datasets:
+            return opened.datasets[key]
+        file = opened.file
         with naming_file(self.path):
             require_regular_links(file, key)
             dataset = file.get(key)
@@ -73,6 +91,7 @@ class Hdf5File:
                 size = require_regular_storage(dataset)
                 require_plausible_size(f"{self.path}, dataset {key!r}", dataset.nbytes, size)
                 self._checked.add(key)
+        opened.datasets[key] = dataset
         return dataset
 
     def __contains__(self, key: str) -> bool:
