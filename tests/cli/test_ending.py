@@ -42,13 +42,23 @@ def test_while_the_program_is_imported(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "module"), [(signal.SIGTERM, "i2ikd.experiment.checks"), (signal.SIGHUP, "i2ikd.report.write")]
+    ("number", "function"),
+    [(signal.SIGTERM, "i2ikd.experiment.checks.check"), (signal.SIGHUP, "i2ikd.report.write.write_report")],
 )
-def test_before_the_first_step_and_during_the_report(number: int, module: str, tiny_file: Path, tmp_path: Path) -> None:
-    options = ("--out", tmp_path / "out", "--arms", "student", "-o", "training.epochs=1")
-    done = ended(number, module, "compare", tiny_file, *options)
-    assert done.returncode == 130, done.stderr
-    assert done.stderr.strip() == "i2ikd: stopped"
+def test_before_the_first_step_and_during_the_report(
+    number: int,
+    function: str,
+    tiny_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(function, lambda *_, **__: signal.raise_signal(number))
+    options = ("--out", str(tmp_path / "out"), "--arms", "student", "-o", "training.epochs=1")
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", str(tiny_file), *options])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.strip() == "i2ikd: stopped"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
