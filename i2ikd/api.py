@@ -91,7 +91,8 @@ def distill(
             recipes without a teacher.
         student: the network to train, in place.
         train: a loader, with or without a length, that starts again whenever it is iterated; of ``i2ikd.Batch``,
-            ``(input, target)`` pairs, or dicts with ``input``, ``target`` and conditions, [B, C, H, W].
+            ``(input, target)`` pairs, or dicts with ``input``, ``target`` and conditions, [B, C, H, W]. It is iterated
+            in every epoch, so that random augmentations in it are drawn anew.
         validation: likewise; selects the best weights of each stage, and the metrics are computed on it.
         pairs: taps (teacher path, student path), which may contain ``*``; required by recipes that compare features.
         recipe: name of a recipe; or a ``Stage`` or a list of them, whose terms may hold ``Distiller`` objects; or a
@@ -158,6 +159,11 @@ def _distill(
     batches = LoaderBatches(train, seed, steps)
     validation_batches = None if validation is None else _validation(validation)
     settings = merge_training(Training(epochs=epochs), {"batch": batches.size, **(training or {})}, "training")
+    if settings.augmentations:
+        raise UserError(
+            f"training.augmentations = {list(settings.augmentations)}: expected none, because the loader makes the "
+            "samples; augment them in its data set, which is read again in every epoch"
+        )
     device = resolve_device(settings.device)
     shared = TrainingContext(
         registry=registry,

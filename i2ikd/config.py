@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from i2ikd.config_file import apply_override as apply_override
-from i2ikd.config_file import read_document, refuse_unwritable_text
+from i2ikd.config_file import names_another, read_document, refuse_unwritable_text
 from i2ikd.errors import UserError, nearest
 from i2ikd.limits import at_most
 from i2ikd.options import explain
@@ -113,7 +113,8 @@ class Arm(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=LONGEST_NAME)]
     recipe: str = "student"
     student: dict[str, Any] = Field(default_factory=dict)
-    """Options of ``[student]`` that this arm overrides, such as ``depth``."""
+    """Options of ``[student]`` that this arm overrides, such as ``depth``. With another ``model``, all options of that
+    model; ``training`` and ``transforms`` remain those of ``[student]``."""
     teacher: str | None = None
     """Another arm whose network is this arm's teacher; ``None``: the experiment's teacher."""
     inputs: dict[str, list[str]] = Field(default_factory=dict)
@@ -277,7 +278,7 @@ class Experiment(BaseModel):
         return self
 
     def student_of(self, arm: Arm) -> Network:
-        """Return ``[student]`` with the overrides of an arm.
+        """Return ``[student]`` with the overrides of an arm; an arm with another model has none of its options.
 
         Args:
             arm: Arm of this experiment.
@@ -285,8 +286,11 @@ class Experiment(BaseModel):
         Raises:
             UserError: an override of a wrong type.
         """
+        stated = self.student.model_dump()
+        if names_another(stated, arm.student):
+            stated = {key: value for key, value in stated.items() if key in Network.model_fields}
         try:
-            return Network.model_validate({**self.student.model_dump(), **arm.student})
+            return Network.model_validate({**stated, **arm.student})
         except ValidationError as error:
             raise UserError(f"arm {arm.name!r}, student: {explain(error, Network.model_fields)}") from None
 

@@ -70,15 +70,23 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in changes.items():
         inherited = base.get(key)
-        if isinstance(inherited, dict) and isinstance(value, dict) and not _names_another(inherited, value):
+        if isinstance(inherited, dict) and isinstance(value, dict) and not names_another(inherited, value):
             merged[key] = merge(inherited, value)
         else:
             merged[key] = value
     return merged
 
 
-def _names_another(inherited: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
-    """Whether ``table`` selects a component other than the inherited one."""
+def names_another(inherited: Mapping[str, Any], table: Mapping[str, Any]) -> bool:
+    """Whether a table selects a component other than the inherited one, whose options it does not share.
+
+    Args:
+        inherited: table that is changed.
+        table: its changes.
+
+    >>> names_another({"model": "dc-cnn", "depth": 5}, {"depth": 3})
+    False
+    """
     return any(key in table and table[key] != inherited.get(key) for key in _COMPONENT_KEYS)
 
 

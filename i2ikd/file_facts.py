@@ -14,7 +14,7 @@ from typing import Any
 
 from i2ikd.errors import UserError
 from i2ikd.files import write_atomically
-from i2ikd.hash_progress import HashProgress
+from i2ikd.reading_progress import HashProgress
 from i2ikd.temporary_files import sweep
 
 CACHE_VARIABLE = "I2IKD_CACHE_DIR"

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6 has the latter alone
-
 
 def pad_to_multiple(image: Tensor, stride: int, least: int | None = None) -> Tensor:
     """Pad an image at its right and lower edge to multiples of a stride.
@@ -32,7 +30,7 @@ def pad_to_multiple(image: Tensor, stride: int, least: int | None = None) -> Ten
     least = 2 * stride if least is None else least
     if stride == 1 and least <= 1:
         return image
-    if _exporting():
+    if torch.compiler.is_exporting():
         return _pad_any_size(image, stride, least)
     for axis in (2, 3):
         size = image.shape[axis]

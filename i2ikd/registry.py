@@ -275,8 +275,7 @@ class Registry:
         if self._imports is not None and name not in self._imports:
             stated = where if name in where else f"{where}: {name!r}"
             raise UserError(
-                f"{stated} stands in a file that came with the run; pass --experiment with an experiment of yours that "
-                "names it, or --trust to run its code"
+                f"{stated} stands in a file that came with the run; add --trust (trust=True in Python) to run its code"
             )
         directory = str(Path.cwd())
         if directory not in sys.path:

@@ -53,6 +53,15 @@ class TestExperiment:
         assert experiment.student_of(experiment.arm("kd")).options == {"depth": 2}
         assert experiment.student_of(experiment.arm("student")).options == {"depth": 3}
 
+    def test_an_arm_with_another_model_has_none_of_the_options_of_the_student(self) -> None:
+        document = overridden("student.training.lr=0.5", "student.transforms=['int8']", "arms.kd.student.model='c'")
+        experiment = check_experiment(document, "here")
+        other, own = (experiment.student_of(experiment.arm(name)) for name in ("kd", "student"))
+        assert (other.model, other.options) == ("c", {"depth": 2})
+        assert (other.training, other.transforms) == (own.training, own.transforms) and other.training == {"lr": 0.5}
+        same = check_experiment(overridden("student.width=8", "arms.kd.student.model='b'"), "here")
+        assert same.student_of(same.arm("kd")).options == {"depth": 2, "width": 8}
+
     def test_it_is_the_same_after_a_way_through_json(self) -> None:
         document = overridden("pairs=[['a', 'b']]", "teacher.weights='some/where'", "training.augmentations=['flip']")
         experiment = check_experiment(document, "here")

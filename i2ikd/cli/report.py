@@ -17,7 +17,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 @click.command("report")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option(
-    "--by", metavar="COLUMN", help="Sort the arms: a metric, params, latency_ms, gap_closed, ...; best first."
+    "--by", metavar="COLUMN", help="Sort the arms, best first: a metric, params, macs, bytes, latency_ms, ..."
 )
 @click.option("--arms", metavar="A,B", help="Show these arms only; ranks and p-values remain those among all arms.")
 @options.trust

@@ -44,6 +44,9 @@ LIMITS: Mapping[Precision, Limits] = {
 """fp32: rounding, summed over layers. fp16 and bf16: 11 and 8 significant bits. int8: 2 % of the range is an image of
 34 dB, at which a network of 30 dB loses 1.5 dB; a ruined data consistency has ten times the difference."""
 
+_ONE_SIZE = "export for one size (--size HEIGHTxWIDTH; of the transform deliver: fixed = true), or in another format"
+"""Remedy, as `i2ikd export` and an experiment state it."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -184,12 +187,12 @@ def _run(loaded: Delivered, batch: Batch) -> Tensor:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"no file was written: {loaded.runtime} fails on {len(batch)} slice(s) of {height}x{width}, which the "
-            f"network supports ({reason}); export for one size with --size HEIGHTxWIDTH"
+            f"network supports ({reason}); {_ONE_SIZE}"
         ) from error
     if not bool(torch.isfinite(output).all()):
         raise UserError(
             f"no file was written: {loaded.runtime} returns NaN or infinity for {len(batch)} slice(s) of "
-            f"{height}x{width}; try another --precision or format"
+            f"{height}x{width}; try another precision or format"
         )
     return output
 
@@ -237,8 +240,8 @@ def refuse_disagreement(agreement: Agreement, output: Path, precision: Precision
             if not value <= limit * scale:
                 height, width = check.size
                 where = "held-out slices" if check is agreement.held_out else f"random inputs of {height}x{width}"
-                remedy = "another --precision" if precision != "fp32" else "one size with --size HEIGHTxWIDTH"
+                remedy = "try another precision" if precision != "fp32" else _ONE_SIZE
                 raise UserError(
                     f"{output} was not written: expected a {word} to the network of at most {limit * scale:.2g} "
-                    f"({precision}), got {value:.2g} on {where}; try {remedy}"
+                    f"({precision}), got {value:.2g} on {where}; {remedy}"
                 )

@@ -200,7 +200,8 @@ def export_request(network: nn.Module, task: Task, batch: Batch, settings: Expor
             calibration = [one for one in calibration if tuple(one.input.shape[-2:]) == settings.size]
             if not calibration:
                 raise UserError(
-                    f"--size {height}x{width}: no training slice has this size, which int8 is calibrated on"
+                    f"int8 for {height}x{width} alone: expected training slices of this size, which its ranges are "
+                    "determined from, got none; export for any size"
                 )
     return ExportRequest(
         network=network,

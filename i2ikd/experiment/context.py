@@ -138,7 +138,7 @@ class ExperimentContext:
         if known is not None and not isinstance(known, dict):
             raise UserError(
                 f"{self._measured.path / 'precision.json'}: expected precisions by device, got {type(known).__name__}; "
-                "state -o training.precision=bf16, or fp32"
+                "set training.precision to 'bf16' or 'fp32'"
             )
         return known or {}
 

@@ -40,7 +40,10 @@ def context_of(run: Path, experiment: Path | None, overrides: Sequence[str], tru
     _refuse_missing(run)
     found = read_experiment(experiment, overrides) if experiment is not None else owner_of(run, overrides)
     if found is None:
-        raise UserError(f"{run} is not inside a comparison's folder; pass its experiment with --experiment")
+        raise UserError(
+            f"{run} is not inside a comparison's folder, so its task is unknown; pass a run below the --out folder of "
+            "`i2ikd compare`; `i2ikd evaluate` and `i2ikd infer` also take --experiment EXPERIMENT.toml"
+        )
     own = found.model_dump(mode="json") if experiment is not None else list(overrides)
     return ExperimentContext(found, registry_for_stored(own, trust), run)
 

@@ -38,14 +38,12 @@ def refuse_foreign(out: Path, experiment: Experiment) -> None:
         owner = _owner_name(out)
         if owner != experiment.name:
             raise UserError(
-                f"{out} belongs to the experiment {owner!r}, not to {experiment.name!r}; pass another --out folder"
+                f"{out} belongs to the experiment {owner!r}, not to {experiment.name!r}; pass another output folder"
             )
     elif out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; --out names a folder")
+        raise UserError(f"{out} is a file; expected the path of an output folder")
     elif out.is_dir() and any(not _is_passing(entry.name) for entry in out.iterdir()):
-        raise UserError(
-            f"{out}: expected a comparison or an empty folder, got other files; pass a new or empty --out folder"
-        )
+        raise UserError(f"{out}: expected a comparison or an empty folder, got other files; pass a new or empty folder")
 
 
 def _is_passing(name: str) -> bool:
@@ -174,10 +172,10 @@ def locked(out: Path) -> Iterator[None]:
         except (OSError, NotImplementedError) as error:
             raise UserError(
                 f"{out} cannot be locked ({getattr(error, 'strerror', None) or error}), so that two processes could "
-                "write to it; pass an --out folder on another file system"
+                "write to it; pass an output folder on another file system"
             ) from None
         if not free:
-            raise UserError(f"another i2ikd works in {out}; wait for it, or pass another --out folder")
+            raise UserError(f"another i2ikd works in {out}; wait for it, or pass another output folder")
         yield
 
 

@@ -75,9 +75,9 @@ def compare(
         student: a function that builds the network to train, whose initial weights then depend on the seed; or a
             network, from whose weights every run starts. It is not changed: ``ComparisonResult.network`` returns
             trained students.
-        train: a data set or loader, read once; items or batches of ``(input, target)``, dicts or ``i2ikd.Sample``. The
-            ``subject`` of a dict, or the key of a sample, states which slices belong together; without it, every item
-            is a subject of its own.
+        train: a data set or loader, read once: random augmentations in it are drawn once, with a ``UserWarning``.
+            Items or batches of ``(input, target)``, dicts or ``i2ikd.Sample``. The ``subject`` of a dict, or the key of
+            a sample, states which slices belong together; without it, every item is a subject of its own.
         validation: likewise; selects the best weights of each stage.
         test: likewise; what the table is computed on.
         arms: recipes by name, distillers (objects or classes), and tables such as

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,15 @@ from torch import Tensor
 from i2ikd.engine.loader import as_batch, refuse_no_loader
 from i2ikd.errors import UserError
 from i2ikd.sample import Batch, Sample, SampleKey, refuse_unsound
+from i2ikd.seeds import kept_random_state
 from i2ikd.task import SampleDataset, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """Name of the argument by split."""
+_REREAD = 16
+"""Samples that are read a second time, to find data that is random."""
 _FORMS = "i2ikd.Sample, (input, target), or a dict with 'input' and 'target', [C, H, W] each"
 
 
@@ -144,7 +149,7 @@ def repr_of(function: object) -> str:
 
 
 def read_samples(data: Any, name: str) -> list[Sample]:
-    """Read a data set or loader once.
+    """Read a data set or loader once, with a warning if its first samples differ when they are read again.
 
     Args:
         data: a data set with a length and items, each an ``i2ikd.Sample``, an ``(input, target)`` pair or a dict with
@@ -162,15 +167,37 @@ def read_samples(data: Any, name: str) -> list[Sample]:
         refuse_no_loader(data, name)
     elif isinstance(data, Tensor | str | bytes | Mapping):
         raise UserError(f"{name}: expected items of {_FORMS}, got a {type(data).__name__}")
+    samples = list(_read(data, name))
+    if not samples:
+        raise UserError(f"{name}: expected at least one sample, got an empty {type(data).__name__}")
+    _warn_of_random_samples(data, name, samples)
+    return samples
+
+
+def _read(data: Any, name: str) -> Iterator[Sample]:
     items: Iterable[Any] = data
     if not hasattr(type(data), "__iter__"):
         items = (data[index] for index in range(len(data)))
-    samples: list[Sample] = []
+    count = 0
     for item in items:
-        samples += _samples_of(item, name, len(samples))
-    if not samples:
-        raise UserError(f"{name}: expected at least one sample, got an empty {type(data).__name__}")
-    return samples
+        found = _samples_of(item, name, count)
+        count += len(found)
+        yield from found
+
+
+def _warn_of_random_samples(data: Any, name: str, samples: Sequence[Sample]) -> None:
+    """Warn if the first samples of a second pass are not among those of the first one, in whatever order."""
+    with kept_random_state():
+        again = [digest_of(sample) for sample in islice(_read(data, name), _REREAD)]
+    if again == [digest_of(sample) for sample in samples[:_REREAD]] or {digest_of(s) for s in samples} >= set(again):
+        return
+    warnings.warn(
+        f"{name}: a second pass over the data returns other samples (a random augmentation, or a random choice of "
+        f"samples). i2ikd.compare reads data once, so that every arm, seed and epoch has the {len(samples)} samples of "
+        "the first pass. For several draws of each sample, pass a longer data set; i2ikd.distill reads its loader in "
+        "every epoch",
+        stacklevel=4,
+    )
 
 
 def _samples_of(item: Any, name: str, index: int) -> list[Sample]:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from i2ikd.errors import UserError, nearest
 from i2ikd.experiment.summary import Comparison, Row
 from i2ikd.registry import Registry
+from i2ikd.report.cost_columns import cost_cells, cost_columns
 from i2ikd.report.legend import describe_metric, reference_arms
 
-_COSTS = ("params", "macs", "latency_ms")
-_SMALL_FIRST = (*_COSTS, "rank")
+_COSTS = ("params", "macs", "bytes", "latency_ms")
+"""Costs of every network; those of delivered files are known from the table."""
+_LARGE_FIRST = ("gap_closed", "speedup")
 
 
 def only(comparison: Comparison, arms: Sequence[str]) -> Comparison:
@@ -45,7 +47,22 @@ def sort_keys(comparison: Comparison) -> list[str]:
     Args:
         comparison: the results to sort.
     """
-    return ["arm", *_COSTS, *comparison.columns, "gap_closed", "difference", "rank"]
+    return ["arm", *_costs(comparison), *comparison.columns, "gap_closed", "difference", "rank"]
+
+
+def _costs(comparison: Comparison) -> list[str]:
+    shown = [column.key for column in cost_columns(comparison) if column.key != "runtime"]
+    return list(dict.fromkeys([*_COSTS, *shown]))
+
+
+def _key(comparison: Comparison, column: str) -> str:
+    """Return the key of a column that is named by its key or its heading."""
+    known = sort_keys(comparison)
+    headings = {one.title.lower(): one.key for one in cost_columns(comparison) if one.key in known}
+    key = column if column in known else headings.get(column.lower(), column)
+    if key not in known:
+        raise UserError(f"cannot sort by {column!r}: unknown column; {nearest(column, known)}")
+    return key
 
 
 def sorted_by(comparison: Comparison, column: str, registry: Registry | None = None) -> Comparison:
@@ -53,36 +70,36 @@ def sorted_by(comparison: Comparison, column: str, registry: Registry | None = N
 
     Args:
         comparison: the results to sort.
-        column: one of ``sort_keys``.
+        column: one of ``sort_keys``, or the heading of a cost in the table.
         registry: source of the metrics' directions; ``default_registry()`` when ``None``.
 
     Raises:
-        UserError: ``column`` is not one of ``sort_keys``.
+        UserError: there is no such column.
     """
-    known = sort_keys(comparison)
-    if column not in known:
-        raise UserError(f"cannot sort by {column!r}: unknown column; {nearest(column, known)}")
+    column = _key(comparison, column)
     fixed = [row for row in comparison.rows if row.kind != "arm"]
     arms = [row for row in comparison.rows if row.kind == "arm"]
     if column == "arm":
         return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=lambda row: row.arm)])
     metric = column if column in comparison.columns else next(iter(comparison.columns))
     upward = describe_metric(comparison.columns[metric], registry).higher_is_better is not False
-    large_first = column == "gap_closed" or (column not in _SMALL_FIRST and upward)
-    student = reference_arms(comparison).student
+    small_first = column == "rank" or column in _costs(comparison)
+    large_first = column in _LARGE_FIRST or (not small_first and upward)
+    student, teacher = reference_arms(comparison).student, comparison.row("teacher")
 
     def key(row: Row) -> tuple[bool, float]:
-        value = _value(row, column, student)
+        value = _value(row, column, student, teacher)
         return math.isnan(value), -value if large_first else value
 
     return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=key)])
 
 
-def _value(row: Row, column: str, student: str | None) -> float:
+def _value(row: Row, column: str, student: str | None, teacher: Row | None) -> float:
     """Return the sort value of a row; NaN, which is sorted last, where it is undefined."""
     value: float | None
-    if column in _COSTS:
-        value = getattr(row.costs, column) if row.costs else None
+    costs = cost_cells(row, teacher, ())
+    if column in costs:
+        value = costs[column].value
     elif column == "gap_closed":
         value = row.gap_closed.mean if row.gap_closed else None
     elif column == "difference":

@@ -9,6 +9,7 @@ import numpy as np
 
 from i2ikd import FileSummary, Inventory, SampleDataset, SplitInventory, Volume, VolumeSource
 from i2ikd.inventory import summarise_split
+from i2ikd.reading_progress import reading
 from i2ikd_mri.volumes import PreparedVolume
 
 _FEW = 3
@@ -37,7 +38,7 @@ def _split(split: str, samples: SampleDataset, volumes: Sequence[Volume]) -> Spl
         chosen = [volumes[number] for number in sorted({0, len(volumes) // 2, len(volumes) - 1})]
         images = [_image(volume) for volume in chosen[:_FEW] if len(volume)]
         return summarise_split(split, samples.keys, images, len(images))
-    found = [volume.intensities for volume in prepared]
+    found = [volume.intensities for volume in reading(prepared, "volume")]
     real = [intensities for intensities in found if intensities.low <= intensities.high]
     return SplitInventory(
         split=split,

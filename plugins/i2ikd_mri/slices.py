@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from i2ikd import BoundedCache, SampleKey, UserError, Volume
+from i2ikd.reading_progress import reading
 from i2ikd_mri.nifti_output import stored_volume
 from i2ikd_mri.volumes import PreparedVolume, all_finite
 
@@ -93,7 +94,10 @@ class VolumeSlices(ABC, Generic[OneSlice]):
         self._volumes = volumes
         self._memory = memory
         self._name = name
-        self._places = [(v, s) for v, volume in enumerate(volumes) for s in range(len(volume))]
+        lengths = [
+            len(volume) for volume in reading(volumes, "volume")
+        ]  # of a volume that is read for its empty slices
+        self._places = [(v, s) for v, length in enumerate(lengths) for s in range(length)]
         self.keys = [SampleKey.of(volumes[v], _number(volumes[v], s)) for v, s in self._places]
 
     def __len__(self) -> int:
@@ -112,7 +116,7 @@ class VolumeSlices(ABC, Generic[OneSlice]):
         Raises:
             UserError: a volume is unreadable, or has no positive value.
         """
-        sizes = [list(getattr(volume, "size_after", ())) for volume in self._volumes]
+        sizes = [list(getattr(volume, "size_after", ())) for volume in reading(self._volumes, "volume")]
         if not all(sizes):
             return None
         described = [_described(of_volume[0], volume) for of_volume, volume in zip(sizes, self._volumes)]

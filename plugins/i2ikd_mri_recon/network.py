@@ -140,6 +140,6 @@ class DCCNN(nn.Module):
         if self.multicoil:
             raise UserError(
                 "dc-cnn: expected a single-coil network, got multicoil = true, whose data consistency has no form in "
-                "real arithmetic yet; export its weights, --output NAME.safetensors"
+                "real arithmetic yet; export its weights as NAME.safetensors"
             )
         return reconstruction_form(self, batch)

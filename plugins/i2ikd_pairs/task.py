@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from i2ikd import Batch, BoundedCache, FileSummary, Inventory, SampleDataset, SplitInventory, Task, UserError
 from i2ikd.file_facts import FileFacts
+from i2ikd.reading_progress import reading
 from i2ikd.split_names import SPLITS, Split
 from i2ikd_pairs.digests import digests_of
 from i2ikd_pairs.division import UNLABELLED, DataOptions, divided
@@ -156,7 +157,8 @@ class Pairs(Task):
     def _checked(self, split: str) -> list[Form]:
         """Return the forms of the inputs of a split, after the checks of its pairs."""
         if split not in self._forms:
-            self._forms[split] = [check_pair(pair, self._expected, self._facts) for pair in self._listing.splits[split]]
+            pairs = reading(self._listing.splits[split], "pair")
+            self._forms[split] = [check_pair(pair, self._expected, self._facts) for pair in pairs]
         return self._forms[split]
 
     def network_options(self) -> dict[str, Any]:

@@ -24,21 +24,21 @@ class TestOutputFolder:
         out = tmp_path / "other"
         assert i2ikd("train", tiny_file, "--out", out, "-o", "name='other'").code == 0
         before = tree(out)
-        assert "belongs to the experiment 'other', not to 'tiny'; pass another --out folder" in refused(out=out)
+        assert "belongs to the experiment 'other', not to 'tiny'; pass another output folder" in refused(out=out)
         assert tree(out) == before
 
     def test_with_unrelated_files_is_refused(self, refused: Any, tmp_path: Path) -> None:
         out = tmp_path / "full"
         (out / "sub").mkdir(parents=True)
         (out / "sub" / "thesis.tex").write_text("chapter 1")
-        assert "expected a comparison or an empty folder, got other files; pass a new or empty --out folder" in refused(
+        assert "expected a comparison or an empty folder, got other files; pass a new or empty folder" in refused(
             out=out
         )
         assert tree(out) == {"sub/thesis.tex": b"chapter 1"}
 
     def test_that_is_a_file_is_refused(self, refused: Any, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("mine")
-        assert "file is a file; --out names a folder" in refused(out=tmp_path / "file")
+        assert "file is a file; expected the path of an output folder" in refused(out=tmp_path / "file")
         assert "cannot make the folder" in refused(out=tmp_path / "file" / "below")
         assert (tmp_path / "file").read_text() == "mine"
 

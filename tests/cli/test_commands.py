@@ -231,7 +231,7 @@ class TestTraining:
         assert "is no finished run: it has no weights.pt" in i2ikd("evaluate", out / "store").error
         (tmp_path / "alone").mkdir()
         line = i2ikd("evaluate", tmp_path / "alone").error
-        assert "is not inside a comparison's folder; pass its experiment with --experiment" in line
+        assert "is not inside a comparison's folder, so its task is unknown; pass a run below the --out folder" in line
 
     @pytest.mark.usefixtures("without_report")
     def test_further_seeds_are_added(self, i2ikd: Any, tiny_file: Path, tmp_path: Path) -> None:

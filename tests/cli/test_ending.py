@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from i2ikd.cli.ending import ended_by_signals
+from i2ikd.cli.main import main
 
 PROGRAM = """
 import os, signal, sys
@@ -41,13 +42,44 @@ def test_while_the_program_is_imported(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "module"), [(signal.SIGTERM, "i2ikd.experiment.checks"), (signal.SIGHUP, "i2ikd.report.write")]
+    ("number", "function"),
+    [(signal.SIGTERM, "i2ikd.experiment.checks.check"), (signal.SIGHUP, "i2ikd.report.write.write_report")],
 )
-def test_before_the_first_step_and_during_the_report(number: int, module: str, tiny_file: Path, tmp_path: Path) -> None:
-    options = ("--out", tmp_path / "out", "--arms", "student", "-o", "training.epochs=1")
-    done = ended(number, module, "compare", tiny_file, *options)
-    assert done.returncode == 130, done.stderr
-    assert done.stderr.strip() == "i2ikd: stopped"
+def test_before_the_first_step_and_during_the_report(
+    number: int,
+    function: str,
+    tiny_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(function, lambda *_, **__: signal.raise_signal(number))
+    options = ("--out", str(tmp_path / "out"), "--arms", "student", "-o", "training.epochs=1")
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", str(tiny_file), *options])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.strip() == "i2ikd: stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_during_a_measured_step_of_check(
+    number: int, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    sent = []
+
+    def send(clock: object) -> None:
+        sent.append(number)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("i2ikd.experiment.estimate._Clock.on_step_end", send)
+    with pytest.raises(SystemExit) as caught:
+        main(["check", str(tiny_file), "--arms", "student"])
+    assert caught.value.code == 130 and sent == [number]
+    assert capsys.readouterr().err.strip() == "i2ikd: stopped"
+    assert not list(scratch.glob("i2ikd-*"))
 
 
 def test_a_signal_that_the_parent_ignores_stays_ignored() -> None:

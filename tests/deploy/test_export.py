@@ -126,7 +126,7 @@ def test_the_exporter_receives_random_values_and_training_slices(
     assert torch.isin(request.batch.input, test).double().mean() < 0.01  # equal by chance: few bits of a value in 0..1
     train = [context.task.dataset("train")[index].input for index in (0, 2, 3)]
     assert [one.input[0].tolist() for one in request.calibration] == [image.tolist() for image in train]
-    with pytest.raises(UserError, match="--size 40x48: no training slice has this size"):
+    with pytest.raises(UserError, match="int8 for 40x48 alone: expected training slices of this size"):
         run(context, network, Weights(), tmp_path / "b.weights", precision="int8", size=(40, 48))
     fixed = run(context, network, Weights(), tmp_path / "b.weights", size=(40, 48))
     assert fixed["slices"] == 0 and [check["size"] for check in fixed["checks"]] == [(40, 48), (40, 48)]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import html
-import http.server
 import io
 import json
 import os
 import re
 import shutil
-import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +20,10 @@ import i2ikd
 from i2ikd import Preparation, UserError
 from i2ikd.deploy.web import runtime_files, write_web_page
 from i2ikd.zoo import located
+from tests.served import CHROMIUM, dumped, served
 
 PREPARATION = Preparation("i2ikd_mri.preparation", {}, script="i2ikd_mri:preparation.js")
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ORT = os.environ.get("I2IKD_ORT_WEB", "")
 
 
@@ -66,28 +62,16 @@ def address(tmp_path: Path) -> Iterator[str]:
     bundle = tmp_path / "bundle"
     shutil.copytree(located("zoo:phantom-4x-student"), bundle)
     write_web_page(bundle, PREPARATION, Path(ORT))
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(bundle))
-    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/web/"
-        server.shutdown()
+    with served(bundle) as root:
+        yield f"{root}web/"
 
 
 def results(address: str) -> dict[str, Any]:
     """Open an address in Chromium, and return the numbers that the page shows."""
-    command = [
-        CHROMIUM or "",
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=60000",
-        "--dump-dom",
-    ]
-    done = subprocess.run([*command, address], capture_output=True, text=True, timeout=120, check=True)
-    assert 'data-state="done"' in done.stdout, re.findall(r'role="alert">([^<]*)', done.stdout)
-    (text,) = re.findall(r'id="result">([^<]*)', done.stdout)
-    assert done.stdout.count("<canvas") == 5, "input, pattern, output, reference, error"
+    page = dumped(address)
+    assert 'data-state="done"' in page, re.findall(r'role="alert">([^<]*)', page)
+    (text,) = re.findall(r'id="result">([^<]*)', page)
+    assert page.count("<canvas") == 5, "input, pattern, output, reference, error"
     found: dict[str, Any] = json.loads(html.unescape(text))
     return found
 

@@ -26,7 +26,7 @@ def test_with_one_seed_the_interval_is_scipys_percentile_bootstrap_over_volumes(
     values = scores(1, 23)
     ours = interval(values, resamples=20_000, level=0.9)
     theirs = stats.bootstrap(
-        (values[0],), np.mean, n_resamples=20_000, method="percentile", confidence_level=0.9, rng=3
+        (values[0],), np.mean, n_resamples=20_000, method="percentile", confidence_level=0.9, random_state=3
     ).confidence_interval
     assert ours.mean == pytest.approx(values.mean())
     assert ours.n == 23
@@ -36,7 +36,7 @@ def test_with_one_seed_the_interval_is_scipys_percentile_bootstrap_over_volumes(
 def test_with_one_volume_the_interval_is_over_seeds() -> None:
     values = scores(9, 1)
     ours = interval(values, resamples=20_000)
-    theirs = stats.bootstrap((values[:, 0],), np.mean, n_resamples=20_000, method="percentile", rng=3)
+    theirs = stats.bootstrap((values[:, 0],), np.mean, n_resamples=20_000, method="percentile", random_state=3)
     found = theirs.confidence_interval
     assert [ours.low, ours.high] == pytest.approx([found.low, found.high], abs=0.02)
 

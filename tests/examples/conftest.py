@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,17 @@ import pytest
 from i2ikd.cli.main import run
 
 ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What is tried of an installed package, in a folder of its name."""
+
+    name: str
+    tests: Path
+    commands: list[list[object]]
+    figures: bool = False
+    """Whether the report draws its figures, which take longer than all else."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +51,10 @@ class Site:
         assert (completed.returncode, completed.stderr) == (0, ""), (completed.stdout, completed.stderr)
         return completed.stdout
 
-    def tests_and_commands(self, package: str, tests: Path, *commands: list[object], cwd: Path) -> None:
-        """Run the tests of an installed package, then commands, in one process; all must succeed."""
-        code = (
-            f"import json, pytest, sys, {package}\n"
-            f"assert {package}.__file__.startswith({str(self.packages)!r})\n"
-            "from i2ikd.cli.main import run\n"
-            "failed = pytest.main(['-p', 'no:cacheprovider', sys.argv[1]])\n"
-            "sys.exit(failed or max(run(command) for command in json.loads(sys.argv[2])))\n"
-        )
-        written = json.dumps([[str(part) for part in command] for command in commands])
-        completed = self.python("-c", code, tests, written, cwd=cwd)
+    def tried(self, packages: list[Tried], cwd: Path) -> None:
+        """Run the tests of installed packages, then their commands, in one process; all must succeed."""
+        written = json.dumps([asdict(package) for package in packages], default=str)
+        completed = self.python(Path(__file__).with_name("try_packages.py"), written, cwd=cwd)
         assert completed.returncode == 0, completed.stdout + completed.stderr
 
 

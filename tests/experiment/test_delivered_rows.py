@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,9 +54,24 @@ class Brighter(Exporter):
         return Delivered("bright 1", lambda batch: batch, run, lambda batch: call(request.network, batch), {})
 
 
+class OneSize(Brighter):
+    """A format whose runtime takes images of the traced size alone."""
+
+    def load(self, request: ExportRequest, path: Path) -> Delivered:
+        loaded, size = super().load(request, path), request.batch.input.shape[-2:]
+
+        def run(batch: Batch) -> Tensor:
+            if batch.input.shape[-2:] != size:
+                raise RuntimeError("another size")
+            return loaded.run(batch)
+
+        return replace(loaded, run=run)
+
+
 @i2ikd.hookimpl
 def register_exporters(register: Any) -> None:
     register("brighter", Brighter, suffixes=".bright")
+    register("one-size", OneSize, suffixes=".one")
 
 
 PLUGIN = ModuleType("brighter")
@@ -195,6 +210,19 @@ def test_sensitive_convolutions_stay_float32_where_the_loss_exceeds_the_bound(
 def test_wrong_options_are_one_line(laboratory: Any, transforms: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(UserError, match=message):
         compared(laboratory, arms=[{"name": "student"}, {"name": "x", "of": "student", "transforms": transforms}])
+
+
+def test_a_runtime_of_one_size_is_refused_with_the_key_that_states_it(laboratory: Any) -> None:
+    graph = laboratory.graph("comparison.control=student", arms=ARMS, plugins=(PLUGIN,))
+    network = graph.context.registry.create("model", "dc-cnn", {"cascades": 1, "depth": 2, "channels": 4}).eval()
+    batches = [next(iter(graph.context.validation()))]
+    any_size, fixed = (
+        graph.context.registry.create("transform", "deliver", {"format": "one-size", "fixed": fixed})
+        for fixed in (False, True)
+    )
+    with pytest.raises(UserError, match=r"bright 1 fails on 3 slice.*\(another size\); .*deliver: fixed = true"):
+        any_size.apply(network, batches, graph.context.task)
+    assert isinstance(fixed.apply(network, batches, graph.context.task), DeliveredNetwork)
 
 
 def test_int8_by_onnxruntime_holds_no_slice(laboratory: Any) -> None:

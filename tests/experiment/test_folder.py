@@ -31,8 +31,8 @@ def test_what_belongs_to_others_is_left_alone(operation: Any, laboratory: Any, t
     (tmp_path / "file").write_text("x")
     for name, message in (
         ("theirs", "belongs to the experiment 'other', not to 'tiny'"),
-        ("full", "expected a comparison or an empty folder, got other files; pass a new or empty --out folder"),
-        ("file", "is a file; --out names a folder"),
+        ("full", "expected a comparison or an empty folder, got other files; pass a new or empty folder"),
+        ("file", "is a file; expected the path of an output folder"),
     ):
         with pytest.raises(UserError, match=message):
             operation(tmp_path / name, laboratory.experiment())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
 
 import i2ikd as package
 from i2ikd import UserError
+from i2ikd.cli.main import cli
 
 OWN = "my_network_of_a_fault_test"
 """A module that leaves a file when it is imported."""
@@ -70,6 +73,13 @@ def commands(comparison: Any) -> dict[str, tuple[object, ...]]:
     }
 
 
+def options_of(command: str) -> set[str]:
+    """Options of a command, as its help lists them."""
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    return {option for parameter in found.params for option in parameter.opts}
+
+
 class TestWeights:
     @pytest.mark.parametrize("command", ["evaluate", "infer", "export", "profile"])
     def test_that_name_an_import_are_refused(self, command: str, comparison: Any) -> None:
@@ -78,7 +88,7 @@ class TestWeights:
         arguments = commands(comparison)[command]
         message = comparison.command(*arguments).refusal
         assert MODEL in message and "stands in a file that came with the run" in message and "weights.pt" in message
-        assert "--trust" in message and not imported()
+        assert set(re.findall(r"--[a-z-]+", message)) == {"--trust"} <= options_of(command) and not imported()
 
     @pytest.mark.parametrize("target", ["os:system", "builtins:exit", "os:path", "shutil:rmtree"])
     def test_that_name_a_part_of_python_are_refused_even_with_trust(self, target: str, comparison: Any) -> None:

@@ -13,11 +13,13 @@ import h5py
 import numpy as np
 import pytest
 from i2ikd_mri.folder import FolderDataset
+from i2ikd_mri.inventory import inventory_of
+from i2ikd_mri.slices import Slices
 from i2ikd_mri.volumes import SliceChoice
 from PIL import Image
 
 import i2ikd
-from i2ikd import Registry, SampleKey, UserError, hookimpl
+from i2ikd import BoundedCache, Registry, SampleKey, UserError, hookimpl
 from i2ikd.component import Plugin
 
 RNG = np.random.default_rng(5)
@@ -55,6 +57,26 @@ class TestLayouts:
         assert names(source, "val") == ["s3"]
         assert names(source, "test") == ["s4", "s5"]
         assert source.volumes("train")[0] is source.volumes("train")[0]
+
+    @pytest.mark.parametrize(
+        ("empty", "read"),
+        [
+            ("skip", lambda source, samples: samples),
+            ("refuse", lambda source, samples: samples.shapes),
+            ("refuse", lambda source, samples: inventory_of(source, {"train": samples})),
+        ],
+        ids=["for empty slices", "for sizes", "for the inventory"],
+    )
+    def test_the_first_reading_of_its_volumes_is_shown(
+        self, root: Path, empty: Any, read: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("i2ikd.reading_progress._SILENT", 0.0)
+        source = FolderDataset(root, empty=empty)
+        samples = Slices(source.volumes("train"), "real", False, BoundedCache(1, policy="refuse"), "train")
+        if empty == "refuse":
+            capsys.readouterr()  # of the number of slices, which files state
+        read(source, samples)
+        assert "i2ikd: reading volume 2 of 3, " in capsys.readouterr().err
 
     def test_kdmri_layout_trains_without_options(self, tmp_path: Path) -> None:
         fill(tmp_path, {"train/acc_4x": ["a", "b"], "validation/acc_4x": ["c", "d", "e"]})

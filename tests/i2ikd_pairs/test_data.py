@@ -29,6 +29,14 @@ def test_split_folders_are_recognised_in_any_case(photos: Path) -> None:
     assert "train is input/Train/, val is input/VAL/" in lines[3]
 
 
+def test_the_first_reading_of_its_files_is_shown(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("i2ikd.reading_progress._SILENT", 0.0)
+    Pairs(photos, channels=3).dataset("train")
+    assert capsys.readouterr().err.startswith("i2ikd: reading pair 2 of 3, 0:00 left")
+
+
 def test_sides_may_be_inside_the_folders_of_splits(photos: Path, tmp_path: Path) -> None:
     for side in ("input", "target"):
         for folder in (photos / side).iterdir():

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 import i2ikd
 from i2ikd import Stage, Term
@@ -107,6 +108,48 @@ def test_loaders_dicts_batches_and_samples_are_the_same_data(world: Any) -> None
     assert len({tuple(digest_of(sample) for sample in samples) for samples in read}) == 1
     assert {tuple(sample.key for sample in samples) for samples in read} == {tuple(s.key for s in read[0])}
     assert read_samples(read[0], "train") == read[0]
+
+
+def test_data_that_is_random_is_read_once_with_a_warning(world: Any) -> None:
+    class Noisy(Dataset[tuple[Tensor, Tensor]]):
+        """New noise whenever an item is read."""
+
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            clean = world.pairs[index][1]
+            return clean + 0.1 * torch.rand_like(clean), clean
+
+    with pytest.warns(UserWarning, match=r"train: a second pass .* returns other samples .* has the 4 samples of") as w:
+        result = world.compare(train=DataLoader(Noisy(), batch_size=2))
+    assert [warning.filename for warning in w] == [str(Path(__file__).with_name("conftest.py"))], (
+        "where compare is called"
+    )
+    task = result._graph.context.task
+    first, again = ([digest_of(task.dataset("train").sample(0, seed)) for seed in (1, 2)] for _ in range(2))
+    assert len({*first, *again}) == 1, "the draws of the first pass stay"
+
+
+def test_an_order_that_is_random_is_no_reason_for_a_warning(world: Any) -> None:
+    assert len(read_samples(DataLoader(world.pairs, batch_size=5, shuffle=True), "train")) == len(world.pairs)
+
+
+def test_distil_reads_its_loader_in_every_epoch(world: Any, make_network: Any) -> None:
+    read: list[float] = []
+
+    class Noisy(Dataset[tuple[Tensor, Tensor]]):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            source, target = world.pairs[index]
+            source = source + torch.rand(())
+            read.append(float(source.sum()))
+            return source, target
+
+    i2ikd.distill(world.teacher, make_network(), DataLoader(Noisy(), batch_size=2), epochs=3, recipe="imitation")
+    assert len(set(read[-6:])) == 6, "the samples of three epochs differ"
 
 
 def test_subjects_are_what_statistics_resample(world: Any) -> None:

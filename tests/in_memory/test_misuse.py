@@ -62,6 +62,7 @@ DISTILL: list[tuple[Callable[[], dict[str, Any]], str]] = [
     (lambda: {"loss": "l1"}, "loss: expected a function"),
     (lambda: {"loss": lambda output, target: (output - target).abs()}, r"loss: expected a scalar tensor .*, got a"),
     (lambda: {"training": {"learning_rate": 1}}, "training: unknown option 'learning_rate'"),
+    (lambda: {"training": {"augmentations": ["flip"]}}, r"augmentations = \['flip'\]: expected none, because the load"),
     (lambda: {"callback": print}, "callback: expected an i2ikd.Callback"),
     (lambda: {"teacher": None, "recipe": "imitation"}, "teacher"),
 ]

@@ -11,7 +11,9 @@ import pytest
 
 from i2ikd.errors import UserError
 from i2ikd.evaluation.records import write_records
+from i2ikd.experiment.costs import Costs, ThreadLatency
 from i2ikd.experiment.summary import Comparison, Conclusion
+from i2ikd.report.content import table_content
 from i2ikd.report.load import load_comparison
 from i2ikd.report.select import only, sort_keys, sorted_by
 
@@ -122,11 +124,45 @@ def test_arms_are_sorted_best_first_below_baseline_and_teacher(
     assert (rows[2].arm, rows[-1].arm) == (first, last)
 
 
+def test_arms_are_sorted_by_every_cost_of_the_table(comparison: Comparison) -> None:
+    """Every column has an order of its own; an arm whose cost was not measured is last."""
+    costs = {
+        "teacher": Costs(90, 900, 9.0, latencies=[ThreadLatency(1, 9.0, 0.1, 9.0), ThreadLatency(4, 5.0, 0.1)]),
+        "student": Costs(
+            30, 100, 3.0, bytes=400, latencies=[ThreadLatency(1, 3.0, 0.1, 1.0), ThreadLatency(4, 2.0, 0.1)]
+        ),
+        "control": Costs(
+            10, 300, 1.0, bytes=500, latencies=[ThreadLatency(1, 1.0, 0.1, 3.0), ThreadLatency(4, 1.5, 0.1)]
+        ),
+        "review": Costs(20, 200, 2.0, file="model.onnx"),
+    }
+    rows = [dataclasses.replace(row, costs=costs[row.arm]) for row in comparison.rows if row.arm in costs]
+    few = dataclasses.replace(comparison, rows=rows)
+    orders = {
+        "params": ["control", "review", "student"],
+        "macs": ["student", "review", "control"],
+        "bytes": ["student", "control", "review"],
+        "latency_ms": ["control", "review", "student"],
+        "latency_ms_4": ["control", "student", "review"],
+        "cpu_ms": ["student", "control", "review"],
+        "speedup": ["student", "control", "review"],
+        "Size": ["student", "control", "review"],
+        "speed-up": ["student", "control", "review"],
+    }
+    for column, expected in orders.items():
+        assert [row.arm for row in sorted_by(few, column).rows if row.kind == "arm"] == expected, column
+    numeric = {column.key for column in table_content(few).columns} - {"arm", "runtime"}
+    assert numeric <= set(sort_keys(few))
+    with pytest.raises(UserError, match=r"cannot sort by 'runtime': unknown column"):
+        sorted_by(few, "runtime")
+
+
 def test_sorting_by_equal_values_preserves_the_order(comparison: Comparison) -> None:
     assert sorted_by(comparison, "params").rows == comparison.rows
     assert "latency_ms" in sort_keys(comparison)
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_name(comparison: Comparison) -> None:
-    with pytest.raises(UserError, match=r"cannot sort by 'pnsr': unknown column; did you mean 'psnr'\?"):
-        sorted_by(comparison, "pnsr")
+    for wrong, right in (("pnsr", "psnr"), ("byte", "bytes"), ("latency", "latency_ms")):
+        with pytest.raises(UserError, match=rf"cannot sort by '{wrong}': unknown column; did you mean '{right}'"):
+            sorted_by(comparison, wrong)

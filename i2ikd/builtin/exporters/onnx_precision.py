@@ -56,7 +56,7 @@ def quantised(
     quantization = require("onnxruntime.quantization", "onnx", "onnx")
     kept = [node.name for node in model.graph.node if _is_convolution(node) and node.input[1] in full_precision]
     if len(kept) == sum(map(_is_convolution, model.graph.node)):
-        raise UserError("--precision int8: expected a network with convolutions to quantise, got none")
+        raise UserError("int8: expected a network with convolutions to quantise, got none; export it in fp32")
     _separate_inputs(model, onnx, kept)
     with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder) as temporary, _quiet():
         source, target = Path(temporary) / "fp32.onnx", Path(temporary) / "int8.onnx"

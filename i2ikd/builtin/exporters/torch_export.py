@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,6 +34,7 @@ class TorchExport(Exporter):
         """Write the program; see ``Exporter.write``."""
         network = _Autocast(request.network) if request.precision == "bf16" else request.network
         image, conditions = _arguments(request, request.batch)
+        network = _with_named_conditions(network, list(conditions))
         bound = inspect.signature(network.forward).bind(image, **conditions).arguments
         tensors = {"input": image, **conditions}
         free = {id(tensors[name]): axes for name, axes in free_axes(tensors, request.fixed).items()}
@@ -90,6 +92,30 @@ class _Autocast(nn.Module):
         with torch.autocast(input.device.type, torch.bfloat16):
             output: Tensor = self.network(input, **conditions)
         return output.float()
+
+
+def _with_named_conditions(network: nn.Module, names: Sequence[str]) -> nn.Module:
+    """Return a network that has an argument for each condition, where it takes them as ``**conditions``.
+
+    Where sizes are free, torch 2.8 to 2.11 count tensors of such an argument twice, and refuse the shapes.
+    """
+    stated = inspect.signature(network.forward).parameters.values()
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in stated):
+        return network
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, input: Tensor, **conditions: Tensor) -> Tensor:
+            output: Tensor = self.network(input, **conditions)
+            return output
+
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    arguments = [inspect.Parameter(name, either) for name in ("self", "input", *names)]
+    Named.forward.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
+    return Named()
 
 
 def interface(tensors: dict[str, Tensor], fixed: bool) -> dict[str, list[int | str]]:

@@ -19,6 +19,8 @@ from .conftest import CASES
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2", "safetensors": ".safetensors"}
 SHAPES = [(1, 24, 20), (3, 33, 26)]
+FP32_ALONE = {"dc-cnn-real-plane", "dc-cnn-complex-lines"}
+"""Quantisation is of convolutions: the other two networks have each mode and each form of mask."""
 
 
 def exporter(name: str) -> Exporter:
@@ -37,7 +39,7 @@ def test_onnx_and_openvino_agree_with_the_network(
 ) -> None:
     made = case(name)
     for format_ in ("onnx", "openvino"):
-        for precision in ("fp32", "int8"):
+        for precision in ("fp32",) if name in FP32_ALONE else ("fp32", "int8"):
             request = made.request(precision)
             path = tmp_path / f"{precision}{FORMATS[format_]}"
             exporter(format_).write(request, path)

@@ -1,4 +1,4 @@
-"""The first pass over many bytes prints rate and time left; a short one prints nothing."""
+"""The first pass over data prints rate and time left; a short one prints nothing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from i2ikd import hash_progress
+from i2ikd import reading_progress
 from i2ikd.file_facts import FileFacts
-from i2ikd.hash_progress import HashProgress
+from i2ikd.reading_progress import HashProgress, reading
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(hash_progress.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(reading_progress.time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture
@@ -52,6 +52,19 @@ def test_a_terminal_has_one_line_that_is_rewritten(clock: Clock, monkeypatch: py
     assert text.count("\r") == 6 and text.count("\n") == 1 and text.endswith("0:00 left\n")
 
 
+def test_items_are_counted_with_the_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for item in reading("abcdefghij", "volume"):
+        found.append(item)
+        clock.now += 2
+    assert "".join(found) == "abcdefghij"
+    assert capsys.readouterr().err.splitlines() == [
+        "i2ikd: reading volume 3 of 10, 0:16 left",
+        "i2ikd: reading volume 8 of 10, 0:06 left",
+    ]
+    assert list(reading("ab", "volume")) == ["a", "b"] and capsys.readouterr().err == "", "a short wait"
+
+
 def test_files_that_are_known_do_not_count(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,7 +72,7 @@ def test_files_that_are_known_do_not_count(
     files = [tmp_path / f"{number}.bin" for number in range(3)]
     for file in files:
         file.write_bytes(bytes(2**20))
-    now = hash_progress.time.time
+    now = reading_progress.time.time
     monkeypatch.setattr("time.time", lambda: now() + 10)
     facts = FileFacts(tmp_path)
     (first,) = facts.digests([files[:1]])
