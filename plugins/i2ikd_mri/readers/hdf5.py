@@ -17,7 +17,7 @@ from i2ikd_mri.volumes import check_numeric, checked_slice, position
 
 
 class _OpenFile:
-    """Open file with the datasets that were looked up in it."""
+    """Open file with the datasets of numbers that were looked up in it."""
 
     def __init__(self, file: h5py.File) -> None:
         self.file = file
@@ -91,7 +91,9 @@ class Hdf5File:
                 size = require_regular_storage(dataset)
                 require_plausible_size(f"{self.path}, dataset {key!r}", dataset.nbytes, size)
                 self._checked.add(key)
-        opened.datasets[key] = dataset
+        if dataset.dtype.kind in "biufc":
+            # repeated reads of one object with structured values crashed in h5py (tests of the reader ismrmrd)
+            opened.datasets[key] = dataset
         return dataset
 
     def __contains__(self, key: str) -> bool:
