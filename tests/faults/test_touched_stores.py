@@ -91,7 +91,8 @@ class TestARunsFiles:
     def test_an_edited_score_is_made_anew(self, comparison: Any) -> None:
         file = comparison.run("students/kd-mri/seed0") / "records.csv"
         before, lines = comparison.numbers, file.read_text().splitlines()
-        for edited in (lines[:-1], [*lines[:-1], lines[-1][:-1] + "7"]):
+        other = "8" if lines[-1].endswith("7") else "7"
+        for edited in (lines[:-1], [*lines[:-1], lines[-1][:-1] + other]):
             file.write_text("\n".join(edited) + "\n")
             assert "students/kd-mri/seed0: scored again from its weights (" in comparison.again().out
             assert comparison.numbers == before

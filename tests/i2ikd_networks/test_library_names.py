@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from typing import Any
@@ -127,6 +128,8 @@ class TestDeepinv:
 
     @pytest.mark.parametrize("network", ["Client", "DEAL", "DiffusersDenoiserWrapper", "BM3D"])
     def test_a_class_without_a_channels_argument_is_refused(self, network: str) -> None:
+        if not hasattr(importlib.import_module("deepinv.models"), network):
+            pytest.skip(f"this version of deepinv has no {network}")
         refused("deepinv", f"{network} has no argument for the number of channels.*DRUNet", network=network)
 
     def test_a_network_with_further_inputs_is_refused(self) -> None:
