@@ -110,13 +110,6 @@ class Hungry(Plain):
         return torch.stack([(student - teacher) * k for k in range(1, 5)]).square().mean()
 
 
-class UsesTheOutput(Plain):
-    uses_output = False
-
-    def knowledge(self, teacher: Features, batch: Batch) -> dict[str, Tensor]:
-        return super().knowledge(teacher, batch) | {"image": teacher.image().detach()}
-
-
 class Undeclared(Plain):
     least_batch = 3
     relates_samples = True
@@ -141,7 +134,6 @@ def test_a_right_distiller_passes() -> None:
         (LowPrecision, "under bfloat16 autocast"),
         (Crashes, "ends in RuntimeError"),
         (Hungry, "feature maps a pair at its peak"),
-        (UsesTheOutput, "states uses_output = False, but its knowledge fails without the output image"),
         (Undeclared, "declares least_batch = 3 but takes a batch of 1"),
     ],
 )
