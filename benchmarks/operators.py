@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 import torch
@@ -12,7 +12,7 @@ from torch.profiler import profile
 
 from benchmarks.engine_loop import train_stage
 from benchmarks.samples import MemorySamples
-from benchmarks.setting import Setting
+from benchmarks.setting import Precision, Setting
 from i2ikd.callback import NullCallback
 from i2ikd.engine.batches import ordered
 from i2ikd.engine.build import build_network
@@ -26,24 +26,32 @@ _ROWS = 14
 @click.command()
 @click.option("--size", default=256, show_default=True, help="Side of the slice.")
 @click.option("--rounds", default=10, show_default=True, help="Profiled slices or steps.")
+@click.option("--training", is_flag=True, help="Profile a training step of the student instead, batch 4.")
 @click.option(
-    "--training", is_flag=True, help="Profile the student's step in the output stage, batch 4, with a cached teacher."
+    "--stage",
+    type=click.Choice(["output", "features"]),
+    default="output",
+    show_default=True,
+    help="Of the step: output, with a cached teacher, or features, the attention stage with a live one.",
 )
-def main(size: int, rounds: int, training: bool) -> None:
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the step."
+)
+def main(size: int, rounds: int, training: bool, stage: Literal["output", "features"], precision: Precision) -> None:
     """Profile student and teacher on one slice, prepared for deployment, or profile a training step."""
     keep_large_blocks()
     if training:
-        _training(size, rounds)
+        _training(Setting(size=size, stage=stage, precision=precision, cache=stage == "output"), rounds)
     else:
         _inference(size, rounds)
 
 
-def _training(size: int, rounds: int) -> None:
-    setting = Setting(size=size)
+def _training(setting: Setting, rounds: int) -> None:
     callback = _Steps(warm_up=2)
     train_stage(setting, epochs=-(-(rounds + 2) * setting.batch // setting.samples), callback=callback)
     callback.profiled.stop()
-    Console().print(_table("step", callback.profiled, callback.steps - 2))
+    title = f"{setting.stage}, {setting.precision}"
+    Console().print(_table(title, callback.profiled, callback.steps - 2))
 
 
 class _Steps(NullCallback):
