@@ -94,6 +94,9 @@ class Callback(Protocol):
     def on_epoch_end(self, context: EpochContext) -> None:
         """An epoch of a run ended."""
 
+    def on_remote_progress(self, name: str, done: int, steps: int) -> None:
+        """Another process of this machine that trains a loop made ``done`` of ``steps`` steps."""
+
     def on_run_trained(self, name: str, history: Sequence[dict[str, Any]]) -> None:
         """A run was trained by another process; ``history`` has a row per epoch."""
 
@@ -132,6 +135,9 @@ class NullCallback:
         """Do nothing."""
 
     def on_epoch_end(self, context: EpochContext) -> None:
+        """Do nothing."""
+
+    def on_remote_progress(self, name: str, done: int, steps: int) -> None:
         """Do nothing."""
 
     def on_run_trained(self, name: str, history: Sequence[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,6 +18,8 @@ _NAME = 34
 """Characters beside the bar: run, stage and epoch; the line fits into 80 columns."""
 _SECONDS = 10.0
 """Least time between two plain lines."""
+_REMOTE_SECONDS = 20.0
+"""Least time between two lines about other processes."""
 
 
 def duration(seconds: float) -> str:
@@ -72,9 +74,17 @@ class Schedule:
         """Return the number of a training's first run, from 1: those that finished before, plus 1."""
         return min(len(self.finished - set(name.split(", "))) + 1, max(self.runs, 1))
 
-    def done(self) -> int:
-        """Return the steps of finished trainings."""
-        return sum(steps for name, steps in self.jobs if set(name.split(", ")) <= self.finished)
+    def has_finished(self, name: str) -> bool:
+        """Whether all runs of a training have finished."""
+        return set(name.split(", ")) <= self.finished
+
+    def done(self, running: Mapping[str, int]) -> int:
+        """Return the steps made in all trainings.
+
+        Args:
+            running: steps that are left of each training in progress.
+        """
+        return self.steps - sum(left for _, left in self._left(running))
 
     def finish(self, name: str) -> None:
         """Count the runs of a training as finished."""
@@ -85,20 +95,19 @@ class Schedule:
         if steps > 0:
             self._times[_arm(name)] = (seconds, steps)
 
-    def seconds_left(self, current: str, current_steps: int) -> float | None:
-        """Return the time of the remaining steps; ``None`` before the first measurement.
+    def seconds_left(self, running: Mapping[str, int]) -> float | None:
+        """Return the time of the remaining steps, one after another; ``None`` before the first measurement.
 
         Args:
-            current: name of the training in progress.
-            current_steps: its steps that are left.
+            running: steps that are left of each training in progress.
         """
         if not self._times:
             return None
-        left = current_steps * self._rate(current)
-        for name, steps in self.jobs:
-            if name != current and not set(name.split(", ")) <= self.finished:
-                left += steps * self._rate(name)
-        return left
+        return sum(left * self._rate(name) for name, left in self._left(running))
+
+    def _left(self, running: Mapping[str, int]) -> list[tuple[str, int]]:
+        """Return the trainings that have not finished, with the steps that are left."""
+        return [(name, running.get(name, steps)) for name, steps in self.jobs if not self.has_finished(name)]
 
     def _rate(self, name: str) -> float:
         """Return seconds per step."""
@@ -130,10 +139,15 @@ class Display(NullCallback):
         self._start = 0.0
         self._steps = self._done = self._before = 0
         self._last_line = 0.0
+        self._began: dict[str, tuple[float, int]] = {}
+        """Time and steps of the first report about a loop in another process."""
+        self._steps_left: dict[str, int] = {}
+        """Of loops in other processes."""
 
     def on_schedule(self, jobs: Sequence[tuple[str, int]]) -> None:
         """Take the trainings that follow."""
         self._schedule = Schedule(list(jobs))
+        self._began, self._steps_left = {}, {}
 
     def on_train_start(self, name: str, steps: int, done: int) -> None:
         """Start the display of one training.
@@ -158,7 +172,7 @@ class Display(NullCallback):
                 transient=True,
             )
             self._bar.start()
-            completed = self._schedule.done() + done
+            completed = self._schedule.done({name: steps - done})
             total = max(self._schedule.steps, completed)
             self._task = self._bar.add_task(
                 self._shortened(name), total=total, completed=completed, run=self._run(), left=""
@@ -181,10 +195,8 @@ class Display(NullCallback):
         now = time.monotonic()
         if now - self._last_line >= _SECONDS or self._done >= self._steps:
             rate = (self._done - self._before) / max(now - self._start, 1e-9)
-            clock = datetime.now().strftime("%H:%M:%S")
             left = self._left()
-            line = f"{clock}  {self._run()}{context}  [{rate:.2f} steps/s{', ' if left else ''}{left}]"
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._print(f"{self._run()}{context}  [{rate:.2f} steps/s{', ' if left else ''}{left}]")
             self._last_line = now
 
     def on_train_end(self) -> None:
@@ -195,13 +207,34 @@ class Display(NullCallback):
             self._bar.stop()
             self._bar = self._task = None
 
+    def on_remote_progress(self, name: str, done: int, steps: int) -> None:
+        """Print what other processes have done so far, at most every 20 s."""
+        now = time.monotonic()
+        began, before = self._began.setdefault(name, (now, done))
+        self._schedule.measure(name, now - began, done - before)
+        self._steps_left[name] = steps - done
+        if now - self._last_line < _REMOTE_SECONDS or self._schedule.runs < 2:
+            return
+        running = {loop: left for loop, left in self._steps_left.items() if not self._schedule.has_finished(loop)}
+        seconds = self._schedule.seconds_left(running)
+        left = "" if seconds is None else f", about {in_words(seconds / len(running))} left"
+        share = f"{100 * self._schedule.done(running) / self._schedule.steps:.0f}%"
+        self._print(f"{self._finished()}, {len(running)} in training, {share}{left}")
+        self._last_line = now
+
     def on_run_trained(self, name: str, history: Sequence[dict[str, object]]) -> None:
         """Print that another process finished a run."""
         self._schedule.finish(name)
         if self._schedule.runs > 1:
-            done = f"{len(self._schedule.finished)} of {self._schedule.runs} runs finished"
-            clock = datetime.now().strftime("%H:%M:%S")
-            self._console.print(f"{clock}  {name}: {done}", highlight=False, markup=False, soft_wrap=True)
+            self._print(f"{name}: {self._finished()}")
+
+    def _finished(self) -> str:
+        return f"{len(self._schedule.finished)} of {self._schedule.runs} runs finished"
+
+    def _print(self, text: str) -> None:
+        """Print a line with the time of day."""
+        clock = datetime.now().strftime("%H:%M:%S")
+        self._console.print(f"{clock}  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def _run(self) -> str:
         """Return which run of how many is trained; empty for a single one."""
@@ -210,7 +243,7 @@ class Display(NullCallback):
         return f"run {self._schedule.position(self._name)} of {self._schedule.runs}  "
 
     def _left(self) -> str:
-        seconds = self._schedule.seconds_left(self._name, max(self._steps - self._done, 0))
+        seconds = self._schedule.seconds_left({self._name: max(self._steps - self._done, 0)})
         return "" if seconds is None else f"{in_words(seconds)} left"
 
     def _shortened(self, name: str) -> str:

@@ -45,18 +45,18 @@ def displayed(terminal: bool, monkeypatch: pytest.MonkeyPatch, seconds: float = 
 
 def test_the_time_left_counts_every_run_at_the_speed_of_its_kind() -> None:
     schedule = Schedule(list(JOBS))
-    assert schedule.seconds_left("teacher/seed0", 10) is None, "nothing is measured yet"
+    assert schedule.seconds_left({"teacher/seed0": 10}) is None, "nothing is measured yet"
     schedule.measure("teacher/seed0", 20.0, 5)
-    assert schedule.seconds_left("teacher/seed0", 5) == 4.0 * (5 + 4 + 4 + 10), "until a student is measured"
+    assert schedule.seconds_left({"teacher/seed0": 5}) == 4.0 * (5 + 4 + 4 + 10), "until a student is measured"
     schedule.finish("teacher/seed0")
     schedule.measure("students/student/seed0", 1.0, 1)
-    assert schedule.seconds_left("students/student/seed0", 3) == 1.0 * (3 + 4) + 4.0 * 10
+    assert schedule.seconds_left({"students/student/seed0": 3}) == 1.0 * (3 + 4) + 4.0 * 10
 
 
 def test_runs_that_are_trained_together_count_each() -> None:
     schedule = Schedule([("students/a/seed0, students/b/seed0", 5), ("students/a/seed1, students/b/seed1", 5)])
     schedule.finish("students/a/seed0, students/b/seed0")
-    assert (schedule.runs, schedule.position("students/a/seed1, students/b/seed1"), schedule.done()) == (4, 3, 5)
+    assert (schedule.runs, schedule.position("students/a/seed1, students/b/seed1"), schedule.done({})) == (4, 3, 5)
 
 
 def test_a_terminal_shows_one_bar_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +72,33 @@ def test_other_outputs_have_plain_lines_with_times(monkeypatch: pytest.MonkeyPat
     assert len(lines) == 3 and all(re.match(r"\d\d:\d\d:\d\d  run \d of 4  ", line) for line in lines)
     assert lines[2].endswith("[0.03 steps/s, 21 min left]") and "epoch 7  target 0.25" in lines[2]
     assert "\x1b" not in "".join(lines)
+
+
+def test_other_processes_are_summed_up_at_most_every_20_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("i2ikd.progress.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    display = Display(Console(file=stream, width=80))
+    display.on_schedule(JOBS)
+    for seconds, name, done in (
+        (100, "teacher/seed0", 0),  # nothing is measured yet
+        (105, "teacher/seed1", 0),
+        (110, "teacher/seed0", 2),
+        (125, "teacher/seed1", 4),
+    ):
+        now[0] = seconds
+        display.on_remote_progress(name, done, 10)
+    display.on_run_trained("teacher/seed0", [])
+    now[0] = 165
+    display.on_remote_progress("students/student/seed0", 1, 4)
+    lines = [line.partition("  ")[2] for line in stream.getvalue().splitlines()]
+    # by two at a time, and 5 s a step for all: 8 + 6 + 4 + 4 steps are left, later 6 + 3 + 4
+    assert lines == [
+        "0 of 4 runs finished, 1 in training, 0%",
+        "0 of 4 runs finished, 2 in training, 21%, about 55 s left",
+        "teacher/seed0: 1 of 4 runs finished",
+        "1 of 4 runs finished, 2 in training, 54%, about 32 s left",
+    ]
 
 
 def test_the_library_shows_progress_in_a_terminal_or_on_request(capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,7 +186,7 @@ def _processes(
 ) -> tuple[int | None, int | None]:
     """Return the numbers of processes and of threads of each, which ``auto`` chooses for this machine and prints."""
     if execution.processes != options.AUTO:
-        return cast("int | None", execution.processes), None
+        return execution.processes, None
     from i2ikd.experiment.plan import plan
     from i2ikd.experiment.process_count import choose_processes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -52,7 +52,7 @@ class _Processes(click.IntRange):
         return value if value == AUTO else super().convert(value, param, ctx)
 
 
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 """Value of ``--processes``: as many as cores, runs and memory of this machine permit."""
 processes = click.option(
     "--processes",

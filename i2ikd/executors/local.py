@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import torch
 
@@ -111,10 +111,13 @@ class ProcessExecutor:
         busy = [worker for worker in self._workers if worker.job is not None]
         with selectors.DefaultSelector() as selector:
             for worker in busy:
-                selector.register(worker.outcomes, selectors.EVENT_READ, worker)
+                selector.register(worker.messages, selectors.EVENT_READ, worker)
             for key, _ in selector.select(_POLL_SECONDS):
-                ended: _Worker = key.data
-                return ended
+                sender: _Worker = key.data
+                if sender.has_ended():
+                    return sender
+                if sender.job is not None and sender.progress is not None:
+                    self._callback.on_remote_progress(sender.job.name, *sender.progress)
         return next((worker for worker in busy if worker.process.poll() is not None), None)
 
     def _finished_job(self, worker: _Worker) -> Job:
@@ -146,7 +149,7 @@ class ProcessExecutor:
 
 
 class _Worker:
-    """One worker process: JSON lines to its stdin, outcomes from its stdout."""
+    """One worker process: JSON lines to its stdin, progress and outcomes from its stdout."""
 
     def __init__(self, place: int, log: Path, environment: dict[str, str], setup: WorkerSetup) -> None:
         self.place = place
@@ -154,6 +157,10 @@ class _Worker:
         self.affinity: object = None
         self.seconds = 0.0
         self.log = log
+        self.progress: tuple[int, int] | None = None
+        """Steps that its job made, of how many."""
+        self._outcome: Outcome | None = None
+        self._unread = b""
         with log.open("w", encoding="utf-8") as stream:
             # A separate session: Ctrl-C in the terminal reaches the worker only through its parent, and once.
             self.process = subprocess.Popen(
@@ -161,31 +168,44 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                text=True,
+                bufsize=0,
                 env=environment,
                 start_new_session=True,
             )
         assert self.process.stdin is not None and self.process.stdout is not None
-        self._payloads: TextIO = self.process.stdin  # type: ignore[assignment]
-        self.outcomes: TextIO = self.process.stdout  # type: ignore[assignment]
+        self._payloads, self.messages = self.process.stdin, self.process.stdout
         self._send(setup.as_json())
 
     def _send(self, value: Mapping[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed where its outcome is awaited
-            self._payloads.write(json.dumps(value) + "\n")
-            self._payloads.flush()
+            unsent = json.dumps(value).encode() + b"\n"
+            while unsent:
+                unsent = unsent[self._payloads.write(unsent) :]
 
     def submit(self, job: Job) -> None:
         """Have it train a job."""
-        self.job, self.affinity, self._began = job, job.affinity, time.monotonic()
+        self.job, self.affinity, self._began, self.progress = job, job.affinity, time.monotonic(), None
         self._send(job.payload)
 
     def outcome(self) -> Outcome | None:
-        """Read the outcome of its job; ``None`` where it died without one."""
-        readable = select.select([self.outcomes], [], [], 0)[0]
-        line = self.outcomes.readline() if readable else ""  # not readable: dead, but a child process holds the pipe
+        """Return the outcome of its job; ``None`` where it died without one."""
+        self.has_ended()
+        outcome, self._outcome = self._outcome, None
         self.job, self.seconds = None, time.monotonic() - self._began
-        return json.loads(line) if line.endswith("\n") else None
+        return outcome
+
+    def has_ended(self) -> bool:
+        """Read the messages that have arrived; return whether its job has ended, or the process."""
+        if not select.select([self.messages], [], [], 0)[0]:  # also of a dead one: a child process may hold the pipe
+            return False
+        arrived = os.read(self.messages.fileno(), 65536)
+        *lines, self._unread = (self._unread + arrived).split(b"\n")
+        for message in map(json.loads, lines):
+            if "ended" in message:
+                self._outcome = message
+            else:
+                self.progress = (message["done"], message["steps"])
+        return self._outcome is not None or not arrived
 
     def exit_status(self) -> str:
         """Return its exit status in words."""
@@ -204,4 +224,4 @@ class _Worker:
         """Kill it if it has not ended."""
         self.process.kill()
         self.process.wait()
-        self.outcomes.close()
+        self.messages.close()

@@ -22,12 +22,34 @@ Perform = Callable[[Mapping[str, Any], NullCallback], None]
 """Trains the job of a payload."""
 
 
-class EpochLines(NullCallback):
-    """Writes a line per epoch to stderr, the worker's log."""
+class WorkerProgress(NullCallback):
+    """Writes a line per epoch to stderr, the worker's log, and reports the steps.
+
+    Args:
+        report: receives steps made and steps in all, at the start and after every epoch.
+    """
+
+    def __init__(self, report: Callable[[int, int], None] | None = None) -> None:
+        self._report = report
+        self._done = self._steps = 0
+
+    def on_train_start(self, name: str, steps: int, done: int) -> None:
+        """Count from the steps made before."""
+        self._done, self._steps = done, steps
+        self._send()
+
+    def on_step_end(self) -> None:
+        """Count a step."""
+        self._done += 1
 
     def on_epoch_end(self, context: EpochContext) -> None:
         """Write the losses."""
         print(context, file=sys.stderr, flush=True)
+        self._send()
+
+    def _send(self) -> None:
+        if self._report is not None:
+            self._report(self._done, self._steps)
 
 
 def open_worker(setup: Mapping[str, Any]) -> Perform:
@@ -43,10 +65,18 @@ def open_worker(setup: Mapping[str, Any]) -> Perform:
     return perform
 
 
-def perform(opened: Callable[[], Perform], payload: Mapping[str, Any]) -> Outcome:
-    """Train the job of a payload and return how it ended."""
+def perform(
+    opened: Callable[[], Perform], payload: Mapping[str, Any], report: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """Train the job of a payload and return how it ended.
+
+    Args:
+        opened: returns the function that trains.
+        payload: of the job.
+        report: receives steps made and steps in all, at the start and after every epoch.
+    """
     try:
-        opened()(payload, EpochLines())
+        opened()(payload, WorkerProgress(report))
     except (Interrupted, KeyboardInterrupt):
         return Outcome(ended="stopped", message="")
     except UserError as error:

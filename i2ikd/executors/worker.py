@@ -1,4 +1,4 @@
-"""Worker process: reads a setup and jobs from stdin as JSON lines, executes them, and writes outcomes to stdout.
+"""Worker process: executes jobs from stdin, writes progress and outcomes to stdout, all as JSON lines.
 
 A worker ends when its stdin is closed; during a job, after checkpoints were saved. The pipe closes when the process at
 its other end terminates in any way, so that no worker outlives a killed comparison.
@@ -6,6 +6,7 @@ its other end terminates in any way, so that no worker outlives a killed compari
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -56,8 +57,8 @@ class Payloads:
 
 def main() -> None:
     """Execute jobs until stdin is closed."""
-    outcomes = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # output of plugins goes to the log instead of the outcomes
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # output of plugins goes to the log instead of the messages
     payloads = Payloads(FileIO(0, closefd=False))
     from i2ikd.executors.remote import open_worker, perform  # takes seconds, during which the stream may close
 
@@ -70,9 +71,17 @@ def main() -> None:
         lines = iter(payloads)
         setup = next(lines, None)
         opened = cache(lambda: open_worker(setup or {}))
+
+        def send(message: object) -> None:
+            print(json.dumps(message), file=messages, flush=True)
+
+        def report(done: int, steps: int) -> None:
+            with contextlib.suppress(BrokenPipeError):  # the closed stdin ends the job with a checkpoint
+                send({"done": done, "steps": steps})
+
         for payload in lines:
-            outcome = perform(opened, payload)
-            print(json.dumps(outcome), file=outcomes, flush=True)
+            outcome = perform(opened, payload, report)
+            send(outcome)
             if outcome["ended"] == "crashed":
                 return
     except (KeyboardInterrupt, BrokenPipeError):  # between two jobs, or the other end was closed

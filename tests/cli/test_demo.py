@@ -51,7 +51,7 @@ def test_the_demo_prints_what_beats_what_and_trains_once(
     i2ikd: Any, tmp_path: Path, drawn_once: None, without_report: None, optimiser_steps: Any
 ) -> None:
     out = tmp_path / "demo"
-    answer = i2ikd("demo", "--out", out, *SMALL)
+    answer = i2ikd("demo", "--out", out, "--processes", 1, *SMALL)
     assert answer.code == 0 and "Traceback" not in answer.err
     assert optimiser_steps.count == 6 * 2 * 1, "the teacher and five arms, two epochs of one batch of four"
     assert "warning: arm" not in answer.out + answer.err
@@ -59,6 +59,6 @@ def test_the_demo_prints_what_beats_what_and_trains_once(
     words = " ".join(answer.out.split())
     assert len(lines) == 7 and all(line in words for line in lines)
     assert [line for line in lines if "recommended" in line] and [line for line in lines if "kd-mri" in line]
-    again = i2ikd("demo", "--out", out, *SMALL)
+    again = i2ikd("demo", "--out", out, "--processes", 1, *SMALL)
     assert again.code == 0 and optimiser_steps.count == 12
     assert all(line in " ".join(again.out.split()) for line in lines)

@@ -50,7 +50,13 @@ def test_the_numbers_are_those_of_one_process(laboratory: Any, make: Any, tmp_pa
     compare(one, one.context.experiment.arms, [0], log=lambda _: None)
     lines: list[str] = []
     log = laboratory.experiment("trackers=[{name='json-lines', path='%s'}]" % (tmp_path / "log")).trackers
-    with tracked(NullCallback(), log, other.context.registry) as callback:
+    progress: list[tuple[str, int, int]] = []
+
+    class Progress(NullCallback):
+        def on_remote_progress(self, name: str, done: int, steps: int) -> None:
+            progress.append((name, done, steps))
+
+    with tracked(Progress(), log, other.context.registry) as callback:
         executor = make(other, "here", lines.append, processes=2, callback=callback)
         compare(other, other.context.experiment.arms, [0], log=lines.append, executor=executor)
     assert files(tmp_path / "one") == files(tmp_path / "other")
@@ -60,6 +66,9 @@ def test_the_numbers_are_those_of_one_process(laboratory: Any, make: Any, tmp_pa
     assert {line for line in events if line.startswith("done")} == {
         f"done  {name}/seed0" for name in ("teacher", "students/student", "students/control", "students/kd-mri")
     }
+    reported = [(done, steps) for name, done, steps in progress if name == "teacher/seed0"]
+    assert reported[0][0] == 0 and reported == sorted(reported), progress
+    assert all(done <= steps for done, steps in reported)
     assert (tmp_path / "log").read_text().count("students/kd-mri/seed0/") > 0, "trackers receive finished runs"
     manifests = list((tmp_path / "other").glob("store/*/manifest.json"))
     assert len(manifests) == 4 and all('"threads": 1' in path.read_text() for path in manifests)
