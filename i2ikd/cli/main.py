@@ -149,7 +149,7 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
     except KeyboardInterrupt:
         raise
     except SystemExit as error:
-        if _is_of_click(error) and isinstance(error.code, int):  # after a completion, or a closed pipe
+        if _is_of_console(error) and isinstance(error.code, int):  # after a completion, or a closed pipe
             group.first_to_fail()
             return error.code
         return _report_unexpected(error, group)
@@ -157,12 +157,12 @@ def _run(arguments: list[str] | None, group: ProcessGroup) -> int:
         return _report_unexpected(error, group)
 
 
-def _is_of_click(error: BaseException) -> bool:
-    """Whether click itself raised an exception, not a command."""
+def _is_of_console(error: BaseException) -> bool:
+    """Whether click or rich itself raised an exception, not a command."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__") == "click.core"
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") in ("click.core", "rich.console")
 
 
 def _report_unexpected(error: BaseException, group: ProcessGroup) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,15 +16,43 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @click.command("report")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folders", type=click.Path(path_type=Path), metavar="DIR...", nargs=-1, required=True)
 @click.option(
     "--by", metavar="COLUMN", help="Sort the arms, best first: a metric, params, macs, bytes, latency_ms, ..."
 )
 @click.option("--arms", metavar="A,B", help="Show these arms only; ranks and p-values remain those among all arms.")
 @options.trust
 @options.as_json
-def command(folder: Path, by: str | None, arms: str | None, trust: bool, as_json: bool) -> None:
-    """Print the comparison in the folder DIR (the --out of `compare`) and rewrite DIR/report, without training."""
+def command(folders: tuple[Path, ...], by: str | None, arms: str | None, trust: bool, as_json: bool) -> None:
+    """Print the comparison in the folder DIR (the --out of `compare`) and rewrite DIR/report, without training.
+
+    Of several folders, print an overview: each arm in each comparison, and its mean over the comparisons. Folders of
+    one experiment with different seeds, as of several machines, are joined.
+    """
+    chosen = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
+    if len(folders) == 1:
+        _report(folders[0], by, chosen, trust, as_json)
+    elif by is not None:
+        raise UserError("--by: expected one folder, as an overview has the order of --arms; omit it")
+    else:
+        _overview(folders, chosen, as_json)
+
+
+def _overview(folders: Sequence[Path], arms: Sequence[str] | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from i2ikd.experiment.overview import make_overview
+    from i2ikd.report.load import load_comparison
+    from i2ikd.report.overview_table import print_overview
+
+    overview = make_overview([load_comparison(folder) for folder in folders], arms)
+    if as_json:
+        print_json(overview.as_json())
+    else:
+        print_overview(overview, Console())
+
+
+def _report(folder: Path, by: str | None, arms: Sequence[str] | None, trust: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from i2ikd.report.legend import import_metrics
@@ -36,7 +65,7 @@ def command(folder: Path, by: str | None, arms: str | None, trust: bool, as_json
     if trust:
         import_metrics(comparison)
     if arms is not None:
-        comparison = only(comparison, [name.strip() for name in arms.split(",") if name.strip()])
+        comparison = only(comparison, arms)
     if by is not None:
         comparison = sorted_by(comparison, by)
     try:

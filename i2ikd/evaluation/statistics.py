@@ -18,12 +18,12 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from i2ikd.bounded_cache import BoundedCache
 from i2ikd.errors import UserError
+from i2ikd.evaluation.bootstrap import count_subjects, match_tables, percentiles, resampled_means, subject_sums
 
 
 @dataclass(frozen=True)
@@ -89,90 +89,6 @@ def _json(result: Estimate | Difference | GapClosed) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def _table(values: np.ndarray) -> np.ndarray:
-    table = np.asarray(values, np.float64)
-    if table.ndim != 2:
-        raise UserError(f"values of an arm are a table [seeds, volumes], not an array of shape {table.shape}")
-    return table
-
-
-def _matched(
-    tables: Sequence[np.ndarray], subjects: Sequence[str] | None = None
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Broadcast the tables to one shape, with NaN wherever one of them has no value; drop empty rows and columns.
-
-    Returns:
-        The tables [seeds, volumes], and each volume's subject [volumes] as a number, 0, 1, ... in order of appearance.
-    """
-    try:
-        stack = np.stack(np.broadcast_arrays(*(_table(t) for t in tables)))
-    except ValueError:
-        shapes = " and ".join(str(np.shape(t)) for t in tables)
-        raise UserError(f"arms are compared on the same seeds and volumes, not on tables of {shapes}") from None
-    present = ~np.isnan(stack).any(axis=0)
-    stack = np.where(present, stack, np.nan)
-    seeds, volumes = present.any(axis=1), present.any(axis=0)
-    return list(stack[:, seeds][:, :, volumes]), _numbered(subjects, volumes)
-
-
-def _numbered(subjects: Sequence[str] | None, present: np.ndarray) -> np.ndarray:
-    """Number the subjects of the columns that are ``present`` [volumes] in order of appearance."""
-    if subjects is None:
-        return np.arange(np.count_nonzero(present))
-    if len(subjects) != len(present):
-        raise UserError(
-            f"subjects: expected one for each of the {len(present)} volumes of the table, got {len(subjects)}"
-        )
-    numbers: dict[str, int] = {}
-    columns = [numbers.setdefault(name, len(numbers)) for name, flag in zip(subjects, present, strict=True) if flag]
-    return np.array(columns, np.intp)
-
-
-def _count(owners: np.ndarray) -> int:
-    return int(owners.max()) + 1 if owners.size else 0
-
-
-def _sums(table: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Add up the values [seeds, volumes] of each subject: [seeds, subjects]; a NaN counts as 0."""
-    sums = np.zeros((len(table), _count(owners)))
-    np.add.at(sums.T, owners, np.nan_to_num(table).T)
-    return sums
-
-
-def _resampled_means(tables: Sequence[np.ndarray], owners: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Return [resamples, tables]: means under one joint draw of seeds and subjects for all tables."""
-    seed_counts, subject_counts = _draws(len(tables[0]), _count(owners), resamples, seed)
-    present = _sums(~np.isnan(tables[0]), owners)
-    weight = np.sum(seed_counts @ present * subject_counts, axis=1)
-    sums = [np.sum(seed_counts @ _sums(table, owners) * subject_counts, axis=1) for table in tables]
-    drawn = weight > 0  # with cells missing, a draw can hold no value at all
-    return np.stack([total[drawn] / weight[drawn] for total in sums], axis=1)
-
-
-_drawn: BoundedCache[tuple[np.ndarray, np.ndarray]] = BoundedCache(64, policy="evict")
-"""Draws by their arguments: those of a comparison are equal for all of its arms."""
-
-
-def _draws(rows: int, columns: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often each seed [resamples, rows] and each subject [resamples, columns] is drawn."""
-    key = rows, columns, resamples, seed
-    found = _drawn.get(key)
-    if found is None:
-        generator = np.random.default_rng(seed)
-        seeds = generator.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
-        subjects = generator.multinomial(columns, np.full(columns, 1 / columns), size=resamples).astype(np.float64)
-        found = seeds, subjects
-        _drawn.put(key, found, seeds.nbytes + subjects.nbytes)
-    return found
-
-
-def _percentiles(values: np.ndarray, level: float, seeds: int, subjects: int) -> tuple[float, float]:
-    if max(seeds, subjects) < 2:  # every draw is the same
-        return math.nan, math.nan
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def interval(
     values: np.ndarray,
     subjects: Sequence[str] | None = None,
@@ -194,12 +110,12 @@ def interval(
     Raises:
         UserError: no table, or another number of subjects than of volumes.
     """
-    (table,), owners = _matched([values], subjects)
-    count = _count(owners)
+    (table,), owners = match_tables([values], subjects)
+    count = count_subjects(owners)
     if count == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    means = _resampled_means([table], owners, resamples, seed)[:, 0]
-    low, high = _percentiles(means, level, len(table), count)
+    means = resampled_means([table], owners, resamples, seed)[:, 0]
+    low, high = percentiles(means, level, len(table), count)
     return Estimate(float(np.nanmean(table)), low, high, count)
 
 
@@ -220,14 +136,14 @@ def paired(
     Raises:
         UserError: the two have no seed and volume in common.
     """
-    (left, right), owners = _matched([arm, reference], subjects)
+    (left, right), owners = match_tables([arm, reference], subjects)
     difference = left - right
     if difference.size == 0:
         raise UserError("the two arms have no volume of one seed in common: there is nothing to compare")
     names = [str(owner) for owner in owners]
     found = interval(difference, names, resamples, level, seed)
-    counts = _sums(~np.isnan(difference), owners).sum(axis=0)
-    per_subject = _sums(difference, owners).sum(axis=0) / counts
+    counts = subject_sums(~np.isnan(difference), owners).sum(axis=0)
+    per_subject = subject_sums(difference, owners).sum(axis=0) / counts
     return Difference(found.mean, found.low, found.high, _signed_rank(per_subject), found.n)
 
 
@@ -276,24 +192,119 @@ def gap_closed(
         UserError: the three have no seed and volume in common.
     """
     sign = 1.0 if higher_is_better else -1.0
-    tables, owners = _matched([arm, student, teacher], subjects)
-    count = _count(owners)
+    tables, owners = match_tables([arm, student, teacher], subjects)
+    count = count_subjects(owners)
     if count == 0:
         raise UserError("arm, student and teacher have no volume of one seed in common: there is no gap to close")
     gap, too_small = _gap(student, teacher, sign)
     own, plain, best = (float(np.nanmean(table)) for table in tables)
     if not sign * (best - plain) > 0:
         return GapClosed(math.nan, math.nan, math.nan, count, gap, True)
-    means = _resampled_means(tables, owners, resamples, seed)
+    means = resampled_means(tables, owners, resamples, seed)
     gaps = means[:, 2] - means[:, 1]
     defined = gaps != 0
     shares = (means[defined, 0] - means[defined, 1]) / gaps[defined]
-    low, high = _percentiles(shares, level, len(tables[0]), count)
+    low, high = percentiles(shares, level, len(tables[0]), count)
     return GapClosed((own - plain) / (best - plain), low, high, count, gap, too_small)
 
 
+class Values(NamedTuple):
+    """Values [seeds, volumes] of arms in one comparison, with the subject of each volume."""
+
+    arms: Sequence[np.ndarray]
+    subjects: Sequence[str]
+
+
+def mean_difference(
+    comparisons: Sequence[Values], resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> Estimate:
+    """Return the mean of arm minus reference over several comparisons, each of which counts equally.
+
+    Seeds and subjects of each comparison are drawn on their own, as they are other trainings and other patients. ``n``
+    is the number of subjects in all comparisons.
+
+    Args:
+        comparisons: arm and reference of each.
+        resamples: draws of the bootstrap.
+        level: of the interval, 0 to 1.
+        seed: of the draws.
+
+    Raises:
+        UserError: no comparison, or one whose arms have no seed and volume in common.
+    """
+    matched = _match_each(comparisons)
+    tables = [(arm - reference, owners) for (arm, reference), owners in matched]
+    return _over_comparisons(_mean(tables), _mean_draws(tables, resamples, seed), tables, level)
+
+
+def mean_gap_closed(
+    comparisons: Sequence[Values],
+    higher_is_better: bool = True,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Return the share that an arm closes of the mean gap of several comparisons.
+
+    It is a quotient of two means over comparisons under the same draws: arm minus student over teacher minus student;
+    NaN where the teachers are not better in the mean.
+
+    Args:
+        comparisons: arm, student and teacher of each.
+        higher_is_better: whether larger values are better.
+        resamples: draws of the bootstrap.
+        level: of the interval, 0 to 1.
+        seed: of the draws.
+
+    Raises:
+        UserError: as ``mean_difference``.
+    """
+    matched = _match_each(comparisons)
+    gains = [(arm - student, owners) for (arm, student, _), owners in matched]
+    gaps = [(teacher - student, owners) for (_, student, teacher), owners in matched]
+    gap = _mean(gaps)
+    if not (gap if higher_is_better else -gap) > 0:
+        return Estimate(math.nan, math.nan, math.nan, sum(count_subjects(owners) for _, owners in matched))
+    gain_draws, gap_draws = _mean_draws(gains, resamples, seed), _mean_draws(gaps, resamples, seed)
+    defined = gap_draws != 0
+    return _over_comparisons(_mean(gains) / gap, gain_draws[defined] / gap_draws[defined], gains, level)
+
+
+_Owned = tuple[np.ndarray, np.ndarray]
+"""A table [seeds, volumes] and the subject of each volume as a number."""
+
+
+def _match_each(comparisons: Sequence[Values]) -> list[tuple[list[np.ndarray], np.ndarray]]:
+    if not comparisons:
+        raise UserError("a mean over comparisons: expected at least one comparison, got none")
+    matched = [match_tables(arms, subjects) for arms, subjects in comparisons]
+    if any(tables[0].size == 0 for tables, _ in matched):
+        raise UserError("the arms have no volume of one seed in common: there is nothing to compare")
+    return matched
+
+
+def _mean(tables: Sequence[_Owned]) -> float:
+    return float(np.mean([np.nanmean(table) for table, _ in tables]))
+
+
+def _mean_draws(tables: Sequence[_Owned], resamples: int, seed: int) -> np.ndarray:
+    """Return [draws]: means over the comparisons, each of which has draws of its own."""
+    draws = [
+        resampled_means([table], owners, resamples, seed + place)[:, 0] for place, (table, owners) in enumerate(tables)
+    ]
+    length = min(map(len, draws))  # with cells missing, a draw can hold no value at all
+    return np.mean([column[:length] for column in draws], axis=0)
+
+
+def _over_comparisons(mean: float, draws: np.ndarray, tables: Sequence[_Owned], level: float) -> Estimate:
+    """Return an estimate over comparisons with the interval of its draws."""
+    subjects = [count_subjects(owners) for _, owners in tables]
+    low, high = percentiles(draws, level, max(len(table) for table, _ in tables), max(subjects))
+    return Estimate(mean, low, high, sum(subjects))
+
+
 def _gap(student: np.ndarray, teacher: np.ndarray, sign: float) -> tuple[float, bool | None]:
-    (plain, best), _ = _matched([student, teacher])
+    (plain, best), _ = match_tables([student, teacher])
     per_seed = sign * np.nanmean(best - plain, axis=1)
     gap = sign * float(np.nanmean(best - plain))
     if not gap > 0:

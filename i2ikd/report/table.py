@@ -32,7 +32,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console: the output; output that is not a terminal has at least 100 columns.
     """
     content = table_content(comparison)
-    with _wide_enough(console):
+    with wide_enough(console):
         console.print(Text(comparison.name, style="bold"))
         console.print(Text(metadata_line(comparison)))
         for table in _fitting(content, console):
@@ -59,14 +59,14 @@ def print_scores(scores: Mapping[str, Mapping[str, Estimate]], split: str, conso
         table.add_column(column, justify="right", no_wrap=True)
     for name, estimates in scores.items():
         table.add_row(name, *(_score(estimates.get(column), digits[column]) for column in columns))
-    with _wide_enough(console):
+    with wide_enough(console):
         console.print(table)
         console.print(Text("[low, high]: 95 % bootstrap interval over subjects", style="dim"))
 
 
 @contextlib.contextmanager
-def _wide_enough(console: Console) -> Iterator[None]:
-    """Widen output that is not a terminal to at least ``_PLAIN_WIDTH`` columns."""
+def wide_enough(console: Console) -> Iterator[None]:
+    """Widen output that is not a terminal to at least 100 columns."""
     width = console.width
     if not console.is_terminal:
         console.width = max(width, _PLAIN_WIDTH)

@@ -95,8 +95,9 @@ def test_handlers_are_put_back_unless_the_process_ends() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_a_closed_pipe_ends_without_a_message() -> None:
-    program = "import sys\nfrom i2ikd.cli.main import main\nmain(['list', 'distillers'])\n"
+@pytest.mark.parametrize("command", [["list", "distillers"], ["plugins"]], ids=["click", "rich"])
+def test_a_closed_pipe_ends_without_a_message(command: list[str]) -> None:
+    program = f"from i2ikd.cli.main import main\nmain({command})\n"
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -73,3 +73,19 @@ def test_unknown_names_are_refused_with_the_nearest_name(folder: Path) -> None:
 def test_a_folder_without_a_comparison_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no folder of a comparison"):
         CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False)
+
+
+def test_several_folders_give_an_overview(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for file in ("experiment.json", "results.json"):
+        text = (folder / file).read_text(encoding="utf-8")
+        (other / file).write_text(text.replace('"small"', '"large"'), encoding="utf-8")
+    (other / "records.csv").write_bytes((folder / "records.csv").read_bytes())
+    text = run(folder, other, "--arms", "kd-mri,review")
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    assert [line[0] for line in lines[2:-3]] == ["kd-mri", "small", "large", "mean", "review", "small", "large", "mean"]
+    assert lines[3][2:4] == ["32.67", "+1.00"] and not (folder / "report").exists()
+    means = json.loads(run(folder, other, "--json"))["means"]
+    assert means["kd-mri"]["differences"]["student"]["mean"] == pytest.approx(1.0)
+    with pytest.raises(UserError, match="--by: expected one folder"):
+        CliRunner().invoke(command, [str(folder), str(other), "--by", "psnr"], catch_exceptions=False)
