@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import re
+import signal
 import socket
 import sys
 import time
@@ -37,6 +38,11 @@ from tests.commands import CommandResult
 
 # One thread: these tensors are too small to share, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
+
+# nohup and shells that start the suite in the background ignore signals that the tests send, also to subprocesses.
+for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, name), handler)
 
 TINY = """
 name = "tiny"
