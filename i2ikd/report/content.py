@@ -69,31 +69,31 @@ def table_content(comparison: Comparison, registry: Registry | None = None) -> C
     best = {
         column: _best(comparison.rows, column, descriptions[column].higher_is_better) for column in comparison.columns
     }
-    student = reference_arms(comparison).student
-    columns = _columns(comparison, descriptions, student)
+    references = reference_arms(comparison).by_column()
+    columns = _columns(comparison, descriptions, references)
     lines, teacher = [], comparison.row("teacher")
     for row in comparison.rows:
         cells = {"arm": Cell(row.arm)} | cost_cells(row, teacher, columns)
         cells |= {name: _estimate(row.metrics.get(name), digits[name]) for name in comparison.columns}
-        if student is not None:
-            first = next(iter(comparison.columns))
-            cells["gap_closed"] = _gap_closed(row.gap_closed)
-            cells["difference"] = difference_cell(row, student, digits[first])
+        cells["gap_closed"] = _gap_closed(row.gap_closed)
+        first = digits[next(iter(comparison.columns))]
+        cells |= {key: difference_cell(row, arm, first) for key, arm in references.items()}
         cells["rank"] = Cell(str(row.rank), value=row.rank) if row.rank is not None else Cell(numbers.NONE)
         best_in = frozenset(column for column, arms in best.items() if row.arm in arms)
         lines.append(Line(row.arm, row.kind, {column.key: cells[column.key] for column in columns}, best_in))
     return Content(columns, lines)
 
 
-def _columns(comparison: Comparison, descriptions: dict[str, MetricDescription], student: str | None) -> list[Column]:
+def _columns(
+    comparison: Comparison, descriptions: dict[str, MetricDescription], references: dict[str, str]
+) -> list[Column]:
     """Return the table's columns in display order."""
     columns = [Column("arm", "arm", part="arm"), *cost_columns(comparison)]
     columns += [Column(name, name, descriptions[name].unit, descriptions[name].arrow) for name in comparison.columns]
-    if student is not None:
-        unit = descriptions[next(iter(comparison.columns))].unit
-        if any(row.gap_closed is not None for row in comparison.rows):
-            columns.append(Column("gap_closed", "gap closed", "%", part="gap_closed"))
-        columns.append(Column("difference", f"Δ {student}", unit, part="difference"))
+    if any(row.gap_closed is not None for row in comparison.rows):
+        columns.append(Column("gap_closed", "gap closed", "%", part="gap_closed"))
+    unit = descriptions[next(iter(comparison.columns))].unit
+    columns += [Column(key, f"Δ {arm}", unit, part="difference") for key, arm in references.items()]
     columns.append(Column("rank", "rank", part="rank"))
     return columns
 

@@ -86,6 +86,13 @@ class ReferenceArms:
     student: str | None
     control: str | None
 
+    def by_column(self) -> dict[str, str]:
+        """Return the arms that the table has a column of differences to, by the column's key."""
+        columns = {"difference": self.student, "difference_to_control": self.control}
+        if self.control == self.student:
+            del columns["difference_to_control"]
+        return {key: arm for key, arm in columns.items() if arm is not None}
+
 
 def reference_arms(comparison: Comparison) -> ReferenceArms:
     """Return the student and the equal-budget control of a comparison.
@@ -121,18 +128,15 @@ def legend(comparison: Comparison, registry: Registry | None = None) -> list[tup
     references = reference_arms(comparison)
     entries = [(column, _metric(describe_metric(metric, registry))) for column, metric in comparison.columns.items()]
     entries.append(("[low, high]", _interval(comparison)))
-    if references.student is not None:
-        if any(row.gap_closed is not None for row in comparison.rows):
-            entries.append(("gap closed", _gap_closed(first, references.student)))
-        entries.append(
-            (
-                f"Δ {references.student}",
-                f"paired difference in {first} to the arm {references.student!r}; p: Wilcoxon signed-rank over "
-                f"subjects, Holm-corrected for the number of arms{_least_p(comparison)}",
-            )
-        )
+    if references.student is not None and any(row.gap_closed is not None for row in comparison.rows):
+        entries.append(("gap closed", _gap_closed(first, references.student)))
+    shown = list(references.by_column().values())
+    if shown:
+        test = "p: Wilcoxon signed-rank over subjects, Holm-corrected for the number of arms"
+        text = f"paired difference in {first} to {' and to '.join(map(repr, shown))}; {test}{_least_p(comparison)}"
+        entries.append((", ".join(f"Δ {arm}" for arm in shown), text))
     if references.control is not None:
-        text = "equal-budget control: no teacher, as many optimiser steps and learning-rate restarts as a distilled arm"
+        text = "equal-budget control: no teacher, as many optimiser steps as a distilled arm"
         entries.append((references.control, text))
     rank = f"1 + the number of arms whose whole interval in {first} is better; equal ranks: intervals overlap"
     entries.append(("rank", f"{rank}; bold: best mean"))

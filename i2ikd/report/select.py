@@ -47,7 +47,14 @@ def sort_keys(comparison: Comparison) -> list[str]:
     Args:
         comparison: the results to sort.
     """
-    return ["arm", *_costs(comparison), *comparison.columns, "gap_closed", "difference", "rank"]
+    return [
+        "arm",
+        *_costs(comparison),
+        *comparison.columns,
+        "gap_closed",
+        *reference_arms(comparison).by_column(),
+        "rank",
+    ]
 
 
 def _costs(comparison: Comparison) -> list[str]:
@@ -85,16 +92,16 @@ def sorted_by(comparison: Comparison, column: str, registry: Registry | None = N
     upward = describe_metric(comparison.columns[metric], registry).higher_is_better is not False
     small_first = column == "rank" or column in _costs(comparison)
     large_first = column in _LARGE_FIRST or (not small_first and upward)
-    student, teacher = reference_arms(comparison).student, comparison.row("teacher")
+    references, teacher = reference_arms(comparison).by_column(), comparison.row("teacher")
 
     def key(row: Row) -> tuple[bool, float]:
-        value = _value(row, column, student, teacher)
+        value = _value(row, column, references, teacher)
         return math.isnan(value), -value if large_first else value
 
     return dataclasses.replace(comparison, rows=[*fixed, *sorted(arms, key=key)])
 
 
-def _value(row: Row, column: str, student: str | None, teacher: Row | None) -> float:
+def _value(row: Row, column: str, references: dict[str, str], teacher: Row | None) -> float:
     """Return the sort value of a row; NaN, which is sorted last, where it is undefined."""
     value: float | None
     costs = cost_cells(row, teacher, ())
@@ -102,8 +109,9 @@ def _value(row: Row, column: str, student: str | None, teacher: Row | None) -> f
         value = costs[column].value
     elif column == "gap_closed":
         value = row.gap_closed.mean if row.gap_closed else None
-    elif column == "difference":
-        value = row.differences[student].mean if student in row.differences else None
+    elif column in references:
+        difference = row.differences.get(references[column])
+        value = difference.mean if difference else None
     elif column == "rank":
         value = row.rank
     else:

@@ -114,6 +114,7 @@ def test_an_unknown_arm_and_an_empty_selection_are_refused(comparison: Compariso
         ("arm", "attention", "student"),
         ("gap_closed", "channel-wise", "student"),
         ("difference", "channel-wise", "student"),
+        ("difference_to_control", "channel-wise", "control"),
     ],
 )
 def test_arms_are_sorted_best_first_below_baseline_and_teacher(

@@ -57,14 +57,15 @@ def test_output_to_a_file_has_at_least_100_columns(comparison: Comparison) -> No
 
 
 def test_on_a_wide_terminal_every_arm_has_one_line(comparison: Comparison) -> None:
-    lines = [line for line in printed(comparison, 220).splitlines() if line.startswith(" channel-wise ")]
+    lines = [line for line in printed(comparison, 250).splitlines() if line.startswith(" channel-wise ")]
     row = comparison.row("channel-wise")
     assert row is not None and row.gap_closed is not None and len(lines) == 1
     assert (
         f"{100 * row.gap_closed.mean:.0f} [{100 * row.gap_closed.low:.0f}, {100 * row.gap_closed.high:.0f}]" in lines[0]
     )
-    assert f"{row.differences['student'].mean:+.3f}" in lines[0]
-    assert f"p {row.corrected['student']:.3f}" in lines[0]
+    for reference in ("student", "control"):
+        assert f"{row.differences[reference].mean:+.3f}" in lines[0]
+        assert f"p {row.corrected[reference]:.3f}" in lines[0]
     assert "49.28 k" in lines[0] and "5.31" in lines[0]
 
 
@@ -100,8 +101,8 @@ def test_the_legend_defines_metrics_intervals_gap_closed_control_and_correction(
     assert found["psnr"].endswith("higher is better") and found["nmse"].endswith("lower is better")
     assert "95 % bootstrap interval over subjects and seeds" in found["[low, high]"]
     assert "gap too small" in found["gap closed"] and "equal-budget" in found["control"]
-    assert "Holm" in found["Δ student"]
-    assert "with 6 subjects p is at least 0.0312 before correction" in found["Δ student"]
+    assert "Holm" in found["Δ student, Δ control"]
+    assert "with 6 subjects p is at least 0.0312 before correction" in found["Δ student, Δ control"]
 
 
 @pytest.mark.parametrize(
@@ -124,11 +125,35 @@ def test_only_the_named_control_is_described_as_one(
     assert described == ([] if control is None else [control])
 
 
+@pytest.mark.parametrize(
+    ("references", "headings"),
+    [
+        (["student", "control", "kd-mri"], ["Δ student", "Δ control"]),
+        (["student", "kd-mri"], ["Δ student"]),
+        (["control"], ["Δ control"]),
+        ([], []),
+    ],
+)
+def test_the_table_has_a_column_of_differences_to_the_student_and_to_the_control(
+    comparison: Comparison, references: list[str], headings: list[str]
+) -> None:
+    student = "student" if "student" in references else None
+    changed = dataclasses.replace(comparison, references=references, student=student)
+    columns = [column for column in table_content(changed).columns if column.part == "difference"]
+    assert [column.title for column in columns] == headings
+    assert [term for term, _ in legend(changed) if term.startswith("Δ")] == [", ".join(headings)] * bool(headings)
+    for line in table_content(changed).lines:
+        row = comparison.row(line.arm)
+        for column in columns:
+            difference = row.differences.get(column.title[2:]) if row is not None else None
+            assert line.cells[column.key].value == (difference and difference.mean)
+
+
 def test_the_legend_names_subjects_with_several_volumes(comparison: Comparison, make_comparison: Make) -> None:
     grouped = make_comparison(of_a_subject=2)
     found = dict(legend(grouped))
     assert found["[low, high]"].endswith("over subjects and seeds; a subject is drawn with all of its volumes")
-    assert "with 3 subjects p is at least 0.25 before correction" in found["Δ student"]
+    assert "with 3 subjects p is at least 0.25 before correction" in found["Δ student, Δ control"]
     assert "drawn" not in dict(legend(comparison))["[low, high]"]
     counts = {int(row[f"{column}_n"]) for row in csv_rows(grouped).values() for column in grouped.columns}
     assert counts == {3}
