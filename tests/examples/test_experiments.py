@@ -25,6 +25,8 @@ FAMILIES = {
                  "delivery-brain-4x",
                  *(f"schemes-{anatomy}-{acceleration}x" for anatomy in ANATOMIES for acceleration in (4, 5, 8)),
                  "zoo-brain-4x", "zoo-phantom-4x",
+                 *(f"{question}-phantom-4x" for question in ("levers", "shares", "sizes", "budget")),
+                 "distillers-on-top-phantom-4x",
                  *(f"budget-brain-4x-{epochs}" for epochs in (30, 60, 120, 240))},
     "sr-4x": {"sr-4x-quick", "sr-2x-quick", "schemes-sr-4x", "schemes-sr-2x", "int8-networks-sr-2x"},
     "multicoil-4x": {"multicoil-4x-quick"},
