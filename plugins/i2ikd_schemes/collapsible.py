@@ -73,6 +73,9 @@ class Collapsible(Transform):
     Deviation: kernels are added up in training too, as in SESR's efficient training; no normalisation in the branches,
     which images do without, and no identity, which P contains.
 
+    Learning rate: all parts of a weight move in a step, so that the first step of Adam changes it by about twice the
+    learning rate, at any number of channels. A deep network that trains at 1e-3 may need 3e-4 with this.
+
     With ``training.ema`` the branches are averaged, as in the published training of RepVGG-like networks, and their
     averages are folded: the network that is validated is the one that is saved. The average of the folded weights
     differs from it by the covariance of B and A over the average's window.

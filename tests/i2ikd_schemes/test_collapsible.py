@@ -216,3 +216,22 @@ class TestInAnExperiment:
             assert torch.allclose(weights[name], tensor, atol=1e-6), name
         loss = [(apply(plain, batch) - batch.target).abs().mean().item() for batch in graph.context.validation()]
         assert run.folder.read("history")[-1]["validation"] == pytest.approx(sum(loss) / len(loss), rel=1e-4)
+
+
+@pytest.mark.parametrize("channels", [8, 32, 64])
+def test_the_first_step_of_adam_changes_a_weight_by_about_twice_the_learning_rate(channels: int) -> None:
+    torch.manual_seed(5)
+    convolution = nn.Conv2d(channels, channels, 3)
+    changed: dict[str, Tensor] = {}
+    for name in ("plain", "collapsible"):
+        network = copy.deepcopy(convolution)
+        if name == "collapsible":
+            collapsible(network)
+        before = network.weight.detach().clone()
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-5)
+        (network.weight * torch.randn(before.shape, generator=torch.Generator().manual_seed(6))).sum().backward()
+        optimiser.step()
+        changed[name] = (network.weight.detach() - before) / 1e-5
+    assert changed["plain"].abs().mean().item() == pytest.approx(1, rel=0.02)
+    assert 1.8 < changed["collapsible"].abs().mean().item() < 2.3
+    assert (changed["collapsible"] * changed["plain"] > 0).float().mean() > 0.95
