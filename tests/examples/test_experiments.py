@@ -35,6 +35,9 @@ FAMILIES = {
     "int8-networks-brain-4x": set(),
 }  # fmt: skip
 
+TRAINED_LONGER = {"teachers-phantom-4x": ["long-teacher"]}
+"""Arms with more steps than the control, by experiment: teachers of other arms, trained longer on purpose."""
+
 ARMS = ["student", "plain-teacher", "kd-mri", "imitation", "grafting", "collapsible", "control", "recommended"]
 """Of the schemes."""
 
@@ -92,7 +95,7 @@ def graph_of(name: str, folder: Path) -> RunGraph:
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_an_experiment_can_be_planned_and_no_arm_but_teachers_of_others_has_more_steps_than_the_control(
+def test_an_experiment_can_be_planned_and_no_arm_but_a_longer_teacher_has_more_steps_than_the_control(
     path: Path, tmp_path: Path, drawn_once: None
 ) -> None:
     graph = graph_of(path.stem, tmp_path)
@@ -101,8 +104,10 @@ def test_an_experiment_can_be_planned_and_no_arm_but_teachers_of_others_has_more
     names = {decision.run.name for decision in planned.decisions}
     assert {run.name for arm in arms for run in [graph.arm_run(arm, 0)]} <= names | {"students/control/seed0"}
     assert left_out(graph, arms) == missing_levers(graph, arms, 0) == []
-    students = [arm for arm in arms if arm.name not in {other.teacher for other in arms}]
-    assert unequal_budgets(graph, students, 0) == []
+    longer = TRAINED_LONGER.get(path.stem, [])
+    warnings = unequal_budgets(graph, arms, 0)
+    assert [name for name in longer if any(f"arm {name!r} trains" in line for line in warnings)] == longer
+    assert len(warnings) == len(longer) and set(longer) <= {arm.teacher for arm in arms}
 
 
 @pytest.mark.parametrize("anatomy", ANATOMIES)
