@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2ikd.deploy.delivered_network import DeliveredNetwork, torch_threads
+from i2ikd.deploy.delivered_network import DeliveredNetwork
 from i2ikd.evaluation.latency import Latency, first_slice, latency_of_calls, ready
 from i2ikd.evaluation.profile import count_macs, count_parameters
 from i2ikd.network import apply
 from i2ikd.sample import Batch
+from i2ikd.torch_threads import torch_threads
 
 EAGER = "torch, eager"
 """Runtime of rows that are no file."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from i2ikd.distiller import Distiller
 from i2ikd.testing.distiller_case import Case, Loss, Situation, mapped
+from i2ikd.torch_threads import torch_threads
 
 SIZES = ((256, 256), (640, 368))
 """Height and width of features: a slice of a brain, and one of a knee."""
@@ -101,7 +101,7 @@ def precision_errors(
         for scene, change in SCENES.items():
             exact = _run(reference, change)
             for count in threads:
-                with _threads(count):
+                with torch_threads(count):
                     found = _run(case, change)
                 yield PrecisionError(scene, size, count, *_relative(found, exact))
 
@@ -157,7 +157,7 @@ def check_distiller_precision(
 def _vanishes_at_the_teacher(case: Case) -> None:
     independent = float(case.run(case.teacher, case.student).value)
     for count in THREADS:
-        with _threads(count):
+        with torch_threads(count):
             left = float(case.run(case.teacher, case.teacher).value)
         assert left <= LEFT_AT_TEACHER * abs(independent), (
             f"{type(case.distiller).__name__}: expected at most {LEFT_AT_TEACHER:g} of an independent student's loss "
@@ -212,13 +212,3 @@ def _ratio(found: Sequence[Tensor | None], exact: Sequence[Tensor | None]) -> fl
     pairs = [(own.double(), right) for own, right in zip(found, exact) if own is not None and right is not None]
     wrong = sum(float((own - right).abs().sum()) for own, right in pairs)
     return wrong / scale if (scale := sum(float(right.abs().sum()) for _, right in pairs)) else wrong
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
