@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -52,6 +53,22 @@ def avx2_alone(device: torch.device) -> bool:
         device: of the run.
     """
     return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+@cache
+def bfloat16_instructions() -> bool:
+    """Return whether convolutions on the CPU have bfloat16 instructions: AVX-512 BF16, or AMX.
+
+    Without them bfloat16 is emulated, slower than float32. Read from Linux; ``ATEN_CPU_CAPABILITY`` is heeded.
+    """
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return False
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
 
 
 def training_format(device: torch.device) -> torch.memory_format:

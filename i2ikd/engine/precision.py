@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from i2ikd.engine.device import avx2_alone, training_format
+from i2ikd.engine.device import bfloat16_instructions, training_format
 
 Precision = Literal["fp32", "bf16"]
 
@@ -19,11 +19,15 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     """Return the precision of a run.
 
     Args:
-        name: ``fp32``, ``bf16``, or ``auto``: the faster one on the device, measured once per process.
+        name: ``fp32``, ``bf16``, or ``auto``: the faster one on the device. On a CPU its instructions decide: a time
+            measured on a busy machine would make the precision, and the weights, depend on other programs. A GPU is
+            measured, once per process.
         device: of the run.
     """
+    if name == "auto" and device.type == "cuda":
+        return _faster_on_gpu()
     if name == "auto":
-        return _faster(device.type)
+        return "bf16" if bfloat16_instructions() else "fp32"
     return "bf16" if name == "bf16" else "fp32"
 
 
@@ -40,14 +44,12 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 @cache
-def _faster(device_type: str) -> Precision:
+def _faster_on_gpu() -> Precision:
     """Time a training step of a small convolution in both precisions; bfloat16 must be faster by a factor of 1.25.
 
-    The margin outweighs its rounding. CPUs with AVX2 alone have no bfloat16 instructions and are not measured.
+    The margin outweighs its rounding.
     """
-    device = torch.device(device_type)
-    if avx2_alone(device):
-        return "fp32"
+    device = torch.device("cuda")
     layer = nn.Conv2d(32, 32, 3, padding=1).to(device)
     layer.to(memory_format=training_format(device))
     image = torch.randn(2, 32, 96, 96, device=device).to(memory_format=training_format(device))
@@ -58,8 +60,7 @@ def _faster(device_type: str) -> Precision:
             with autocast(device, precision):
                 output = layer(image)
             output.float().square().mean().backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            torch.cuda.synchronize()
             times.append(time.perf_counter() - start)
     best = {precision: min(times[1:]) for precision, times in seconds.items()}
     return "bf16" if best["bf16"] * 1.25 < best["fp32"] else "fp32"

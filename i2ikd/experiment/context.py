@@ -125,7 +125,7 @@ class ExperimentContext:
             raise UserError(f"{names}: this machine would decide for those that train; state {remedy}")
 
     def _resolve_precision(self) -> Precision:
-        """Resolve ``auto`` by measuring once per folder: a run that continues must compute as it began."""
+        """Resolve ``auto`` once per folder: a run that continues must compute as it began."""
         known = self._known_precision(self.trained_on) if self.training.precision == "auto" else None
         if known is not None:
             return known

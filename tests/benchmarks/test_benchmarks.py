@@ -244,7 +244,7 @@ def test_one_command_measures_and_prints_the_table(tmp_path: Path, monkeypatch: 
     """Covers all groups except ``start``, whose commands take seconds, and those of ``test_rivals``."""
     monkeypatch.setattr(command, "Worker", Threaded)
     monkeypatch.setattr("benchmarks.limit._GEMM", 32)
-    monkeypatch.setattr("i2ikd.engine.precision._faster", lambda device: "fp32")
+    monkeypatch.setattr("i2ikd.engine.precision.bfloat16_instructions", lambda: False)
     groups = [
         argument for name in command.GROUPS if name not in ("start", "rivals", "grid") for argument in ("--only", name)
     ]
