@@ -44,7 +44,7 @@ def conclusions(
     for row in comparison.rows:
         difference = row.differences.get(control)
         if row.arm != student and difference is not None and not math.isnan(difference.mean):
-            found.append(_on_arm(row, difference, control, quantity, comparison.higher_is_better))
+            found.append(_on_arm(row, difference, reference, quantity, comparison.higher_is_better))
     return [*found, *_limits(comparison, reference.metrics[column].n)] if found else []
 
 
@@ -67,10 +67,13 @@ def _on_teacher(comparison: Comparison, control: str, quantity: str, lacking: Se
     return [Conclusion(f"warning: {text}; {remedy}", _TEACHER, warning=True)]
 
 
-def _on_arm(row: Row, difference: Difference, control: str, quantity: str, upward: bool) -> Conclusion:
-    """Return the conclusion on one arm."""
+def _on_arm(row: Row, difference: Difference, reference: Row, quantity: str, upward: bool) -> Conclusion:
+    """Return the conclusion on one arm; of a larger network with its size."""
+    control = reference.arm
     gain, p = gain_of(difference, upward), row.corrected.get(control, math.nan)
     note = "" if math.isnan(p) else f" (p {'<0.001' if p < 0.001 else f'{p:.3f}'})"
+    size = size_over(row, reference)
+    note += f", with {size:.1f} times its parameters" if size >= 1.05 else ""
     if gain.low > 0:
         return Conclusion(f"{row.arm} is better than {control} by {amount(gain)}{quantity}{note}", row.arm)
     if gain.high < 0:
@@ -91,6 +94,12 @@ def _limits(comparison: Comparison, subjects: int) -> list[Conclusion]:
     elif subjects < _TESTABLE:
         limits.append(f"{subjects} subjects, so that p is at least {2 ** (1 - subjects):.3g}")
     return [Conclusion(f"limits: {'; '.join(limits)}")] if limits else []
+
+
+def size_over(row: Row, reference: Row) -> float:
+    """Return the parameters of a row over those of the reference; 1 where one of them has no network."""
+    own, others = (one.costs.params if one.costs else None for one in (row, reference))
+    return own / others if own and others else 1.0
 
 
 def gain_of(difference: Difference, upward: bool) -> Difference:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from i2ikd.evaluation.records import pivot
 from i2ikd.evaluation.statistics import Difference, paired
-from i2ikd.experiment.conclusions import amount, conclusions, gain_of
+from i2ikd.experiment.conclusions import amount, conclusions, gain_of, size_over
 from i2ikd.experiment.summary import Comparison, Conclusion, Row
 
 _TEACHER = "teacher"
 _SEEDS = 3
 """Seeds from which on an interval includes the variation between trainings."""
+_SAME_SIZE = 1.01
+"""A network with more parameters than this times those of the control is no student of its size."""
 
 
 def verdict(
     comparison: Comparison, control: str, student: str = "", unit: str = "", lacking: Sequence[str] = ()
 ) -> list[Conclusion]:
     """Return the verdict: one sentence, the conclusions on teacher and arms, and what to run next.
+
+    The sentence names the best arm that is not larger than the control: a larger network, such as a teacher without
+    levers in the table for its row, is not what a student competes with.
 
     Args:
         comparison: with differences to the control.
@@ -49,8 +55,12 @@ def verdict(
     if worthless is not None:
         found.insert(0, worthless)
     compared = [row for row in arms if control in row.differences]
-    head = _headline(compared, control, quantity, comparison.higher_is_better, copied=not _warns(found))
-    return [head, *found, Conclusion(f"next: {_next(comparison, compared, control, copied=not _warns(found))}")]
+    larger = [row.arm for row in compared if size_over(row, reference) > _SAME_SIZE]
+    students = [row for row in compared if row.arm not in larger] or compared
+    head = _headline(students, control, quantity, comparison.higher_is_better, copied=not _warns(found))
+    if larger and len(students) < len(compared):
+        head = replace(head, text=f"{head.text}; not counted, as larger than {control}: {', '.join(larger)}")
+    return [head, *found, Conclusion(f"next: {_next(comparison, students, control, copied=not _warns(found))}")]
 
 
 def _warns(found: Sequence[Conclusion]) -> bool:

@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 from i2ikd.evaluation.records import NO_SEED, Record
+from i2ikd.experiment.costs import Costs
 from i2ikd.experiment.summary import Comparison, Conclusion, summarise
 from i2ikd.experiment.verdict import verdict
 
 
 def compared(
-    levels: dict[str, float], *, upward: bool = True, seeds: tuple[int, ...] = (0, 1, 2), noise: float = 0.0
+    levels: dict[str, float],
+    *,
+    upward: bool = True,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    noise: float = 0.0,
+    params: dict[str, int] | None = None,
 ) -> Comparison:
     """Eight subjects of one volume each; arms differ by their levels and by unshared noise."""
     draw = np.random.default_rng(0)
@@ -28,7 +34,8 @@ def compared(
         arm: "baseline" if arm in baselines else "teacher" if arm == "teacher" else "arm" for arm in levels
     }
     references = [arm for arm in levels if arm in ("student", "control")]
-    return summarise("c", {}, {"psnr": "score"}, records, kinds, {}, references, "student", {"score": upward})
+    costs = {arm: Costs(count, count) for arm, count in (params or {}).items()}
+    return summarise("c", {}, {"psnr": "score"}, records, kinds, costs, references, "student", {"score": upward})
 
 
 def found(levels: dict[str, float], **options: Any) -> list[Conclusion]:
@@ -42,6 +49,25 @@ def test_the_best_arm_that_beats_the_control_comes_first_and_is_delivered() -> N
     lines = [line.text for line in found({**LEVELS, "a": 1.25, "b": 1.5, "c": 0.75})]
     assert lines[0] == ("verdict: b beats control by 0.500 [0.500, 0.500] dB in psnr; so do 1 more of 3 arms")
     assert lines[-1] == "next: deliver the student: i2ikd export DIR/students/b/seed0 --bundle bundle"
+
+
+def test_a_network_that_is_larger_than_the_control_does_not_win() -> None:
+    levels = {**LEVELS, "plain-teacher": 1.75, "a": 1.25, "b": 1.5}
+    sizes = {"teacher": 300, "student": 100, "control": 100, "plain-teacher": 180, "a": 100, "b": 60}
+    lines = [line.text for line in found(levels, params=sizes)]
+    assert lines[0] == (
+        "verdict: b beats control by 0.500 [0.500, 0.500] dB in psnr; so do 1 more of 2 arms; not counted, as larger "
+        "than control: plain-teacher"
+    )
+    assert lines[-1].startswith("next: deliver the student: i2ikd export DIR/students/b/")
+    (own,) = [line for line in lines if line.startswith("plain-teacher ")]
+    assert own.startswith("plain-teacher is better than control by 0.750 [0.750, 0.750] dB in psnr (p 0.")
+    assert own.endswith(", with 1.8 times its parameters")
+
+
+def test_where_every_arm_is_larger_the_best_of_them_wins() -> None:
+    lines = [line.text for line in found({**LEVELS, "a": 1.5}, params={"control": 100, "a": 200})]
+    assert lines[0] == "verdict: a beats control by 0.500 [0.500, 0.500] dB in psnr"
 
 
 def test_the_direction_of_the_metric_decides() -> None:
