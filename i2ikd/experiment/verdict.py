@@ -60,7 +60,8 @@ def verdict(
     head = _headline(students, control, quantity, comparison.higher_is_better, copied=not _warns(found))
     if larger and len(students) < len(compared):
         head = replace(head, text=f"{head.text}; not counted, as larger than {control}: {', '.join(larger)}")
-    return [head, *found, Conclusion(f"next: {_next(comparison, students, control, copied=not _warns(found))}")]
+    follows = _next(comparison, students, control, copied=not _warns(found))
+    return [head, *_untrained(comparison), *found, Conclusion(f"next: {follows}")]
 
 
 def _warns(found: Sequence[Conclusion]) -> bool:
@@ -95,20 +96,10 @@ def _headline(compared: Sequence[Row], control: str, quantity: str, upward: bool
 
 def _worthless(comparison: Comparison, student: str, quantity: str) -> Conclusion | None:
     """Return a warning if the teacher is not above the best baseline or the plain student."""
-    values = pivot(comparison.records, next(iter(comparison.columns.values())))
-    sign = 1 if comparison.higher_is_better else -1
-    baselines = {
-        row.arm: sign * float(np.nanmean(values.arms[row.arm]))
-        for row in comparison.rows
-        if row.kind == "baseline" and row.arm in values.arms and not np.isnan(values.arms[row.arm]).all()
-    }
-    best = [max(baselines, key=lambda name: baselines[name])] if baselines else []
-    for reference in [*best, student]:
-        if reference not in values.arms or np.isnan(values.arms[_TEACHER] - values.arms[reference]).all():
-            continue
-        difference = paired(values.arms[_TEACHER], values.arms[reference], values.subjects)
-        found = gain_of(difference, comparison.higher_is_better)
-        if not _is_above(found):
+    best = _best_baseline(comparison)
+    for reference in [best] * bool(best) + [student]:
+        difference = _difference(comparison, _TEACHER, reference)
+        if difference is not None and not _is_above(gain_of(difference, comparison.higher_is_better)):
             return Conclusion(
                 f"warning: the teacher is not clearly better than {reference}: {amount(difference, signed=True)}"
                 f"{quantity}; it is not worth copying: train it longer, or make it larger",
@@ -116,6 +107,42 @@ def _worthless(comparison: Comparison, student: str, quantity: str) -> Conclusio
                 warning=True,
             )
     return None
+
+
+def _untrained(comparison: Comparison) -> list[Conclusion]:
+    """Return a warning if arms are not above the best baseline: such a training has failed."""
+    best = _best_baseline(comparison)
+    arms = [row.arm for row in comparison.rows if row.kind == "arm"]
+    differences = {arm: found for arm in arms if best and (found := _difference(comparison, arm, best)) is not None}
+    failed = [arm for arm, found in differences.items() if not _is_above(gain_of(found, comparison.higher_is_better))]
+    if not failed:
+        return []
+    text = (
+        f"warning: not clearly better than {best}, which needs no training: {', '.join(failed)}; see their losses in "
+        "the report: where they are flat, lower the learning rate (-o training.lr=), or else train longer"
+    )
+    return [Conclusion(text, failed[0] if len(failed) == 1 else "", warning=True)]
+
+
+def _best_baseline(comparison: Comparison) -> str:
+    """Return the best row that needs no training; empty without one."""
+    values = pivot(comparison.records, next(iter(comparison.columns.values())))
+    sign = 1 if comparison.higher_is_better else -1
+    means = {
+        row.arm: sign * float(np.nanmean(values.arms[row.arm]))
+        for row in comparison.rows
+        if row.kind == "baseline" and row.arm in values.arms and not np.isnan(values.arms[row.arm]).all()
+    }
+    return max(means, key=lambda name: means[name], default="")
+
+
+def _difference(comparison: Comparison, arm: str, reference: str) -> Difference | None:
+    """Return arm minus reference in the first column; ``None`` without a score that both have."""
+    values = pivot(comparison.records, next(iter(comparison.columns.values())))
+    own, others = values.arms.get(arm), values.arms.get(reference)
+    if own is None or others is None or np.isnan(own - others).all():
+        return None
+    return paired(own, others, values.subjects)
 
 
 def _is_above(found: Difference) -> bool:

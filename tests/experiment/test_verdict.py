@@ -94,11 +94,21 @@ def test_a_teacher_that_is_not_above_control_baseline_and_student_is_not_worth_c
     changes: dict[str, float], reference: str
 ) -> None:
     lines = found({**LEVELS, "a": 1.5, **changes})
-    (warning,) = [line for line in lines if line.warning]
+    (warning, *others) = [line for line in lines if line.warning][::-1]
     assert warning.arm == "teacher" and reference in warning.text
+    assert len(others) == (reference == "zero-filled"), "arms that are below it"
     assert lines[0].text.endswith("; the teacher is not worth copying")
     assert lines[-1].text.startswith("next: a better teacher")
     assert not any(line.warning for line in found({**LEVELS, "a": 1.5}))
+
+
+@pytest.mark.parametrize("upward", [True, False])
+def test_arms_that_are_not_above_the_best_baseline_have_failed(upward: bool) -> None:
+    levels = {"zero-filled": -2.0, "teacher": 2.0, "student": -2.25, "control": 1.0, "a": 1.5, "b": -2.0}
+    signed = levels if upward else {arm: -level for arm, level in levels.items()}
+    (warning,) = [line for line in found(signed, upward=upward) if line.warning]
+    assert warning.text.startswith("warning: not clearly better than zero-filled, which needs no training: student, b;")
+    assert not [line for line in found({**LEVELS, "a": 1.5}) if line.warning]
 
 
 def test_one_seed_is_run_again_with_more() -> None:
