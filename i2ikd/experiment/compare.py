@@ -20,10 +20,11 @@ from i2ikd.executors.base import Executor, InProcessExecutor, Log
 from i2ikd.experiment.budget import unequal_budgets
 from i2ikd.experiment.checks import check
 from i2ikd.experiment.context import ExperimentContext
+from i2ikd.experiment.controls import controls_of
 from i2ikd.experiment.costs import Costs, measure_costs, thread_counts
 from i2ikd.experiment.graph import RunGraph
 from i2ikd.experiment.left_out import left_out
-from i2ikd.experiment.levers import control_levers, missing_levers
+from i2ikd.experiment.levers import missing_levers
 from i2ikd.experiment.metrics import table_metrics
 from i2ikd.experiment.plan import plan
 from i2ikd.experiment.schedule import name_reused_rows, train_plan
@@ -112,8 +113,8 @@ def compare(
     comparison.student = settings.student if settings.student in kinds else None
     comparison.control = settings.control
     unit = metrics[next(iter(columns.values()))].unit
-    lacking = control_levers(graph, arms, seeds[0])
-    comparison.conclusions = verdict(comparison, settings.control, settings.student, unit, lacking)
+    controls = controls_of(graph, arms, seeds[0])
+    comparison.conclusions = verdict(comparison, settings.control, settings.student, unit, controls)
     for row in rows:
         for seed, runs in row.runs.items():
             comparison.histories[f"{row.name}/seed{seed}"] = runs[0].folder.history()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from i2ikd.evaluation.records import pivot
 from i2ikd.evaluation.statistics import Difference, paired
+from i2ikd.experiment.controls import NO_CONTROLS, Controls
 from i2ikd.experiment.summary import Comparison, Conclusion, Row
 
 _TEACHER = "teacher"
@@ -17,7 +19,7 @@ _TESTABLE = 6
 
 
 def conclusions(
-    comparison: Comparison, control: str, student: str = "", unit: str = "", lacking: Sequence[str] = ()
+    comparison: Comparison, control: str, student: str = "", unit: str = "", controls: Controls = NO_CONTROLS
 ) -> list[Conclusion]:
     """Return conclusions on the teacher and on every arm that was compared with the control.
 
@@ -29,7 +31,7 @@ def conclusions(
         control: name of the control's arm.
         student: name of the plain student's arm, which is no method and has no line.
         unit: of the first column; empty for a dimensionless metric.
-        lacking: levers of the control that the teacher lacks.
+        controls: what the experiment states on its controls.
 
     Returns:
         The teacher first, then the arms in the order of the rows, then the limits of the evidence; nothing without a
@@ -40,12 +42,14 @@ def conclusions(
     if reference is None or math.isnan(reference.metrics[column].mean):
         return []
     quantity = f" {unit} in {column}" if unit else f" in {column}"
-    found = _on_teacher(comparison, control, quantity, lacking)
+    found = _on_teacher(comparison, control, quantity, controls.lacking)
     for row in comparison.rows:
         difference = row.differences.get(control)
         if row.arm != student and difference is not None and not math.isnan(difference.mean):
-            found.append(_on_arm(row, difference, reference, quantity, comparison.higher_is_better))
-    return [*found, *_limits(comparison, reference.metrics[column].n)] if found else []
+            line = _on_arm(row, difference, reference, quantity, comparison.higher_is_better)
+            alone = row.arm in controls.without_teacher
+            found.append(replace(line, text=f"{line.text}, without a teacher") if alone else line)
+    return [*found, *_limits(comparison, reference, controls)] if found else []
 
 
 def _on_teacher(comparison: Comparison, control: str, quantity: str, lacking: Sequence[str]) -> list[Conclusion]:
@@ -84,16 +88,23 @@ def _on_arm(row: Row, difference: Difference, reference: Row, quantity: str, upw
     return Conclusion(f"{row.arm} and {control} are not distinguishable: {stated}{note}", row.arm)
 
 
-def _limits(comparison: Comparison, subjects: int) -> list[Conclusion]:
-    """Return what the intervals do not include, and what the number of subjects does not permit."""
-    limits = []
+def _limits(comparison: Comparison, control: Row, controls: Controls) -> list[Conclusion]:
+    """Return what the intervals do not include, what the number of subjects does not permit, and what is not tuned."""
+    limits, subjects = [], control.metrics[next(iter(comparison.columns))].n
     if len({record.seed for record in comparison.records if record.seed >= 0}) == 1:
         limits.append("one seed, so that no interval includes the variation between trainings")
     if subjects == 1:
         limits.append("one subject")
     elif subjects < _TESTABLE:
         limits.append(f"{subjects} subjects, so that p is at least {2 ** (1 - subjects):.3g}")
+    if len(controls.rates) == 1 and any(_gains(row, control.arm, comparison) for row in comparison.rows):
+        limits.append(f"one learning rate of {control.arm}, so that with a better one it may be as good")
     return [Conclusion(f"limits: {'; '.join(limits)}")] if limits else []
+
+
+def _gains(row: Row, control: str, comparison: Comparison) -> bool:
+    difference = row.differences.get(control)
+    return difference is not None and gain_of(difference, comparison.higher_is_better).low > 0
 
 
 def size_over(row: Row, reference: Row) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from i2ikd.evaluation.records import pivot
 from i2ikd.evaluation.statistics import Difference, paired
 from i2ikd.experiment.conclusions import amount, conclusions, gain_of, size_over
+from i2ikd.experiment.controls import NO_CONTROLS, Controls
 from i2ikd.experiment.summary import Comparison, Conclusion, Row
 
 _TEACHER = "teacher"
@@ -21,19 +22,20 @@ _SAME_SIZE = 1.01
 
 
 def verdict(
-    comparison: Comparison, control: str, student: str = "", unit: str = "", lacking: Sequence[str] = ()
+    comparison: Comparison, control: str, student: str = "", unit: str = "", controls: Controls = NO_CONTROLS
 ) -> list[Conclusion]:
     """Return the verdict: one sentence, the conclusions on teacher and arms, and what to run next.
 
-    The sentence names the best arm that is not larger than the control: a larger network, such as a teacher without
-    levers in the table for its row, is not what a student competes with.
+    The sentence names the best arm that has a teacher and is not larger than the control: a larger network, such as a
+    teacher without levers in the table for its row, is not what a student competes with, and an arm without a teacher
+    is a control itself.
 
     Args:
         comparison: with differences to the control.
         control: name of the control's arm.
         student: name of the plain student's arm.
         unit: of the first column; empty for a dimensionless metric.
-        lacking: levers of the control that the teacher lacks.
+        controls: what the experiment states on its controls.
 
     Returns:
         Nothing where there is no arm besides student and control.
@@ -41,7 +43,7 @@ def verdict(
     arms = [row for row in comparison.rows if row.kind == "arm" and row.arm not in (student, control)]
     if not arms:
         return []
-    found = conclusions(comparison, control, student, unit, lacking)
+    found = conclusions(comparison, control, student, unit, controls)
     column = next(iter(comparison.columns))
     quantity = f" {unit} in {column}" if unit else f" in {column}"
     reference = comparison.row(control)
@@ -56,12 +58,14 @@ def verdict(
         found.insert(0, worthless)
     compared = [row for row in arms if control in row.differences]
     larger = [row.arm for row in compared if size_over(row, reference) > _SAME_SIZE]
-    students = [row for row in compared if row.arm not in larger] or compared
+    small = [row for row in compared if row.arm not in larger] or compared
+    students = [row for row in small if row.arm not in controls.without_teacher] or small
     head = _headline(students, control, quantity, comparison.higher_is_better, copied=not _warns(found))
-    if larger and len(students) < len(compared):
+    if larger and len(small) < len(compared):
         head = replace(head, text=f"{head.text}; not counted, as larger than {control}: {', '.join(larger)}")
+    stricter = _stricter([row for row in small if row not in students], control, quantity, comparison.higher_is_better)
     follows = _next(comparison, students, control, copied=not _warns(found))
-    return [head, *_untrained(comparison), *found, Conclusion(f"next: {follows}")]
+    return [head, *stricter, *_untrained(comparison), *found, Conclusion(f"next: {follows}")]
 
 
 def _warns(found: Sequence[Conclusion]) -> bool:
@@ -92,6 +96,20 @@ def _headline(compared: Sequence[Row], control: str, quantity: str, upward: bool
         f"verdict: none of {len(defined)} arms beats {control}; the largest difference is {difference}, of {best}"
         f"{teacher}"
     )
+
+
+def _stricter(alone: Sequence[Row], control: str, quantity: str, upward: bool) -> list[Conclusion]:
+    """Return a warning if an arm without a teacher is better than the control."""
+    gains = {row.arm: gain_of(row.differences[control], upward) for row in alone}
+    better = [arm for arm, gain in gains.items() if gain.low > 0]
+    if not better:
+        return []
+    best = max(better, key=lambda arm: gains[arm].mean)
+    text = (
+        f"warning: {best}, which has no teacher, is better than {control} by {amount(gains[best])}{quantity}; compare "
+        f"with the better control (-o comparison.control={best}), or what a teacher adds is overstated"
+    )
+    return [Conclusion(text, best, warning=True)]
 
 
 def _worthless(comparison: Comparison, student: str, quantity: str) -> Conclusion | None:

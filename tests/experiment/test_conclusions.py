@@ -13,6 +13,7 @@ import pytest
 from i2ikd.evaluation.records import Record
 from i2ikd.experiment.compare import compare
 from i2ikd.experiment.conclusions import conclusions
+from i2ikd.experiment.controls import Controls
 from i2ikd.experiment.summary import Comparison, Conclusion, summarise
 
 METRIC = "score"
@@ -99,7 +100,9 @@ class TestTeacher:
         assert found.text.startswith("warning: the teacher is worse than control by 0.300 [0.300, 0.300] in column; ")
         assert found.text.endswith("teaches nothing: train it longer, or make it larger")
         first, *_ = conclusions(
-            compared({"teacher": level, "control": 1.0}, upward=upward), "control", lacking=["a", "b"]
+            compared({"teacher": level, "control": 1.0}, upward=upward),
+            "control",
+            controls=Controls(lacking=["a", "b"]),
         )
         assert "set the levers of the control in [teacher], which lacks a, b; or train it longer" in first.text
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from i2ikd.evaluation.records import NO_SEED, Record
+from i2ikd.experiment.controls import NO_CONTROLS, Controls
 from i2ikd.experiment.costs import Costs
 from i2ikd.experiment.summary import Comparison, Conclusion, summarise
 from i2ikd.experiment.verdict import verdict
@@ -38,8 +39,8 @@ def compared(
     return summarise("c", {}, {"psnr": "score"}, records, kinds, costs, references, "student", {"score": upward})
 
 
-def found(levels: dict[str, float], **options: Any) -> list[Conclusion]:
-    return verdict(compared(levels, **options), "control", "student", "dB")
+def found(levels: dict[str, float], *, controls: Controls = NO_CONTROLS, **options: Any) -> list[Conclusion]:
+    return verdict(compared(levels, **options), "control", "student", "dB", controls)
 
 
 LEVELS = {"zero-filled": -2.0, "teacher": 2.0, "student": 0.5, "control": 1.0}
@@ -68,6 +69,40 @@ def test_a_network_that_is_larger_than_the_control_does_not_win() -> None:
 def test_where_every_arm_is_larger_the_best_of_them_wins() -> None:
     lines = [line.text for line in found({**LEVELS, "a": 1.5}, params={"control": 100, "a": 200})]
     assert lines[0] == "verdict: a beats control by 0.500 [0.500, 0.500] dB in psnr"
+
+
+ALONE = Controls(without_teacher=frozenset({"student", "control", "faster"}), rates=frozenset({1e-3, 4e-3}))
+
+
+def test_an_arm_without_a_teacher_is_a_control_and_not_a_winner() -> None:
+    levels = {**LEVELS, "faster": 1.75, "a": 1.5}
+    lines = found(levels, controls=ALONE)
+    assert lines[0].text == "verdict: a beats control by 0.500 [0.500, 0.500] dB in psnr"
+    (warning,) = [line for line in lines if line.warning]
+    assert warning.text.startswith(
+        "warning: faster, which has no teacher, is better than control by 0.750 [0.750, 0.750] dB in psnr; "
+    )
+    assert "-o comparison.control=faster" in warning.text and warning.arm == "faster"
+    (own,) = [line.text for line in lines if line.text.startswith("faster ")]
+    assert own.endswith(", without a teacher")
+    assert not [line for line in found({**levels, "faster": 0.75}, controls=ALONE) if line.warning]
+
+
+def test_without_an_arm_that_has_a_teacher_the_best_arm_wins() -> None:
+    lines = found({**LEVELS, "faster": 1.75}, controls=ALONE)
+    assert lines[0].text == "verdict: faster beats control by 0.750 [0.750, 0.750] dB in psnr"
+    assert not [line for line in lines if line.warning]
+
+
+@pytest.mark.parametrize(
+    ("rates", "level", "stated"),
+    [((1e-3,), 1.5, True), ((1e-3, 4e-3), 1.5, False), ((), 1.5, False), ((1e-3,), 0.5, False)],
+)
+def test_a_gain_over_a_control_of_one_learning_rate_is_limited(
+    rates: tuple[float, ...], level: float, stated: bool
+) -> None:
+    lines = [line.text for line in found({**LEVELS, "a": level}, controls=Controls(rates=frozenset(rates)))]
+    assert any("one learning rate of control" in line for line in lines if line.startswith("limits: ")) == stated
 
 
 def test_the_direction_of_the_metric_decides() -> None:
