@@ -21,31 +21,44 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
     "--by", metavar="COLUMN", help="Sort the arms, best first: a metric, params, macs, bytes, latency_ms, ..."
 )
 @click.option("--arms", metavar="A,B", help="Show these arms only; ranks and p-values remain those among all arms.")
+@click.option(
+    "--references", metavar="A,B", help="Print an overview with the differences to these rows, not student and control."
+)
 @options.trust
 @options.as_json
-def command(folders: tuple[Path, ...], by: str | None, arms: str | None, trust: bool, as_json: bool) -> None:
+def command(
+    folders: tuple[Path, ...], by: str | None, arms: str | None, references: str | None, trust: bool, as_json: bool
+) -> None:
     """Print the comparison in the folder DIR (the --out of `compare`) and rewrite DIR/report, without training.
 
     Of several folders, print an overview: each arm in each comparison, and its mean over the comparisons. Folders of
-    one experiment with different seeds, as of several machines, are joined.
+    one experiment with different seeds, as of several machines, are joined. With --references, the folder may be one.
     """
-    chosen = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    if len(folders) == 1:
+    chosen, wanted = _names(arms), _names(references)
+    if len(folders) == 1 and wanted is None:
         _report(folders[0], by, chosen, trust, as_json)
     elif by is not None:
-        raise UserError("--by: expected one folder, as an overview has the order of --arms; omit it")
+        raise UserError(
+            "--by: expected one folder and no --references, as an overview has the order of --arms; omit it"
+        )
     else:
-        _overview(folders, chosen, as_json)
+        _overview(folders, chosen, wanted, as_json)
 
 
-def _overview(folders: Sequence[Path], arms: Sequence[str] | None, as_json: bool) -> None:
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _overview(
+    folders: Sequence[Path], arms: Sequence[str] | None, references: Sequence[str] | None, as_json: bool
+) -> None:
     from rich.console import Console
 
     from i2ikd.experiment.overview import make_overview
     from i2ikd.report.load import load_comparison
     from i2ikd.report.overview_table import print_overview
 
-    overview = make_overview([load_comparison(folder) for folder in folders], arms)
+    overview = make_overview([load_comparison(folder) for folder in folders], arms, references)
     if as_json:
         print_json(overview.as_json())
     else:

@@ -1,4 +1,4 @@
-"""Overview of several comparisons: differences and closed gaps of their common arms, and the means over comparisons."""
+"""Overview of comparisons: differences and closed gaps of their common arms, and the means over comparisons."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Overview:
     Attributes:
         column: name of the metric in the tables (``psnr``).
         metric: its registered name, with scope and peak.
-        references: plain student and control.
+        references: rows that every arm is compared with, such as plain student and control.
         comparisons: names, in order.
         cells: by arm and comparison.
         means: by arm.
@@ -103,25 +103,27 @@ class Overview:
         }
 
 
-def make_overview(comparisons: Sequence[Comparison], arms: Sequence[str] | None = None) -> Overview:
-    """Compare the arms of several comparisons with the student and the control, in the first column of their tables.
+def make_overview(
+    comparisons: Sequence[Comparison], arms: Sequence[str] | None = None, references: Sequence[str] | None = None
+) -> Overview:
+    """Compare the arms of comparisons with the student and the control, in the first column of their tables.
 
     Comparisons of one name are joined: they have other seeds of one experiment, trained on several machines.
 
     Args:
         comparisons: with the same metric in the first column, and the same names of student and control.
         arms: names of the arms, in order; ``None``: all, in the order of the comparisons.
+        references: rows that the arms are compared with, baselines too; ``None``: student and control.
 
     Raises:
         UserError: the comparisons differ in metric, student or control; two of one name have a run in common; an arm
-            is in none of them.
+            or a reference is in none of them.
     """
     first = comparisons[0]
     column, metric = next(iter(first.columns.items()))
     for other in comparisons[1:]:
         _check_equal(first, other)
     student = first.student or "student"
-    references = list(dict.fromkeys([student, first.control]))
     joined = _joined(comparisons)
     tables = {name: pivot(records, metric) for name, records in joined.items()}
     names = [row.arm for other in comparisons for row in other.rows if row.kind != "baseline"]
@@ -129,6 +131,11 @@ def make_overview(comparisons: Sequence[Comparison], arms: Sequence[str] | None 
     for arm in arms or ():
         if arm not in known:
             raise UserError(f"the arm {arm!r} is in none of the comparisons; they have: {', '.join(known)}")
+    rows = list(dict.fromkeys(row.arm for other in comparisons for row in other.rows))
+    for name in references or ():
+        if name not in rows:
+            raise UserError(f"the reference {name!r} is in none of the comparisons; they have: {', '.join(rows)}")
+    references = list(dict.fromkeys(references or [student, first.control]))
     overview = Overview(column, metric, references, list(tables))
     for arm in arms or known:
         present = {name: table for name, table in tables.items() if _has_values(table, arm)}

@@ -87,5 +87,14 @@ def test_several_folders_give_an_overview(folder: Path, tmp_path_factory: pytest
     assert lines[3][2:4] == ["32.67", "+1.00"] and not (folder / "report").exists()
     means = json.loads(run(folder, other, "--json"))["means"]
     assert means["kd-mri"]["differences"]["student"]["mean"] == pytest.approx(1.0)
-    with pytest.raises(UserError, match="--by: expected one folder"):
-        CliRunner().invoke(command, [str(folder), str(other), "--by", "psnr"], catch_exceptions=False)
+    for arguments in ([str(other)], ["--references", "review"]):
+        with pytest.raises(UserError, match="--by: expected one folder"):
+            CliRunner().invoke(command, [str(folder), *arguments, "--by", "psnr"], catch_exceptions=False)
+
+
+def test_references_give_the_differences_to_other_rows_of_one_folder_too(folder: Path) -> None:
+    cells = json.loads(run(folder, "--references", "review, student", "--json"))["cells"]
+    review, student = (cells["kd-mri"]["small"]["differences"][name]["mean"] for name in ("review", "student"))
+    assert student == pytest.approx(1.0)
+    assert review == pytest.approx(student - cells["review"]["small"]["differences"]["student"]["mean"])
+    assert "Δ review" in run(folder, "--references", "review") and not (folder / "report").exists()

@@ -48,6 +48,20 @@ def test_arms_are_compared_with_student_and_control_in_every_comparison_and_in_t
     json.dumps(overview.as_json(), allow_nan=False)
 
 
+def test_arms_are_compared_with_any_rows() -> None:
+    parts = [comparison("brain"), comparison("knee", shift=1.0)]
+    overview = make_overview(parts, ["recommended"], ["teacher", "zero-filled"])
+    cell, usual = overview.cells["recommended"]["brain"], make_overview(parts).cells["teacher"]["brain"]
+    assert list(cell.differences) == overview.references == ["teacher", "zero-filled"]
+    assert cell.differences["teacher"].mean == pytest.approx(1.05 - usual.differences["student"].mean)
+    assert cell.differences["zero-filled"].mean == pytest.approx(cell.value - 20)
+    assert overview.means["recommended"].differences["teacher"].mean == pytest.approx((-1.05 - 2.1) / 2)
+    (alone,) = make_overview(parts[:1], ["recommended"], ["teacher"]).cells["recommended"].values()
+    assert alone.differences["teacher"] == cell.differences["teacher"]
+    with pytest.raises(UserError, match="the reference 'review' is in none of the comparisons; they have: zero-filled"):
+        make_overview(parts, references=["review"])
+
+
 def test_folders_of_one_experiment_are_joined_by_seed() -> None:
     parts = [comparison("brain", (0,)), comparison("brain", (1, 2))]
     joined, whole = make_overview(parts), make_overview([comparison("brain", (0, 1, 2))])
