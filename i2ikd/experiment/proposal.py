@@ -234,9 +234,9 @@ def _written(
     """Return the experiment as text, with reasons."""
     experiment, (epochs, seeds) = _checked(text), fit
     seconds = _seconds(found, experiment, epochs, seeds)
-    batches = f"{steps} steps of {batch} slices"
+    batches = f"{steps} steps of {batch} slices each"
     enough = "as many as fit" if epochs * steps < _WANTED_STEPS else f"{_WANTED_STEPS:,} steps are enough"
-    text = with_value(text, "training.epochs", epochs, f"of every stage, {batches}: {enough} in {hours:g} h")
+    text = with_value(text, "training.epochs", epochs, f"{batches}: {enough} in {hours:g} h")
     of_seeds = {1: "one, as the time is short: no interval over trainings", 2: "as many as fit"}
     text = with_value(text, "seeds", list(range(seeds)), of_seeds.get(seeds, "intervals are over subjects and seeds"))
     speeds = [

@@ -128,7 +128,7 @@ class TestInit:
         answer = i2ikd("init", tmp_path / "mine.toml")
         assert answer.code == 0 and "mine.toml" in answer.out
         experiment = read_experiment(tmp_path / "mine.toml")
-        assert {arm.name for arm in experiment.arms} >= {"student", "control", "kd-mri"}
+        assert {arm.name for arm in experiment.arms} == {"student", "control", "recommended"}
         assert "#" in (tmp_path / "mine.toml").read_text(), "the file has comments"
 
     def test_an_existing_file_is_overwritten_only_with_force(self, i2ikd: Any, tmp_path: Path) -> None:
@@ -147,9 +147,12 @@ class TestInit:
         ],
     )
     def test_every_template_passes_the_check_on_simulated_data(self, task: str, i2ikd: Any, tmp_path: Path) -> None:
+        from i2ikd.experiment.budget import unequal_budgets
         from i2ikd.experiment.checks import check
         from i2ikd.experiment.context import ExperimentContext
         from i2ikd.experiment.graph import RunGraph
+        from i2ikd.experiment.left_out import left_out
+        from i2ikd.experiment.levers import missing_levers
 
         assert i2ikd("init", tmp_path / "mine.toml", "--task", task).code == 0
         coils = 3 if task == "mri-multicoil" else 1
@@ -157,6 +160,8 @@ class TestInit:
         experiment = read_experiment(tmp_path / "mine.toml", [phantom, "student.channels=2", "teacher.channels=2"])
         graph = RunGraph(ExperimentContext(experiment, default_registry(), tmp_path / "out"))
         check(graph, experiment.arms)
+        warnings = unequal_budgets(graph, experiment.arms, 0) + missing_levers(graph, experiment.arms, 0)
+        assert [*warnings, *left_out(graph, experiment.arms)] == []
 
 
 class TestTraining:
