@@ -28,6 +28,7 @@ FAMILIES = {
                  *(f"{question}-phantom-4x" for question in ("levers", "shares", "sizes", "budget")),
                  "distillers-on-top-phantom-4x", "teachers-phantom-4x", "ensemble-phantom-4x", "unlabelled-phantom-4x",
                  "rates-phantom-4x", *(f"rates-{anatomy}-4x" for anatomy in ANATOMIES), "levers-brain-4x",
+                 "budget-rates-phantom-4x",
                  *(f"budget-brain-4x-{epochs}" for epochs in (30, 60, 120, 240))},
     "sr-4x": {"sr-4x-quick", "sr-2x-quick", "schemes-sr-4x", "schemes-sr-2x", "int8-networks-sr-2x",
               "schemes-sr-phantom-4x", "schemes-sr-phantom-2x"},
