@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from i2ikd.evaluation.records import pivot
+from i2ikd.evaluation.records import Tables, pivot
 from i2ikd.evaluation.statistics import Difference, paired
 from i2ikd.experiment.conclusions import amount, conclusions, gain_of, size_over
 from i2ikd.experiment.controls import NO_CONTROLS, Controls
@@ -53,7 +53,8 @@ def verdict(
             "an arm with recipe = 'student' and the epochs of the longest arm"
         )
         return [Conclusion(text, warning=True)]
-    worthless = _worthless(comparison, student, quantity) if found and not _warns(found) else None
+    values = pivot(comparison.records, comparison.columns[column])
+    worthless = _worthless(comparison, values, student, quantity) if found and not _warns(found) else None
     if worthless is not None:
         found.insert(0, worthless)
     compared = [row for row in arms if control in row.differences]
@@ -65,7 +66,7 @@ def verdict(
         head = replace(head, text=f"{head.text}; not counted, as larger than {control}: {', '.join(larger)}")
     stricter = _stricter([row for row in small if row not in students], control, quantity, comparison.higher_is_better)
     follows = _next(comparison, students, control, copied=not _warns(found))
-    return [head, *stricter, *_untrained(comparison), *found, Conclusion(f"next: {follows}")]
+    return [head, *stricter, *_untrained(comparison, values), *found, Conclusion(f"next: {follows}")]
 
 
 def _warns(found: Sequence[Conclusion]) -> bool:
@@ -112,11 +113,11 @@ def _stricter(alone: Sequence[Row], control: str, quantity: str, upward: bool) -
     return [Conclusion(text, best, warning=True)]
 
 
-def _worthless(comparison: Comparison, student: str, quantity: str) -> Conclusion | None:
+def _worthless(comparison: Comparison, values: Tables, student: str, quantity: str) -> Conclusion | None:
     """Return a warning if the teacher is not above the best baseline or the plain student."""
-    best = _best_baseline(comparison)
+    best = _best_baseline(comparison, values)
     for reference in [best] * bool(best) + [student]:
-        difference = _difference(comparison, _TEACHER, reference)
+        difference = _difference(values, _TEACHER, reference)
         if difference is not None and not _is_above(gain_of(difference, comparison.higher_is_better)):
             return Conclusion(
                 f"warning: the teacher is not clearly better than {reference}: {amount(difference, signed=True)}"
@@ -127,11 +128,11 @@ def _worthless(comparison: Comparison, student: str, quantity: str) -> Conclusio
     return None
 
 
-def _untrained(comparison: Comparison) -> list[Conclusion]:
+def _untrained(comparison: Comparison, values: Tables) -> list[Conclusion]:
     """Return a warning if arms are not above the best baseline: such a training has failed."""
-    best = _best_baseline(comparison)
+    best = _best_baseline(comparison, values)
     arms = [row.arm for row in comparison.rows if row.kind == "arm"]
-    differences = {arm: found for arm in arms if best and (found := _difference(comparison, arm, best)) is not None}
+    differences = {arm: found for arm in arms if best and (found := _difference(values, arm, best)) is not None}
     failed = [arm for arm, found in differences.items() if not _is_above(gain_of(found, comparison.higher_is_better))]
     if not failed:
         return []
@@ -142,9 +143,8 @@ def _untrained(comparison: Comparison) -> list[Conclusion]:
     return [Conclusion(text, failed[0] if len(failed) == 1 else "", warning=True)]
 
 
-def _best_baseline(comparison: Comparison) -> str:
+def _best_baseline(comparison: Comparison, values: Tables) -> str:
     """Return the best row that needs no training; empty without one."""
-    values = pivot(comparison.records, next(iter(comparison.columns.values())))
     sign = 1 if comparison.higher_is_better else -1
     means = {
         row.arm: sign * float(np.nanmean(values.arms[row.arm]))
@@ -154,9 +154,8 @@ def _best_baseline(comparison: Comparison) -> str:
     return max(means, key=lambda name: means[name], default="")
 
 
-def _difference(comparison: Comparison, arm: str, reference: str) -> Difference | None:
-    """Return arm minus reference in the first column; ``None`` without a score that both have."""
-    values = pivot(comparison.records, next(iter(comparison.columns.values())))
+def _difference(values: Tables, arm: str, reference: str) -> Difference | None:
+    """Return arm minus reference; ``None`` without a score that both have."""
     own, others = values.arms.get(arm), values.arms.get(reference)
     if own is None or others is None or np.isnan(own - others).all():
         return None

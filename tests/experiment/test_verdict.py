@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from i2ikd.evaluation.records import NO_SEED, Record
+from i2ikd.evaluation.records import NO_SEED, Record, Tables, pivot
 from i2ikd.experiment.controls import NO_CONTROLS, Controls
 from i2ikd.experiment.costs import Costs
 from i2ikd.experiment.summary import Comparison, Conclusion, summarise
@@ -144,6 +145,21 @@ def test_arms_that_are_not_above_the_best_baseline_have_failed(upward: bool) -> 
     (warning,) = [line for line in found(signed, upward=upward) if line.warning]
     assert warning.text.startswith("warning: not clearly better than zero-filled, which needs no training: student, b;")
     assert not [line for line in found({**LEVELS, "a": 1.5}) if line.warning]
+
+
+def test_records_are_sorted_as_often_for_many_arms_as_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def spy(records: Sequence[Record], metric: str) -> Tables:
+        calls.append(metric)
+        return pivot(records, metric)
+
+    for module in ("verdict", "conclusions"):
+        monkeypatch.setattr(f"i2ikd.experiment.{module}.pivot", spy)
+    found({**LEVELS, "a": 1.5})
+    few, many = len(calls), {f"arm-{number}": 1.5 for number in range(9)}
+    found({**LEVELS, **many})
+    assert len(calls) == 2 * few
 
 
 def test_one_seed_is_run_again_with_more() -> None:
