@@ -116,7 +116,7 @@ def _stricter(alone: Sequence[Row], control: str, quantity: str, upward: bool) -
 def _worthless(comparison: Comparison, values: Tables, student: str, quantity: str) -> Conclusion | None:
     """Return a warning if the teacher is not above the best baseline or the plain student."""
     best = _best_baseline(comparison, values)
-    for reference in [best] * bool(best) + [student]:
+    for reference in (best, student):
         difference = _difference(values, _TEACHER, reference)
         if difference is not None and not _is_above(gain_of(difference, comparison.higher_is_better)):
             return Conclusion(
