@@ -63,7 +63,8 @@ echo RUNNING > $jobs/$id.state
     [ -e $jobs/$id.again ] || break
     rm $jobs/$id.again
   done
-  cat $jobs/ended > $jobs/$id.state 2> /dev/null || echo COMPLETED > $jobs/$id.state
+  { cat $jobs/ended || echo COMPLETED; } > $jobs/$id.next  # squeue never reads half a state
+  mv $jobs/$id.next $jobs/$id.state
 ) > /dev/null 2>&1 &
 echo $! > $jobs/$id.group
 echo "Submitted batch job $id"
@@ -83,7 +84,7 @@ for state in $(ls $jobs/*.state 2> /dev/null); do
 done
 """,
     "scontrol": "touch $jobs/$2.again; ls $jobs/../out/store/*/checkpoint.pt >> $jobs/requeued",
-    "scancel": "echo CANCELLED > $jobs/$1.state; kill -TERM -- -$(cat $jobs/$1.group)",
+    "scancel": "echo CANCELLED > $jobs/$1.next; mv $jobs/$1.next $jobs/$1.state; kill -TERM -- -$(cat $jobs/$1.group)",
 }
 
 
